@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dyn/core/precision.h"
+#include "dyn/core/quantity.h"
+#include "dyn/core/slo.h"
+
+namespace dyn {
+
+class Document;
+
+/// An inclusive range of whole numbers; text form `8` or `8-32`.
+struct IntRange {
+  int low = 1;
+  int high = 1;
+  bool operator==(const IntRange&) const = default;
+};
+
+enum class LengthDistribution { fixed, uniform, normal, lognormal };
+
+/// What the requests look like and when they come: either a trace or a synthetic load.
+struct Traffic {
+  // A trace.
+  std::optional<std::string> trace;  ///< Mooncake JSONL, relative to the recipe's folder
+  double speedup = 1.0;              ///< divides the trace's arrival times
+  bool spread_ticks = true;  ///< spread arrivals that share a timestamp over the gap to the next
+  std::optional<std::int64_t> limit;  ///< use only the first so many requests
+  // A synthetic load: exactly one of `rate` (Poisson) and `concurrency` (closed loop).
+  std::optional<Tokens> isl;
+  std::optional<Tokens> osl;
+  std::optional<RequestsPerSec> rate;
+  std::optional<int> concurrency;
+  LengthDistribution lengths = LengthDistribution::fixed;
+  double length_spread = 0.0;  ///< coefficient of variation, or half-width of uniform, in [0, 2]
+  Tokens shared_prefix{0};     ///< tokens that every prompt of a group begins with
+  int prefix_groups = 1;
+  std::int64_t requests = 1000;  ///< how many requests a synthetic load sends
+};
+
+struct Hardware {
+  std::string gpu;             ///< catalogue id, such as h200
+  IntRange count{1, 8};        ///< GPUs a deployment may use
+  std::optional<std::string> profile;  ///< profile file; default the built-in one of `gpu`
+  std::optional<DollarsPerHour> price_per_gpu;
+};
+
+enum class Objective { throughput_per_gpu, throughput, goodput_per_gpu, ttft, itl, e2e, gpus };
+
+enum class RouterKind { round_robin, random, least_loaded, kv_aware };
+
+/// Limits of one engine's scheduler and KV cache, in vLLM's terms.
+struct EngineConfig {
+  std::string kind = "vllm";           ///< whose scheduler is followed
+  int max_num_seqs = 256;
+  std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
+  int block_size = 16;                 ///< tokens of a KV block
+  bool prefix_caching = true;
+  bool chunked_prefill = true;
+  double memory_utilization = 0.9;     ///< fraction of device memory that the engine may use
+  std::optional<std::int64_t> max_model_len;  ///< default the model's context
+  std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
+  bool operator==(const EngineConfig&) const = default;
+};
+
+struct RouterConfig {
+  RouterKind kind = RouterKind::kv_aware;
+  double overlap_credit = 1.0;       ///< weight of cached blocks
+  double prefill_load_scale = 1.0;   ///< weight of prefill work against decode blocks
+  double temperature = 0.0;          ///< 0: the best worker; above: softmax
+  int max_queued_per_worker = 1024;  ///< a full pool answers 429
+  bool operator==(const RouterConfig&) const = default;
+};
+
+/// What to explore; every list empty means all that fits.
+struct SearchSpace {
+  bool aggregated = true;
+  bool disaggregated = true;
+  std::vector<int> tensor;                       ///< TP sizes
+  std::vector<int> pipeline{1};                  ///< PP sizes
+  std::vector<std::int64_t> max_num_batched_tokens;
+  std::vector<int> max_num_seqs;
+  int replay = 10;                               ///< how many of the best are simulated in full
+};
+
+/// A question to `dyn simulate` (schema dyn.recipe/1).
+struct Recipe {
+  std::string model;                    ///< catalogue name, or path of a config.json
+  std::optional<Precision> weights;     ///< default what the checkpoint holds
+  std::optional<Precision> kv_cache;    ///< default bf16, or fp8 where the weights are
+  Hardware hardware;
+  Traffic traffic;
+  Slo slo;
+  Objective objective = Objective::throughput_per_gpu;
+  EngineConfig engine;
+  RouterConfig router;
+  SearchSpace search;
+  std::uint64_t seed = 1;
+};
+
+/// Reads and checks a recipe. `overrides` are the `--set key.path=value` of the command line,
+/// applied before checking. Throws Error(bad_input) with every problem found. Paths in it stay
+/// as written; resolve them against the recipe's folder with `resolve_beside`.
+Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+Recipe parse_recipe(const Document& document);
+
+/// `path` as seen from the folder of `file`, unless it is absolute.
+std::string resolve_beside(const std::string& file, const std::string& path);
+
+/// One `key = value  # reason` line per default of a recipe, for --explain-defaults.
+std::string explain_recipe_defaults();
+
+}  // namespace dyn

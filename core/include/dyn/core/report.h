@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dyn/core/provenance.h"
+#include "dyn/core/quantity.h"
+#include "dyn/core/slo.h"
+
+namespace dyn {
+
+class Document;
+
+enum class RequestStatus { completed, rejected, failed, cancelled, unfinished };
+
+/// What happened to one request, simulated or served. Times are since the start of the run;
+/// those that did not happen are SimTime::min().
+struct RequestRecord {
+  std::uint64_t id = 0;
+  RequestStatus status = RequestStatus::completed;
+  SimTime sent = SimTime::min();           ///< the client's send, or the trace's arrival
+  SimTime first_scheduled = SimTime::min();  ///< first time in a batch
+  SimTime first_token = SimTime::min();
+  SimTime second_token = SimTime::min();
+  SimTime finished = SimTime::min();       ///< last token
+  Duration transfer{0};                    ///< KV transfer, waiting for the link included
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t cached_tokens = 0;          ///< found in a cache at first admission
+  std::int32_t prefill_worker = -1;        ///< -1: none
+  std::int32_t worker = -1;
+  std::int32_t preemptions = 0;
+};
+
+/// A metric over requests, in AIPerf's form. Percentiles interpolate linearly between order
+/// statistics, as numpy's default does.
+struct Metric {
+  std::string tag;     ///< AIPerf's name, such as time_to_first_token
+  std::string header;  ///< for people, such as Time to First Token
+  std::string unit;    ///< ms, tokens, requests/sec, tokens/sec, ...
+  double avg = 0;
+  std::int64_t count = 0;     ///< 0 for a derived metric, which has only `avg`
+  double min = 0, max = 0, p1 = 0, p5 = 0, p10 = 0, p25 = 0, p50 = 0, p75 = 0, p90 = 0, p95 = 0,
+         p99 = 0, std = 0;
+  std::optional<Estimate> interval;  ///< of `avg`, where the run is a prediction
+
+  /// Value by name: avg, min, max, p1 ... p99, std.
+  std::optional<double> statistic(const std::string& name) const;
+};
+
+/// The figures of a run (schema dyn.report/1). Definitions are AIPerf's: TTFT from the send to
+/// the first token; ITL = (E2E - TTFT) / (output tokens - 1) per request with two or more output
+/// tokens; inter_chunk_latency is the gap between neighbouring tokens; goodput counts requests
+/// that meet every SLO.
+struct Report {
+  std::vector<Metric> metrics;  ///< fixed order
+  std::uint64_t fingerprint = 0;  ///< hash of the simulated events; 0 for a served run
+
+  const Metric* find(const std::string& tag) const;
+};
+
+/// Inter-chunk gaps as (gap, how often), since a run has one per token.
+struct GapCount {
+  Duration gap{0};
+  std::int64_t count = 0;
+};
+
+struct ReportOptions {
+  Slo slo;
+  int gpus = 0;                                  ///< for per-GPU throughput; 0: left out
+  std::optional<DollarsPerHour> price_per_gpu;   ///< for cost per million output tokens
+  std::span<const GapCount> gaps;
+};
+
+/// The figures of the records. Only completed requests count towards latencies; the others are
+/// counted in error_request_count.
+Report make_report(std::span<const RequestRecord> records, const ReportOptions& options);
+
+/// AIPerf's profile_export_aiperf.json layout (schema 1.5): one object per metric at top level.
+std::string to_json(const Report& report);
+Report parse_report(const Document& document);
+/// AIPerf's CSV layout.
+std::string to_csv(const Report& report);
+
+}  // namespace dyn

@@ -1,0 +1,7 @@
+#include "dyn/core/version.h"
+
+namespace dyn {
+
+std::string_view version() { return DYN_VERSION; }
+
+}  // namespace dyn

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dyn/core/id.h"
+#include "dyn/core/recipe.h"
+#include "dyn/core/result.h"
+#include "dyn/kvbm/block_hash.h"
+
+namespace dyn::policy {
+
+/// Why a request was not routed.
+enum class router_errc {
+  no_workers = 1,  ///< none is available (503)
+  overloaded,      ///< every available worker's queue is full (429)
+};
+boost::system::error_code make_error_code(router_errc e);
+
+struct RouteRequest {
+  RequestId id;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t output_tokens = 0;  ///< expected; 0 unknown
+  kvbm::PromptBlocks blocks;
+};
+
+struct RouteChoice {
+  WorkerId worker;
+  std::uint32_t cached_blocks = 0;  ///< leading blocks that the index knows at that worker
+  double cost = 0;
+};
+
+struct RouterOptions {
+  RouterConfig config;
+  std::uint32_t workers = 1;
+  int block_size = 16;
+  std::uint64_t seed = 1;
+  std::uint64_t max_index_blocks = 4'000'000;  ///< bound of the prefix index, all workers
+};
+
+/// Chooses the worker of a pool for each request, and keeps the books on which it bases the
+/// choice: prefill tokens and blocks active per worker, and which prefix blocks each has cached.
+/// For kv_aware the cost of a worker is
+///   prefill_load_scale * max(0, (active prefill tokens + prompt) / block - credit * cached blocks)
+///   + active decode blocks,
+/// lowest wins, ties are broken at random (seeded); as Dynamo's router, research notes 1.1.
+/// Pure: `now` is an argument; the same calls give the same choices. Not thread-safe.
+class Router {
+ public:
+  explicit Router(RouterOptions options);
+  ~Router();
+  Router(Router&&) noexcept;
+  Router& operator=(Router&&) noexcept;
+
+  /// Chooses a worker and books the request there. Fails with router_errc.
+  Result<RouteChoice> route(const RouteRequest& request, SimTime now);
+  /// The request's prompt is computed: it now counts as decode load.
+  void prefill_done(RequestId id);
+  /// One more output block is active for this request.
+  void output_block(RequestId id);
+  /// The request left, for whatever reason. Unknown ids are ignored.
+  void finished(RequestId id);
+  /// A cache event of a worker's engine.
+  void on_kv_event(WorkerId worker, const kvbm::KvEvent& event);
+  /// Takes a worker out of the choice, or back in; forgets its cache when taken out.
+  void set_available(WorkerId worker, bool available);
+
+  std::uint32_t active_requests(WorkerId worker) const;
+  std::uint64_t index_blocks() const;
+  std::uint64_t index_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dyn::policy
+
+template <>
+struct boost::system::is_error_code_enum<dyn::policy::router_errc> : std::true_type {};

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "dyn/core/plan.h"
+#include "dyn/core/report.h"
+#include "dyn/engine/engine.h"
+#include "dyn/perf/step_timer.h"
+#include "dyn/sim/workload.h"
+
+namespace dyn::sim {
+
+/// The fleet of a simulation. Step times come per pool so that a test can replace them.
+struct SimulationSpec {
+  const Plan* plan = nullptr;
+  /// One per pool of the plan, in order.
+  std::vector<std::shared_ptr<const perf::StepTimer>> timers;
+  std::uint64_t seed = 1;
+  engine::Stepping stepping = engine::Stepping::fast_forward;
+  std::optional<Duration> horizon;  ///< stop here; requests still running are `unfinished`
+  /// Polled now and then; a run that is cancelled returns what it has, marked unfinished.
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+struct SimulationResult {
+  Report report;
+  std::vector<RequestRecord> records;  ///< by request number
+  std::vector<engine::EngineLoad> engines;  ///< at the end, pool by pool
+  std::uint64_t events = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t fingerprint = 0;  ///< hash of every event in order
+};
+
+/// Runs a workload through a plan's fleet in virtual time: client, router, engines, KV transfers.
+/// A pure function of its arguments: equal input gives equal output on any machine and thread.
+/// Throws Error(infeasible) for a request that no worker could run even alone, before simulating.
+SimulationResult simulate(const SimulationSpec& spec, const Workload& workload);
+
+/// The PerfModel of each pool of a plan.
+std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan);
+
+}  // namespace dyn::sim

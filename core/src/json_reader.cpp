@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "document_impl.h"
 
@@ -18,10 +19,9 @@ class JsonWalk {
       : builder_(builder), source_(source), base_(base) {}
 
   bool value(ondemand::value value) {
-    std::string_view token;
+    const std::string_view token = value.raw_json_token();
     ondemand::json_type type{};
-    if (value.raw_json_token().get(token) != simdjson::SUCCESS ||
-        value.type().get(type) != simdjson::SUCCESS) {
+    if (value.type().get(type) != simdjson::SUCCESS) {
       return false;
     }
     const Mark mark = mark_of(token.data());
@@ -78,7 +78,7 @@ class JsonWalk {
     builder_.begin(NodeKind::list, mark);
     for (auto item : array) {
       ondemand::value next;
-      if (item.get(next) != simdjson::SUCCESS || !this->value(next)) {
+      if (std::move(item).get(next) != simdjson::SUCCESS || !this->value(next)) {
         return false;
       }
     }
@@ -92,9 +92,9 @@ class JsonWalk {
       return false;
     }
     builder_.begin(NodeKind::object, mark);
-    for (auto member : members) {
+    for (simdjson::simdjson_result<ondemand::field> member : members) {
       ondemand::field field;
-      if (member.get(field) != simdjson::SUCCESS) {
+      if (std::move(member).get(field) != simdjson::SUCCESS) {
         return false;
       }
       const char* raw = field.key().raw();  // behind the opening quote

@@ -38,6 +38,8 @@ class Context {
   /// Overwrites one progress line on stderr; only on a terminal, never with --quiet.
   void progress(double fraction, const std::string& what) const;
   void progress_done() const;
+  /// Writes to stdout as it is and flushes. Throws Error(failed) if that fails.
+  void write_out(const std::string& text) const;
 
   /// Set by the first SIGINT or SIGTERM.
   static const std::atomic<bool>& interrupted();

@@ -5,6 +5,9 @@
 namespace dyn::kernels {
 namespace {
 
+// Its base has no virtual destructor, and is never destroyed through.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
 class Category final : public boost::system::error_category {
  public:
   const char* name() const noexcept override { return "dyn.kernels"; }
@@ -40,6 +43,7 @@ class Category final : public boost::system::error_category {
     return "unknown error";
   }
 };
+#pragma GCC diagnostic pop
 
 }  // namespace
 

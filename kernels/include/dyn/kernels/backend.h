@@ -34,9 +34,9 @@ enum class Isa {
 Isa best_isa();
 
 struct BackendOptions {
-  bool reference = false;  ///< obvious loops in double instead of fast kernels
-  int threads = 0;         ///< CPU: 0 means one per processor
-  std::optional<Isa> isa;  ///< CPU: default best_isa()
+  bool reference = false;    ///< obvious loops in double instead of fast kernels
+  int threads = 0;           ///< CPU: 0 means one per processor
+  std::optional<Isa> isa{};  ///< CPU: default best_isa()
 };
 
 /// Device memory; returns it when destroyed. May not outlive its backend.

@@ -28,7 +28,7 @@ struct Gemm {
   std::int64_t n = 0;        ///< output features
   std::int64_t k = 0;        ///< input features; 0 makes C zero
   const float* a = nullptr;  ///< [m, k], rows `lda` apart
-  Values b;                  ///< [n, k], rows `ldb` apart
+  Values b{};                ///< [n, k], rows `ldb` apart
   float* c = nullptr;        ///< [m, n], rows `ldc` apart
   std::int64_t lda = 0;      ///< elements; 0: k
   std::int64_t ldb = 0;      ///< elements; 0: k
@@ -43,8 +43,8 @@ struct PagedKv {
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t table_stride = 0;              ///< entries in a row of the block table
-  Values keys;                                ///< [blocks, block_size, kv_heads, head_dim]
-  Values values;                              ///< as `keys`, in the same precision
+  Values keys{};                              ///< [blocks, block_size, kv_heads, head_dim]
+  Values values{};                            ///< as `keys`, in the same precision
   const std::int32_t* block_table = nullptr;  ///< [sequences, table_stride] block numbers
   const std::int32_t* context = nullptr;  ///< [sequences] KV tokens, those of the query included
 };
@@ -53,7 +53,7 @@ struct PagedKv {
 /// chunk of q sees the first context - q + i + 1 keys. Query head h reads key/value head
 /// h / (heads / kv_heads).
 struct PrefillAttention {
-  PagedKv kv;
+  PagedKv kv{};
   std::int64_t heads = 0;                     ///< query heads, a multiple of kv_heads
   std::int64_t tokens = 0;                    ///< query tokens of all sequences
   const float* query = nullptr;               ///< [tokens, heads, head_dim]
@@ -64,7 +64,7 @@ struct PrefillAttention {
 
 /// Attention of one new token per sequence; a context of 0 gives zeros.
 struct DecodeAttention {
-  PagedKv kv;
+  PagedKv kv{};
   std::int64_t heads = 0;        ///< query heads, a multiple of kv_heads
   const float* query = nullptr;  ///< [sequences, heads, head_dim]
   float* out = nullptr;          ///< [sequences, heads, head_dim]

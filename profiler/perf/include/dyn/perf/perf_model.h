@@ -19,6 +19,8 @@ struct PerfTarget {
   Precision kv_cache = Precision::bf16;
   ParallelLayout layout;
   std::string engine = "vllm";
+  /// Steps of up to 512 tokens run padded to vLLM's CUDA-graph sizes; never on a CPU.
+  bool cuda_graphs = true;
 };
 
 /// The share of one operator in a step.

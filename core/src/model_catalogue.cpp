@@ -1,0 +1,383 @@
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <iterator>
+#include <utility>
+
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+
+// Every figure is from the config.json that the publisher put beside the weights, in the
+// repository of that name on huggingface.co.
+
+namespace dyn {
+namespace {
+
+/// The sizes that a dense grouped-query model is described by; 0 for head_dim: hidden / heads.
+struct Shape {
+  int layers;
+  std::int64_t hidden;
+  int heads;
+  int kv_heads;
+  int head_dim;
+  std::int64_t intermediate;
+  std::int64_t vocabulary;
+  std::int64_t context;
+};
+
+ModelSpec dense(std::string name, std::string architecture, const Shape& shape) {
+  ModelSpec model;
+  model.name = std::move(name);
+  model.architecture = std::move(architecture);
+  model.layers = shape.layers;
+  model.hidden = shape.hidden;
+  model.intermediate = shape.intermediate;
+  model.vocabulary = shape.vocabulary;
+  model.max_context = shape.context;
+  model.attention.heads = shape.heads;
+  model.attention.kv_heads = shape.kv_heads;
+  model.attention.head_dim =
+      shape.head_dim > 0 ? shape.head_dim : static_cast<int>(shape.hidden / shape.heads);
+  return model;
+}
+
+using Models = std::vector<ModelSpec>;
+
+/// A model, and the same under further names (instruct and later versions of one shape).
+void add(Models& models, const ModelSpec& model, std::initializer_list<const char*> names = {}) {
+  models.push_back(model);
+  for (const char* name : names) {
+    models.push_back(model);
+    models.back().name = name;
+  }
+}
+
+/// One shape with another longest context.
+ModelSpec with_context(ModelSpec model, const char* name, std::int64_t context) {
+  model.name = name;
+  model.max_context = context;
+  return model;
+}
+
+/// A quantised checkpoint of a model.
+ModelSpec quantised(ModelSpec model, const char* name, Precision weights) {
+  model.name = name;
+  model.native_weights = weights;
+  return model;
+}
+
+void add_llama(Models& models) {
+  const std::string kind = "LlamaForCausalLM";
+  add(models, dense("meta-llama/Meta-Llama-3-8B", kind, {32, 4096, 32, 8, 0, 14336, 128256, 8192}),
+      {"meta-llama/Meta-Llama-3-8B-Instruct"});
+  add(models,
+      dense("meta-llama/Meta-Llama-3-70B", kind, {80, 8192, 64, 8, 0, 28672, 128256, 8192}),
+      {"meta-llama/Meta-Llama-3-70B-Instruct"});
+  const ModelSpec small =
+      dense("meta-llama/Llama-3.1-8B", kind, {32, 4096, 32, 8, 0, 14336, 128256, 131072});
+  add(models, small,
+      {"meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Meta-Llama-3.1-8B",
+       "meta-llama/Meta-Llama-3.1-8B-Instruct", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"});
+  add(models, quantised(small, "nvidia/Llama-3.1-8B-Instruct-FP8", Precision::fp8));
+  const ModelSpec middle =
+      dense("meta-llama/Llama-3.1-70B", kind, {80, 8192, 64, 8, 0, 28672, 128256, 131072});
+  add(models, middle,
+      {"meta-llama/Llama-3.1-70B-Instruct", "meta-llama/Meta-Llama-3.1-70B",
+       "meta-llama/Meta-Llama-3.1-70B-Instruct", "meta-llama/Llama-3.3-70B-Instruct",
+       "deepseek-ai/DeepSeek-R1-Distill-Llama-70B"});
+  add(models, quantised(middle, "nvidia/Llama-3.1-70B-Instruct-FP8", Precision::fp8),
+      {"nvidia/Llama-3.3-70B-Instruct-FP8"});
+  add(models, quantised(middle, "nvidia/Llama-3.3-70B-Instruct-FP4", Precision::fp4));
+  const ModelSpec large =
+      dense("meta-llama/Llama-3.1-405B", kind, {126, 16384, 128, 8, 0, 53248, 128256, 131072});
+  add(models, large, {"meta-llama/Llama-3.1-405B-Instruct"});
+  add(models, quantised(large, "meta-llama/Llama-3.1-405B-Instruct-FP8", Precision::fp8),
+      {"nvidia/Llama-3.1-405B-Instruct-FP8"});
+  ModelSpec one =
+      dense("meta-llama/Llama-3.2-1B", kind, {16, 2048, 32, 8, 64, 8192, 128256, 131072});
+  one.tied_embeddings = true;
+  add(models, one, {"meta-llama/Llama-3.2-1B-Instruct"});
+  ModelSpec three =
+      dense("meta-llama/Llama-3.2-3B", kind, {28, 3072, 24, 8, 128, 8192, 128256, 131072});
+  three.tied_embeddings = true;
+  add(models, three, {"meta-llama/Llama-3.2-3B-Instruct"});
+}
+
+ModelSpec qwen2(const char* name, const Shape& shape, bool tied) {
+  ModelSpec model = dense(name, "Qwen2ForCausalLM", shape);
+  model.attention.qkv_bias = true;
+  model.tied_embeddings = tied;
+  return model;
+}
+
+void add_qwen2(Models& models) {
+  const ModelSpec half = qwen2("Qwen/Qwen2.5-0.5B", {24, 896, 14, 2, 0, 4864, 151936, 32768}, true);
+  add(models, half, {"Qwen/Qwen2.5-0.5B-Instruct"});
+  const ModelSpec one =
+      qwen2("Qwen/Qwen2.5-1.5B", {28, 1536, 12, 2, 0, 8960, 151936, 131072}, true);
+  add(models, one);
+  add(models, with_context(one, "Qwen/Qwen2.5-1.5B-Instruct", 32768));
+  const ModelSpec three =
+      qwen2("Qwen/Qwen2.5-3B", {36, 2048, 16, 2, 0, 11008, 151936, 32768}, true);
+  add(models, three, {"Qwen/Qwen2.5-3B-Instruct"});
+  const ModelSpec seven =
+      qwen2("Qwen/Qwen2.5-7B", {28, 3584, 28, 4, 0, 18944, 152064, 131072}, false);
+  add(models, seven);
+  add(models, with_context(seven, "Qwen/Qwen2.5-7B-Instruct", 32768));
+  const ModelSpec fourteen =
+      qwen2("Qwen/Qwen2.5-14B", {48, 5120, 40, 8, 0, 13824, 152064, 131072}, false);
+  add(models, fourteen);
+  add(models, with_context(fourteen, "Qwen/Qwen2.5-14B-Instruct", 32768));
+  const ModelSpec middle =
+      qwen2("Qwen/Qwen2.5-32B", {64, 5120, 40, 8, 0, 27648, 152064, 131072}, false);
+  add(models, middle, {"deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"});
+  add(models, with_context(middle, "Qwen/Qwen2.5-32B-Instruct", 32768),
+      {"Qwen/Qwen2.5-Coder-32B-Instruct"});
+  add(models, with_context(middle, "Qwen/QwQ-32B", 40960));
+  const ModelSpec large =
+      qwen2("Qwen/Qwen2.5-72B", {80, 8192, 64, 8, 0, 29568, 152064, 131072}, false);
+  add(models, large);
+  add(models, with_context(large, "Qwen/Qwen2.5-72B-Instruct", 32768));
+}
+
+void add_qwen3(Models& models) {
+  struct Row {
+    const char* name;
+    const char* fp8;
+    Shape shape;
+    bool tied;
+  };
+  const Row rows[] = {
+      {"Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B-FP8", {28, 1024, 16, 8, 128, 3072, 151936, 40960}, true},
+      {"Qwen/Qwen3-1.7B", "Qwen/Qwen3-1.7B-FP8", {28, 2048, 16, 8, 128, 6144, 151936, 40960}, true},
+      {"Qwen/Qwen3-4B", "Qwen/Qwen3-4B-FP8", {36, 2560, 32, 8, 128, 9728, 151936, 40960}, true},
+      {"Qwen/Qwen3-8B", "Qwen/Qwen3-8B-FP8", {36, 4096, 32, 8, 128, 12288, 151936, 40960}, false},
+      {"Qwen/Qwen3-14B", "Qwen/Qwen3-14B-FP8", {40, 5120, 40, 8, 128, 17408, 151936, 40960}, false},
+      {"Qwen/Qwen3-32B", "Qwen/Qwen3-32B-FP8", {64, 5120, 64, 8, 128, 25600, 151936, 40960}, false},
+  };
+  for (const Row& row : rows) {
+    ModelSpec model = dense(row.name, "Qwen3ForCausalLM", row.shape);
+    model.attention.qk_norm = true;
+    model.tied_embeddings = row.tied;
+    add(models, model);
+    add(models, quantised(model, row.fp8, Precision::fp8_block));
+  }
+}
+
+/// A model whose every layer has experts and no shared one.
+ModelSpec sparse(const char* name, const char* architecture, const Shape& shape, int experts,
+                 int experts_per_token) {
+  ModelSpec model = dense(name, architecture, shape);
+  MoeSpec moe;
+  moe.experts = experts;
+  moe.experts_per_token = experts_per_token;
+  moe.expert_intermediate = std::exchange(model.intermediate, 0);
+  model.moe = moe;
+  return model;
+}
+
+void add_qwen3_moe(Models& models) {
+  const char* kind = "Qwen3MoeForCausalLM";
+  ModelSpec small =
+      sparse("Qwen/Qwen3-30B-A3B", kind, {48, 2048, 32, 4, 128, 768, 151936, 40960}, 128, 8);
+  small.attention.qk_norm = true;
+  add(models, small);
+  add(models, quantised(small, "Qwen/Qwen3-30B-A3B-FP8", Precision::fp8_block));
+  const ModelSpec small_long = with_context(small, "Qwen/Qwen3-30B-A3B-Instruct-2507", 262144);
+  add(models, small_long,
+      {"Qwen/Qwen3-30B-A3B-Thinking-2507", "Qwen/Qwen3-Coder-30B-A3B-Instruct"});
+  add(models,
+      quantised(small_long, "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", Precision::fp8_block));
+  ModelSpec large =
+      sparse("Qwen/Qwen3-235B-A22B", kind, {94, 4096, 64, 4, 128, 1536, 151936, 40960}, 128, 8);
+  large.attention.qk_norm = true;
+  add(models, large);
+  add(models, quantised(large, "Qwen/Qwen3-235B-A22B-FP8", Precision::fp8_block));
+  const ModelSpec large_long = with_context(large, "Qwen/Qwen3-235B-A22B-Instruct-2507", 262144);
+  add(models, large_long, {"Qwen/Qwen3-235B-A22B-Thinking-2507"});
+  add(models,
+      quantised(large_long, "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8", Precision::fp8_block));
+  ModelSpec coder = sparse("Qwen/Qwen3-Coder-480B-A35B-Instruct", kind,
+                           {62, 6144, 96, 8, 128, 2560, 151936, 262144}, 160, 8);
+  coder.attention.qk_norm = true;
+  add(models, coder);
+  add(models,
+      quantised(coder, "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8", Precision::fp8_block));
+}
+
+void add_mistral(Models& models) {
+  const std::string kind = "MistralForCausalLM";
+  ModelSpec first =
+      dense("mistralai/Mistral-7B-v0.1", kind, {32, 4096, 32, 8, 0, 14336, 32000, 32768});
+  first.attention.sliding_window = 4096;
+  first.attention.sliding_layers = first.layers;
+  add(models, first, {"mistralai/Mistral-7B-Instruct-v0.1"});
+  add(models, dense("mistralai/Mistral-7B-Instruct-v0.2", kind,
+                    {32, 4096, 32, 8, 0, 14336, 32000, 32768}));
+  add(models,
+      dense("mistralai/Mistral-7B-v0.3", kind, {32, 4096, 32, 8, 0, 14336, 32768, 32768}),
+      {"mistralai/Mistral-7B-Instruct-v0.3"});
+  add(models, dense("mistralai/Mistral-Nemo-Instruct-2407", kind,
+                    {40, 5120, 32, 8, 128, 14336, 131072, 131072}));
+  add(models, dense("mistralai/Mistral-Small-24B-Instruct-2501", kind,
+                    {40, 5120, 32, 8, 128, 32768, 131072, 32768}),
+      {"mistralai/Mistral-Small-24B-Base-2501"});
+  add(models, dense("mistralai/Mistral-Large-Instruct-2411", kind,
+                    {88, 12288, 96, 8, 128, 28672, 32768, 131072}));
+  add(models, sparse("mistralai/Mixtral-8x7B-v0.1", "MixtralForCausalLM",
+                     {32, 4096, 32, 8, 0, 14336, 32000, 32768}, 8, 2),
+      {"mistralai/Mixtral-8x7B-Instruct-v0.1"});
+  add(models, sparse("mistralai/Mixtral-8x22B-v0.1", "MixtralForCausalLM",
+                     {56, 6144, 48, 8, 0, 16384, 32000, 65536}, 8, 2));
+  add(models, sparse("mistralai/Mixtral-8x22B-Instruct-v0.1", "MixtralForCausalLM",
+                     {56, 6144, 48, 8, 0, 16384, 32768, 65536}, 8, 2));
+}
+
+/// Gemma ties its embeddings; `global_every`: the last of so many layers sees the whole context.
+ModelSpec gemma(const char* name, const char* architecture, const Shape& shape, int window,
+                int global_every) {
+  ModelSpec model = dense(name, architecture, shape);
+  model.tied_embeddings = true;
+  model.attention.sliding_window = window;
+  model.attention.sliding_layers = shape.layers - shape.layers / global_every;
+  return model;
+}
+
+void add_gemma(Models& models) {
+  const char* second = "Gemma2ForCausalLM";
+  add(models, gemma("google/gemma-2-9b", second,
+                    {42, 3584, 16, 8, 256, 14336, 256000, 8192}, 4096, 2),
+      {"google/gemma-2-9b-it"});
+  add(models, gemma("google/gemma-2-27b", second,
+                    {46, 4608, 32, 16, 128, 36864, 256000, 8192}, 4096, 2),
+      {"google/gemma-2-27b-it"});
+  const char* third = "Gemma3ForConditionalGeneration";
+  ModelSpec models3[] = {
+      gemma("google/gemma-3-1b-it", "Gemma3ForCausalLM",
+            {26, 1152, 4, 1, 256, 6912, 262144, 32768}, 512, 6),
+      gemma("google/gemma-3-4b-it", third, {34, 2560, 8, 4, 256, 10240, 262208, 131072}, 1024, 6),
+      gemma("google/gemma-3-12b-it", third, {48, 3840, 16, 8, 256, 15360, 262208, 131072}, 1024,
+            6),
+      gemma("google/gemma-3-27b-it", third, {62, 5376, 32, 16, 128, 21504, 262208, 131072}, 1024,
+            6),
+  };
+  const char* base[] = {"google/gemma-3-1b-pt", "google/gemma-3-4b-pt", "google/gemma-3-12b-pt",
+                        "google/gemma-3-27b-pt"};
+  for (std::size_t i = 0; i < std::size(base); ++i) {
+    models3[i].attention.qk_norm = true;
+    add(models, models3[i], {base[i]});
+  }
+}
+
+void add_deepseek(Models& models) {
+  ModelSpec model =
+      dense("deepseek-ai/DeepSeek-V3", "DeepseekV3ForCausalLM",
+            {61, 7168, 128, 128, 192, 18432, 129280, 163840});
+  model.native_weights = Precision::fp8_block;
+  model.attention.kind = AttentionKind::latent;
+  model.attention.q_lora_rank = 1536;
+  model.attention.kv_lora_rank = 512;
+  model.attention.qk_rope_head_dim = 64;
+  model.attention.qk_nope_head_dim = 128;
+  model.attention.v_head_dim = 128;
+  MoeSpec moe;
+  moe.experts = 256;
+  moe.experts_per_token = 8;
+  moe.expert_intermediate = 2048;
+  moe.shared_experts = 1;
+  moe.shared_intermediate = 2048;
+  moe.dense_layers = 3;
+  model.moe = moe;
+  add(models, model,
+      {"deepseek-ai/DeepSeek-V3-0324", "deepseek-ai/DeepSeek-V3.1", "deepseek-ai/DeepSeek-R1",
+       "deepseek-ai/DeepSeek-R1-0528"});
+  add(models, quantised(model, "nvidia/DeepSeek-R1-FP4", Precision::fp4));
+}
+
+void add_gpt_oss(Models& models) {
+  const auto gpt_oss = [](const char* name, int layers, int experts) {
+    ModelSpec model = sparse(name, "GptOssForCausalLM",
+                             {layers, 2880, 64, 8, 64, 2880, 201088, 131072}, experts, 4);
+    model.native_weights = Precision::mxfp4;
+    model.attention.qkv_bias = true;
+    model.attention.sliding_window = 128;
+    model.attention.sliding_layers = layers / 2;
+    return model;
+  };
+  add(models, gpt_oss("openai/gpt-oss-20b", 24, 32));
+  add(models, gpt_oss("openai/gpt-oss-120b", 36, 128));
+}
+
+const Models& catalogue() {
+  static const Models models = [] {
+    Models all;
+    add_llama(all);
+    add_qwen2(all);
+    add_qwen3(all);
+    add_qwen3_moe(all);
+    add_mistral(all);
+    add_gemma(all);
+    add_deepseek(all);
+    add_gpt_oss(all);
+    return all;
+  }();
+  return models;
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+std::string without_organisation(const std::string& name) {
+  const std::size_t slash = name.find('/');
+  return slash == std::string::npos ? name : name.substr(slash + 1);
+}
+
+const ModelSpec* find_in_catalogue(const std::string& name) {
+  const std::string wanted = lower(name);
+  const bool bare = wanted.find('/') == std::string::npos;
+  for (const ModelSpec& model : catalogue()) {
+    const std::string known = lower(bare ? without_organisation(model.name) : model.name);
+    if (known == wanted) {
+      return &model;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const ModelSpec& model : catalogue()) {
+    names.push_back(model.name);
+  }
+  return names;
+}
+
+ModelSpec find_model(const std::string& name) {
+  if (name.ends_with(".json")) {
+    return read_model_config(name);
+  }
+  if (const ModelSpec* model = find_in_catalogue(name)) {
+    return *model;
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(name, ignored)) {
+    return read_model_config((std::filesystem::path(name) / "config.json").string());
+  }
+  const bool bare = name.find('/') == std::string::npos;
+  std::vector<std::string> names = model_names();
+  if (bare) {
+    std::transform(names.begin(), names.end(), names.begin(), without_organisation);
+  }
+  const std::optional<std::string> guess = nearest(name, names);
+  throw Error(ErrorKind::bad_input,
+              "unknown model '" + name + "': neither in the catalogue nor a folder with a config.json",
+              (guess ? "did you mean '" + *guess + "'? Otherwise" : std::string("Otherwise")) +
+                  " give the path of its config.json");
+}
+
+}  // namespace dyn

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+#include "dyn/perf/step_timer.h"
+#include "measured_grid.h"
+
+namespace dyn::perf {
+
+/// Attention time of one layer measured over (prefill chunk, its prior KV, decoding sequences,
+/// KV of each). Batches of prefill or of decode alone have grids of their own; in mixed ones the
+/// measured time of both together counts, which is more than their sum on FA2-class kernels.
+class AttentionTable {
+ public:
+  /// Reads attention.csv. Throws Error(bad_input) for a malformed or negative cell, or if there
+  /// is no point of prefill alone or of decode alone.
+  explicit AttentionTable(const std::string& path);
+
+  /// Seconds of one layer. Several chunks of a step are one of the same sum of squares and the
+  /// same cross sum, so that its query-key pairs are theirs; unequal decodes count by their mean.
+  double seconds(const StepBatch& batch) const noexcept;
+
+ private:
+  double prefill_seconds(double chunk, double prior) const noexcept;
+  double decode_seconds(double sequences, double context) const noexcept;
+
+  MeasuredGrid<2> prefill_;
+  MeasuredGrid<2> decode_;
+  MeasuredGrid<4> mixed_;  // empty if unmeasured
+};
+
+}  // namespace dyn::perf

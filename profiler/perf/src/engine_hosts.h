@@ -1,0 +1,24 @@
+#pragma once
+
+#include <vector>
+
+#include "dyn/core/profile.h"
+
+namespace dyn::perf {
+
+/// The closed-loop runs that the few calibrated constants are from; tests/bench/perf/calibrate.cpp
+/// repeats the calibration.
+inline constexpr const char* kSiliconSource =
+    "measured TPOT of dense models on H100 and H200 (ai-dynamo/aiconfigurator 095f58a, "
+    "Apache-2.0)";
+
+/// Launch gap of a GEMM inside a CUDA graph on Hopper, microseconds.
+inline constexpr double kHopperGemmOverheadUs = 8.2;
+inline constexpr double kHopperFp8OverheadUs = 8.2;
+/// Latency of a small all-reduce between 2, 4 and 8 Hopper GPUs of a node, microseconds.
+inline constexpr double kHopperAllReduceUs[3] = {16.6, 30.6, 28.6};
+
+/// Host constants of the engines that dyn knows: vllm, sglang, trtllm.
+std::vector<EngineHost> builtin_engine_hosts();
+
+}  // namespace dyn::perf

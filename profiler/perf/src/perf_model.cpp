@@ -1,0 +1,276 @@
+#include "dyn/perf/perf_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "dyn/core/check.h"
+#include "operators.h"
+#include "pricing.h"
+#include "token_curve.h"
+
+namespace dyn::perf {
+
+namespace {
+
+/// The sizes vLLM captures CUDA graphs for: 1, 2, 4, then multiples of 8 to 256, of 16 to 512
+/// (vLLM 0.19, cudagraph_capture_sizes). Smaller steps run padded to the next.
+std::int64_t padded_tokens(std::int64_t n) {
+  if (n <= 2) {
+    return n;
+  }
+  if (n <= 4) {
+    return 4;
+  }
+  if (n <= 256) {
+    return (n + 7) / 8 * 8;
+  }
+  return n <= 512 ? (n + 15) / 16 * 16 : n;
+}
+
+EngineHost find_host(const Profile& profile, const std::string& engine) {
+  for (const EngineHost& host : profile.engines) {
+    if (host.engine == engine) {
+      return host;
+    }
+  }
+  EngineHost none;
+  none.engine = engine;
+  none.source = "no host constants for " + engine + " in the profile: counted as none";
+  return none;
+}
+
+const char* bound_by(const PricedOperator& op, const Roofline& r) {
+  switch (op.op.kind) {
+    case OperatorKind::all_reduce:
+    case OperatorKind::all_to_all:
+    case OperatorKind::send_recv: return r.overhead > r.memory ? "latency" : "network";
+    default: break;
+  }
+  const double work = std::max(r.compute, r.memory);
+  if (r.overhead > work) {
+    return "latency";
+  }
+  return r.compute > r.memory ? "compute" : "memory";
+}
+
+}  // namespace
+
+struct PerfModel::Impl {
+  /// An operator that is priced by a curve, with the curve of all its executions in a step.
+  struct Tabled {
+    PricedOperator priced;
+    TokenCurve curve;
+  };
+
+  std::vector<Tabled> tabled;            // in order of execution
+  std::vector<PricedOperator> attention; // in order of execution, each count > 0
+  std::vector<std::size_t> attention_after;  // tabled operators before each
+  TokenCurve by_tokens;   // sum of all that grow with tokens
+  TokenCurve by_sampled;  // sum of all that grow with sampled sequences
+  EngineHost host;
+  double host_base = 0;
+  double host_per_sequence = 0;
+  double stages = 1;
+  bool graph_padding = true;
+
+  void add(const Operator& op, const Profile& profile);
+  StepView view(const StepBatch& batch) const noexcept;
+  double gpu_seconds(const StepView& view) const noexcept;
+  double host_seconds(const StepBatch& batch) const noexcept;
+  OperatorTime attention_time(const PricedOperator& op, const StepView& view) const;
+  OperatorTime tabled_time(const Tabled& entry, const StepView& view) const;
+};
+
+void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
+  PricedOperator priced = price(op, profile);
+  if (op.driver == Driver::prefill || op.driver == Driver::decode) {
+    attention.push_back(std::move(priced));
+    attention_after.push_back(tabled.size());
+    return;
+  }
+  const bool pad = graph_padding && op.driver == Driver::tokens;
+  TokenCurve curve([&](std::int64_t n) {
+    return roofline_at(priced, static_cast<double>(pad ? padded_tokens(n) : n)).seconds;
+  });
+  curve *= op.count;
+  (op.driver == Driver::tokens ? by_tokens : by_sampled) += curve;
+  tabled.push_back({std::move(priced), std::move(curve)});
+}
+
+StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
+  StepView v;
+  v.tokens = static_cast<double>(batch.tokens());
+  v.sampled = batch.sampled;
+  v.prefill_sequences = batch.prefill_sequences;
+  v.prefill_tokens = static_cast<double>(batch.prefill_tokens);
+  v.prefill_context = static_cast<double>(batch.prefill_context);
+  // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior + q (q + 1) / 2.
+  v.pairs = static_cast<double>(batch.prefill_cross) +
+            0.5 * static_cast<double>(batch.prefill_square + batch.prefill_tokens);
+  v.decode_sequences = batch.decode_sequences;
+  v.decode_context = static_cast<double>(batch.decode_context);
+  if (stages > 1) {
+    // A step of a pipeline gives every sequence its tokens: `stages` micro-batches follow each
+    // other without a gap, so that a cycle takes all stages for one of them. A chunk cannot be
+    // split: the Euclidean norm of the chunks bounds the longest from above.
+    const double longest =
+        std::sqrt(static_cast<double>(batch.prefill_square) + v.decode_sequences);
+    v.tokens = std::max(v.tokens / stages, longest);
+    v.sampled = v.sampled > 0 ? std::max(v.sampled / stages, 1.0) : 0;
+    if (v.prefill_tokens > 0) {
+      const double share = std::max(
+          1 / stages, std::sqrt(static_cast<double>(batch.prefill_square)) / v.prefill_tokens);
+      v.prefill_sequences *= share;
+      v.prefill_tokens *= share;
+      v.prefill_context *= share;
+      v.pairs *= share;
+    }
+    if (v.decode_sequences > 0) {
+      const double share = std::max(1 / stages, 1 / v.decode_sequences);
+      v.decode_sequences *= share;
+      v.decode_context *= share;
+    }
+  }
+  return v;
+}
+
+double PerfModel::Impl::gpu_seconds(const StepView& v) const noexcept {
+  double seconds = by_tokens.at(v.tokens) + by_sampled.at(v.sampled);
+  for (const PricedOperator& op : attention) {
+    seconds += op.op.count * attention_at(op, v).seconds;
+  }
+  return seconds;
+}
+
+double PerfModel::Impl::host_seconds(const StepBatch& batch) const noexcept {
+  const double sequences = batch.sequences();
+  return host_base * std::min(stages, sequences) + host_per_sequence * sequences;
+}
+
+PerfModel::PerfModel() = default;
+PerfModel::~PerfModel() = default;
+
+std::shared_ptr<const PerfModel> PerfModel::compile(const PerfTarget& target,
+                                                    const Profile& profile) {
+  auto impl = std::make_unique<Impl>();
+  impl->host = find_host(profile, target.engine);
+  impl->host_base = to_seconds(impl->host.step_base);
+  impl->host_per_sequence = to_seconds(impl->host.step_per_sequence);
+  impl->stages = target.layout.pipeline;
+  impl->graph_padding = target.cuda_graphs && profile.device.vendor != "cpu";
+  for (const Operator& op : operator_graph(target, profile.device)) {
+    impl->add(op, profile);
+  }
+  std::shared_ptr<PerfModel> model(new PerfModel());
+  model->impl_ = std::move(impl);
+  return model;
+}
+
+Duration PerfModel::step_time(const StepBatch& batch) const noexcept {
+  if (batch.empty()) {
+    return Duration{0};
+  }
+  const double gpu = impl_->gpu_seconds(impl_->view(batch));
+  const double host = impl_->host_seconds(batch);
+  const double seconds = impl_->host.overlapped ? std::max(gpu, host) : gpu + host;
+  return std::max(Duration{1}, Duration(static_cast<std::int64_t>(seconds * 1e9 + 0.5)));
+}
+
+Duration PerfModel::frontend_time() const noexcept { return impl_->host.frontend_per_request; }
+
+OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op,
+                                             const StepView& v) const {
+  const Roofline r = attention_at(op, v);
+  OperatorTime time;
+  time.name = op.op.name;
+  time.time = from_seconds(op.op.count * r.seconds);
+  time.bound_by = bound_by(op, r);
+  time.provenance = op.provenance;
+  time.relative_error = op.relative_error;
+  time.source = op.source;
+  if (v.prefill_tokens > 0 && v.decode_sequences > 0) {
+    time.provenance = worst(time.provenance, Provenance::extrapolated);
+    time.source += "; interaction of prefill and decode unmeasured, taken as 1";
+  }
+  return time;
+}
+
+OperatorTime PerfModel::Impl::tabled_time(const Tabled& entry, const StepView& v) const {
+  const double n = entry.priced.op.driver == Driver::tokens ? v.tokens : v.sampled;
+  OperatorTime time;
+  time.name = entry.priced.op.name;
+  time.time = from_seconds(entry.curve.at(n));
+  time.bound_by = n > 0 ? bound_by(entry.priced, roofline_at(entry.priced, n)) : "latency";
+  time.provenance = entry.priced.provenance;
+  time.relative_error = entry.priced.relative_error;
+  time.source = entry.priced.source;
+  return time;
+}
+
+std::vector<OperatorTime> PerfModel::explain(const StepBatch& batch) const {
+  std::vector<OperatorTime> times;
+  if (batch.empty()) {
+    return times;
+  }
+  const StepView v = impl_->view(batch);
+  std::size_t attention = 0;
+  const auto add_attention = [&](std::size_t before) {
+    for (; attention < impl_->attention.size() && impl_->attention_after[attention] == before;
+         ++attention) {
+      OperatorTime time = impl_->attention_time(impl_->attention[attention], v);
+      if (time.time > Duration{0}) {
+        times.push_back(std::move(time));
+      }
+    }
+  };
+  for (std::size_t i = 0; i < impl_->tabled.size(); ++i) {
+    add_attention(i);
+    OperatorTime time = impl_->tabled_time(impl_->tabled[i], v);
+    if (time.time > Duration{0}) {
+      times.push_back(std::move(time));
+    }
+  }
+  add_attention(impl_->tabled.size());
+  const double gpu = impl_->gpu_seconds(v);
+  const double host = impl_->host_seconds(batch);
+  OperatorTime rest;
+  rest.name = impl_->host.overlapped ? "host (beyond the GPU's time)" : "host";
+  rest.time = from_seconds(impl_->host.overlapped ? std::max(0.0, host - gpu) : host);
+  rest.bound_by = "host";
+  rest.provenance = impl_->host.provenance;
+  rest.relative_error = impl_->host.relative_error;
+  rest.source = impl_->host.source;
+  if (rest.time > Duration{0}) {
+    times.push_back(std::move(rest));
+  }
+  return times;
+}
+
+Estimate PerfModel::estimate(const StepBatch& batch) const {
+  Estimate estimate;
+  estimate.provenance = Provenance::measured;
+  estimate.value = to_seconds(step_time(batch));
+  // Errors of one kind of bound go together, those of different kinds are independent.
+  const std::vector<OperatorTime> times = explain(batch);
+  std::array<double, 5> by_bound{};
+  constexpr std::array<const char*, 5> kBounds{"compute", "memory", "network", "latency", "host"};
+  for (const OperatorTime& time : times) {
+    estimate.provenance = worst(estimate.provenance, time.provenance);
+    for (std::size_t i = 0; i < kBounds.size(); ++i) {
+      if (time.bound_by == kBounds[i]) {
+        by_bound[i] += to_seconds(time.time) * time.relative_error;
+      }
+    }
+  }
+  double squares = 0;
+  for (const double error : by_bound) {
+    squares += error * error;
+  }
+  const double half = std::sqrt(squares);
+  estimate.low = std::max(0.0, estimate.value - half);
+  estimate.high = estimate.value + half;
+  return estimate;
+}
+
+}  // namespace dyn::perf

@@ -1,0 +1,208 @@
+#include "pricing.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <numbers>
+
+#include "dyn/core/math.h"
+
+namespace dyn::perf {
+
+namespace {
+
+double log2_of(double x) { return portable_log(x) / std::numbers::ln2; }
+
+bool is_collective(OperatorKind kind) {
+  return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
+         kind == OperatorKind::send_recv;
+}
+
+/// How far a fit is from what the operator needs; 0 is exact, negative is unusable.
+int distance(const OperatorFit& fit, const Operator& op) {
+  if (fit.kind != op.kind) {
+    return -1;
+  }
+  if (is_collective(op.kind)) {
+    return std::abs(fit.gpus - op.group) * 2 + (fit.gpus < op.group ? 1 : 0);
+  }
+  if (op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe) {
+    return 0;
+  }
+  if (fit.precision == op.precision) {
+    return 0;
+  }
+  const Precision compute = compute_precision(op.precision);
+  if (fit.precision == compute) {
+    // A block-scaled format is the plain one to the multiply; weight-only formats are not.
+    return op.precision == Precision::fp8_block ? 0 : 1;
+  }
+  return fit.precision == Precision::bf16 ? 2 : 3;
+}
+
+const OperatorFit* find_fit(const Profile& profile, const Operator& op, int& nearest) {
+  const OperatorFit* best = nullptr;
+  for (const OperatorFit& fit : profile.operators) {
+    const int d = distance(fit, op);
+    if (d >= 0 && (best == nullptr || d < nearest)) {
+      best = &fit;
+      nearest = d;
+    }
+  }
+  return best;
+}
+
+OperatorFit default_fit(const Operator& op, const Profile& profile) {
+  OperatorFit fit;
+  fit.kind = op.kind;
+  fit.compute_efficiency = 0.6;
+  fit.bandwidth_efficiency = is_collective(op.kind) ? 0.6 : 0.75;
+  fit.overhead = std::chrono::microseconds(5);
+  if (is_collective(op.kind)) {
+    const Duration latency =
+        op.between_nodes ? profile.inter_node_latency : profile.intra_node_latency;
+    fit.overhead += 2 * latency;
+  }
+  fit.relative_error = 0.5;
+  fit.provenance = Provenance::specification;
+  fit.source = "no fit in the profile: 60 % of peak, 75 % of memory bandwidth, 5 us a launch";
+  return fit;
+}
+
+}  // namespace
+
+double correction_at(const std::vector<CorrectionPoint>& points, double x) {
+  if (points.empty()) {
+    return 1;
+  }
+  if (x <= points.front().x) {
+    return points.front().factor;
+  }
+  for (std::size_t i = 1; i < points.size(); ++i) {
+    if (x <= points[i].x) {
+      const CorrectionPoint& a = points[i - 1];
+      const CorrectionPoint& b = points[i];
+      const double share = log2_of(x / a.x) / log2_of(b.x / a.x);
+      return a.factor + share * (b.factor - a.factor);
+    }
+  }
+  return points.back().factor;
+}
+
+FactorCurve::FactorCurve(const std::vector<CorrectionPoint>& points) {
+  if (points.empty()) {
+    return;
+  }
+  factors_.resize(kOctaves * 4 + 1);
+  for (std::size_t i = 0; i < factors_.size(); ++i) {
+    const double x = std::bit_cast<double>(static_cast<std::uint64_t>(1023 * 4 + i) << 50);
+    factors_[i] = correction_at(points, x);
+  }
+}
+
+double FactorCurve::at(double x) const noexcept {
+  if (factors_.empty()) {
+    return 1;
+  }
+  if (x < 1) {
+    return factors_.front();
+  }
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  const std::size_t step = static_cast<std::size_t>(bits >> 50) - 1023 * 4;
+  if (step + 1 >= factors_.size()) {
+    return factors_.back();
+  }
+  const double fraction = static_cast<double>(bits & ((1ULL << 50) - 1)) * 0x1p-50;
+  return factors_[step] + fraction * (factors_[step + 1] - factors_[step]);
+}
+
+PricedOperator price(const Operator& op, const Profile& profile) {
+  int d = 0;
+  const OperatorFit* found = find_fit(profile, op, d);
+  const OperatorFit fit = found != nullptr ? *found : default_fit(op, profile);
+  PricedOperator priced;
+  priced.op = op;
+  const GpuSpec& device = profile.device;
+  priced.flop_rate = fit.compute_efficiency * device.peak_for(op.precision).count();
+  double bandwidth = device.memory_bandwidth.count();
+  priced.overhead = to_seconds(fit.overhead) * op.launches;
+  priced.provenance = fit.provenance;
+  priced.relative_error = fit.relative_error;
+  if (is_collective(op.kind)) {
+    bandwidth = op.between_nodes ? device.inter_node.count() : device.intra_node.count();
+    if (op.between_nodes && fit.gpus <= device.gpus_per_node) {
+      priced.overhead += to_seconds(profile.inter_node_latency);
+      d = std::max(d, 1);
+    }
+  }
+  priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
+  priced.correction = fit.correction;
+  priced.factor = FactorCurve(fit.correction);
+  priced.source = fit.source;
+  if (found != nullptr && d > 0) {
+    priced.provenance = worst(priced.provenance, Provenance::extrapolated);
+    priced.relative_error = std::min(0.9, 1.5 * priced.relative_error);
+    priced.source += " (nearest fit: another precision or group size)";
+  }
+  return priced;
+}
+
+Roofline roofline_at(const PricedOperator& priced, double n) {
+  const Operator& op = priced.op;
+  double flops = op.flops * n;
+  double bytes = op.fixed_bytes + op.bytes * n;
+  if (op.experts) {
+    const ExpertSpread& spread = *op.experts;
+    const double tokens = n * spread.tokens_factor;
+    const double ranks = spread.ranks;
+    // Routed tokens of the busiest rank: the mean, plus the expected maximum of `ranks` evenly
+    // random loads, sqrt(2 mean ln ranks).
+    const double mean = tokens * spread.per_token / ranks;
+    const double most = tokens * std::min(spread.per_token, spread.experts / ranks);
+    const double load = std::min(most, mean + std::sqrt(2 * mean * portable_log(ranks)));
+    const double used = expected_experts(spread.experts, spread.per_token,
+                                         static_cast<std::int64_t>(std::ceil(tokens)));
+    const double local = std::min(spread.experts / ranks, used / ranks * load / mean);
+    flops = op.flops * load;
+    bytes = op.fixed_bytes * local + op.bytes * load;
+  }
+  Roofline r;
+  r.compute = flops / priced.flop_rate;
+  r.memory = bytes / priced.byte_rate;
+  r.overhead = priced.overhead;
+  const bool by_bytes = op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe;
+  r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
+              correction_at(priced.correction, by_bytes ? bytes : n);
+  return r;
+}
+
+Roofline attention_at(const PricedOperator& priced, const StepView& view) noexcept {
+  const Operator& op = priced.op;
+  const bool prefill = op.driver == Driver::prefill;
+  const double rows = prefill ? view.prefill_tokens : view.decode_sequences;
+  Roofline r;
+  if (rows == 0) {
+    return r;
+  }
+  double pairs = prefill ? view.pairs : view.decode_context;
+  double context = prefill ? view.prefill_context : view.decode_context;
+  if (op.window > 0) {
+    const double window = op.window;
+    pairs = std::min(pairs, rows * window);
+    context = std::min(context, (prefill ? view.prefill_sequences : rows) * window);
+  }
+  double flops = op.flops * pairs;
+  double bytes = op.bytes * context + op.row_bytes * rows;
+  if (prefill) {
+    flops += op.context_flops * context;
+    bytes += op.bytes * rows;
+  }
+  r.compute = flops / priced.flop_rate;
+  r.memory = bytes / priced.byte_rate;
+  r.overhead = priced.overhead;
+  r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
+              priced.factor.at(prefill ? pairs : context);
+  return r;
+}
+
+}  // namespace dyn::perf

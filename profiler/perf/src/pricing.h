@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dyn/core/profile.h"
+#include "operators.h"
+#include "token_curve.h"
+
+namespace dyn::perf {
+
+/// A correction factor by x, compiled so that a look-up needs no logarithm: four steps an octave.
+class FactorCurve {
+ public:
+  FactorCurve() = default;  ///< 1 everywhere
+  explicit FactorCurve(const std::vector<CorrectionPoint>& points);
+  double at(double x) const noexcept;
+
+ private:
+  static constexpr std::size_t kOctaves = 52;
+  std::vector<double> factors_;  // empty: 1
+};
+
+/// `points` at x: linear in log2(x), held beyond the ends; 1 if there are none.
+double correction_at(const std::vector<CorrectionPoint>& points, double x);
+
+/// An operator with the constants of the device that apply to it.
+struct PricedOperator {
+  Operator op;
+  double flop_rate = 1;  ///< usable flops per second
+  double byte_rate = 1;  ///< usable bytes per second
+  double overhead = 0;   ///< seconds, all launches of one execution
+  std::vector<CorrectionPoint> correction;
+  FactorCurve factor;    ///< the same, for the attention operators
+  Provenance provenance = Provenance::specification;
+  double relative_error = 0.5;
+  std::string source;
+};
+
+/// Finds the fit for `op` in the profile: its kind, the nearest precision, for collectives the
+/// nearest group. What is not exactly the operator's is marked extrapolated and its interval
+/// widened; without any fit, cautious defaults are used and marked specification.
+PricedOperator price(const Operator& op, const Profile& profile);
+
+/// What bounds one execution.
+struct Roofline {
+  double compute = 0;
+  double memory = 0;  ///< of the network for collectives
+  double seconds = 0; ///< corrected, overhead included
+  double overhead = 0;
+};
+
+/// One execution at n tokens (or sampled sequences); not for attention.
+Roofline roofline_at(const PricedOperator& op, double n);
+
+/// The sums of a step that one pipeline micro-batch meets.
+struct StepView {
+  double tokens = 0;
+  double sampled = 0;
+  double prefill_sequences = 0;
+  double prefill_tokens = 0;
+  double prefill_context = 0;
+  double pairs = 0;  ///< query-key pairs of causal prefill attention
+  double decode_sequences = 0;
+  double decode_context = 0;
+};
+
+/// One execution of an attention operator. Allocates nothing.
+Roofline attention_at(const PricedOperator& op, const StepView& view) noexcept;
+
+}  // namespace dyn::perf

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dyn/perf/perf_model.h"
+
+namespace dyn::perf::test {
+
+/// A measured aggregated deployment of a dense model on H100 or H200, one engine.
+struct SiliconRow {
+  std::string id;
+  std::string gpu;     ///< catalogue id
+  PerfTarget target;
+  double isl = 0;
+  double osl = 0;
+  double concurrency = 0;  ///< of one engine rank
+  double ttft_ms = 0;
+  double tpot_ms = 0;
+};
+
+/// The complete rows of silicon/train.csv that are dense, aggregated, on H100 or H200 and in bf16
+/// or fp8; merged with nothing left out but those.
+std::vector<SiliconRow> read_silicon_rows(const std::string& path);
+
+/// Mean step of a closed loop in its steady state: every slot decodes at its mean context, and
+/// each request's prefill chunks ride along once. Milliseconds.
+double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row);
+
+}  // namespace dyn::perf::test

@@ -9,46 +9,15 @@
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/report.h"
-#include "dyn/kvbm/block_hash.h"
 #include "dyn/perf/step_timer.h"
+#include "dyn/policy/batch.h"
 
 namespace dyn::engine {
 
-/// A request as one engine sees it.
-struct EngineRequest {
-  RequestId id;
-  std::int64_t prompt_tokens = 0;  ///< >= 1
-  std::int64_t max_output_tokens = 1;  ///< >= 1; exactly so many are made unless cancelled before
-  kvbm::PromptBlocks blocks;  ///< full prompt blocks; must stay valid until the request leaves
-  bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
-};
-
-/// A token (or the first and last of a run of them) that a step made.
-struct TokenEvent {
-  RequestId id;
-  SimTime at;               ///< end of the step
-  std::int64_t produced = 0;  ///< output tokens of the request so far
-  bool finished = false;
-};
-
-/// First admission of a request into a batch.
-struct Admission {
-  RequestId id;
-  SimTime at;
-  std::int64_t cached_tokens = 0;
-};
-
-/// What happened since the outcome was last cleared. The driver clears and reuses it.
-struct Outcome {
-  std::vector<Admission> admitted;
-  /// Stepwise: every token. Fast-forward: the first, second and last of each request.
-  std::vector<TokenEvent> tokens;
-  std::vector<RequestId> prefilled;   ///< prefill role: done, KV held until release_held()
-  std::vector<RequestId> kv_wanted;   ///< decode role: destination reserved, transfer may begin
-  std::vector<RequestId> preempted;   ///< one entry per preemption
-  std::vector<kvbm::KvEvent> kv_events;
-  void clear();
-};
+using policy::Admission;
+using policy::EngineRequest;
+using policy::Outcome;
+using policy::TokenEvent;
 
 /// The engine at a glance, for routers and metrics.
 struct EngineLoad {
@@ -66,7 +35,8 @@ enum class Stepping {
   fast_forward,  ///< runs of decode steps in which nothing can change are one event
 };
 
-/// Why a request cannot run here at all.
+/// Why a request cannot run here at all: prompt and output exceed max_model_len (or, where prompts
+/// are not chunked, the token budget of a step), or their KV exceeds the whole cache.
 enum class errc { prompt_exceeds_context = 1, prompt_exceeds_cache };
 
 struct EngineOptions {
@@ -85,6 +55,17 @@ struct EngineOptions {
 /// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received
 /// or release_held, call `advance(now, outcome)` once: an idle engine starts a step then. Then wait
 /// until `next_event()` or the next call.
+///
+/// Every call first finishes the steps that ended at or before its `now` and starts those that
+/// follow, whether or not the driver advanced before; so a request submitted at the very end of a
+/// step joins the one after next, in either stepping. What happens then is handed out by the next
+/// `advance`. Calling `advance` earlier than `next_event` is allowed and cheap; within a run it
+/// hands out the KV events of the steps that ended by `now`, so that a router which must see
+/// evictions in time advances the engines before it chooses. KV events become visible when the
+/// step that caused them ends. Second tokens of a run may be reported as late as the run's end,
+/// with their own `at`.
+///
+/// Which requests enter a step is decided by policy::Scheduler.
 class Engine {
  public:
   Engine(EngineOptions options, std::shared_ptr<const perf::StepTimer> timer);
@@ -99,7 +80,11 @@ class Engine {
   /// Removes a request: at once if it waits, else as soon as the step in progress ends, when its
   /// blocks are freed. Unknown ids are ignored.
   void cancel(RequestId id, SimTime now);
-  /// Decode role: the prompt's KV has arrived; the request may be scheduled.
+  /// Decode role: prompt tokens of a request in kv_wanted whose KV must be transferred, which are
+  /// those not cached here; 0 once received, and for other requests.
+  std::int64_t tokens_wanted(RequestId id) const;
+  /// Decode role: the prompt's KV has arrived; the request may be scheduled. The step that it
+  /// joins computes the last prompt token again and so makes the first output token.
   void kv_received(RequestId id, SimTime now);
   /// Prefill role: the transfer ended (or was given up); the held blocks are freed.
   void release_held(RequestId id, SimTime now);
@@ -111,7 +96,9 @@ class Engine {
 
   /// The load at `now`, which may lie within a run of steps.
   EngineLoad load(SimTime now) const;
-  /// Gaps between neighbouring tokens so far, as counts; for inter_chunk_latency.
+  /// Gaps between neighbouring tokens of a request so far, as counts in order of size; for
+  /// inter_chunk_latency. Rounded to 1 us, above 131 ms to 17 significant bits. Steps are counted
+  /// when they are handed out: those of a run by the call that ends it.
   std::vector<GapCount> token_gaps() const;
   /// Asserts that no block is lost and no request forgotten; for tests and ends of runs.
   void check_invariants() const;

@@ -56,7 +56,7 @@ class Router {
 
   /// Chooses a worker and books the request there. Fails with router_errc.
   Result<RouteChoice> route(const RouteRequest& request, SimTime now);
-  /// The request's prompt is computed: it now counts as decode load.
+  /// The request's prompt is computed: it is no longer prefill load, nor queued.
   void prefill_done(RequestId id);
   /// One more output block is active for this request.
   void output_block(RequestId id);

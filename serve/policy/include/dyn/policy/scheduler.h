@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "dyn/core/id.h"
+#include "dyn/core/plan.h"
+#include "dyn/core/quantity.h"
+#include "dyn/perf/step_timer.h"
+#include "dyn/policy/batch.h"
+
+namespace dyn::policy {
+
+struct SchedulerOptions {
+  EngineConfig config;  ///< kv_blocks set
+  WorkerRole role = WorkerRole::aggregated;
+  bool every_token = false;  ///< report every token, not just the first, second and last
+  bool kv_events = false;    ///< record changes of the cache
+};
+
+/// Which requests enter each step of one engine, and which KV blocks they get: continuous
+/// batching as vLLM's V1 scheduler does it (first come, first served). Each step has a budget of
+/// max_num_batched_tokens:
+///  1. Running requests in order of admission: one token each, or the next chunk of a prompt.
+///     Where no block is left, the request last admitted is preempted: it loses its blocks, goes to
+///     the head of the queue and is recomputed, output included.
+///  2. Unless somebody was preempted: requests whose remote KV has arrived, then the queue, in
+///     order, until max_num_seqs, budget or blocks are exhausted; the first that does not fit
+///     blocks those behind it. Leading full blocks found in the cache are not computed, except
+///     that at least the last prompt token is. A prompt is cut to the budget, or with
+///     chunked_prefill off waits for a step that holds all of it. Full prompt blocks are published
+///     when scheduled, so that a request of the same step already finds them. Output is not
+///     published: what it will be is not known to a simulation.
+/// There is no watermark. max_num_seqs is capped by the token budget (vLLM refuses more).
+///
+/// Prefill role: a request makes one token and keeps its blocks until release_held(). Decode role
+/// with remote_prefill: blocks for the whole prompt are reserved in queue order (those found in
+/// the cache need no transfer), and after kv_received() the request joins and computes the last
+/// prompt token again, which yields its first token - as vLLM does with NIXL.
+///
+/// All decoding requests advance together, so they are kept as sums: a step without prefill costs
+/// O(1) plus the requests that finish, and `repeat` does any number of them at once.
+///
+/// Protocol: begin_step; if batch() is not empty, repeat any number of times in all less than
+/// quiet_steps(), then end_step. Calls that change requests may come at any time. Pure and
+/// deterministic. Not thread-safe.
+class Scheduler {
+ public:
+  explicit Scheduler(SchedulerOptions options);
+  ~Scheduler();
+  Scheduler(Scheduler&&) noexcept;
+  Scheduler& operator=(Scheduler&&) noexcept;
+
+  /// Queues a request. Asserts that its id is not in use and that it fits the pool.
+  void submit(const EngineRequest& request);
+  /// Removes a request at once, or, if it is in the batch, at the end of the step. Unknown ids
+  /// are ignored. True if it was in the batch.
+  bool cancel(RequestId id);
+  void kv_received(RequestId id);   ///< decode role; unknown ids are ignored
+  void release_held(RequestId id);  ///< prefill role; unknown ids are ignored
+  /// Prompt tokens of a request that waits for its KV which are not in the cache here, and so
+  /// must be transferred; 0 for any other request.
+  std::int64_t tokens_wanted(RequestId id) const;
+
+  /// Whether the request fits the pool, even alone and to its last token.
+  bool fits(const EngineRequest& request) const;
+  /// Whether anything runs or waits to be scheduled.
+  bool has_work() const;
+  /// Chooses the next step's batch at `now`. An empty batch means that nobody can run until a
+  /// request arrives, leaves or receives its KV.
+  void begin_step(SimTime now, Outcome& outcome);
+  const perf::StepBatch& batch() const;
+  /// How many steps, the current one included, are certain to have the same requests and no
+  /// preemption, unless calls intervene: 1 if the batch has prefill or somebody may be admitted.
+  std::int64_t quiet_steps() const;
+  /// Whether the next step might admit somebody; if not, calls since begin_step changed nothing.
+  bool may_admit() const;
+  /// Ends the current decode-only step at `first_end` and does `steps` more, the last of which is
+  /// now in progress.
+  void repeat(std::int64_t steps, SimTime first_end, Outcome& outcome);
+  /// Ends the step in progress: hands out tokens, removes who is done or cancelled. Returns how
+  /// many requests got a token that had one in the step before.
+  std::int64_t end_step(SimTime now, Outcome& outcome);
+  /// Gaps, in the step just ended, of requests that were preempted after their last token.
+  std::span<const Duration> resumed_gaps() const;
+  /// KV events recorded so far, for the owner to hand out and clear.
+  std::vector<kvbm::KvEvent>& kv_events();
+
+  std::int32_t running() const;
+  std::int32_t waiting() const;  ///< queued, or waiting for remote KV
+  std::int32_t held() const;     ///< prefilled, blocks held
+  std::int64_t total_blocks() const;
+  std::int64_t used_blocks() const;
+  std::int64_t cached_blocks() const;
+  std::int64_t preemptions() const;
+  /// Asserts that no block is lost, no request forgotten and that all sums are right.
+  void check_invariants() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dyn::policy

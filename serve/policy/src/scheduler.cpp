@@ -1,0 +1,209 @@
+#include "dyn/policy/scheduler.h"
+
+#include <algorithm>
+
+#include "dyn/core/check.h"
+#include "scheduler_impl.h"
+
+namespace dyn::policy {
+
+void Outcome::clear() {
+  admitted.clear();
+  tokens.clear();
+  prefilled.clear();
+  kv_wanted.clear();
+  preempted.clear();
+  kv_events.clear();
+}
+
+Scheduler::Impl::Impl(const SchedulerOptions& given)
+    : options(given),
+      block_size(given.config.block_size),
+      max_running(static_cast<std::int32_t>(std::min<std::int64_t>(
+          given.config.max_num_seqs, given.config.max_num_batched_tokens))),
+      pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
+      decodes(given.config.block_size) {
+  DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
+  pool.record_events(given.kv_events);
+}
+
+/// Gives back all blocks and takes a decoding request out of the sums.
+void Scheduler::Impl::release_blocks(Request& request) {
+  if (request.state == State::decoding) {
+    decodes.leave(request.base);
+    request.nameless = blocks_for(request.base + decodes.steps() - 1) -
+                       static_cast<std::int64_t>(request.named.size());
+  }
+  pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
+  request.named.clear();
+  request.nameless = 0;
+  blocked = false;
+}
+
+void Scheduler::Impl::remove(Slot slot) {
+  Request& request = requests[slot];
+  release_blocks(request);
+  switch (request.state) {
+    case State::unused:
+      DYN_ASSERT(false, "removes a request twice");
+      break;
+    case State::waiting:
+      waiting.remove(requests, slot);
+      break;
+    case State::receiving:
+      receiving.remove(requests, slot);
+      break;
+    case State::received:
+      received.remove(requests, slot);
+      break;
+    case State::held:
+      held.remove(requests, slot);
+      break;
+    case State::prefilling:
+    case State::decoding:
+      running.remove(requests, slot);
+      partial = partial == slot ? kNoSlot : partial;
+      break;
+  }
+  requests.erase(slot);
+}
+
+Scheduler::Scheduler(SchedulerOptions options) : impl_(std::make_unique<Impl>(options)) {}
+Scheduler::~Scheduler() = default;
+Scheduler::Scheduler(Scheduler&&) noexcept = default;
+Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
+
+bool Scheduler::fits(const EngineRequest& request) const {
+  // The last token is handed out without ever getting KV.
+  const bool prefill_only = impl_->options.role == WorkerRole::prefill;
+  const std::int64_t output = prefill_only ? 1 : request.max_output_tokens;
+  const std::int64_t tokens = request.prompt_tokens + output - 1;
+  return impl_->blocks_for(tokens) <= total_blocks();
+}
+
+void Scheduler::submit(const EngineRequest& request) {
+  DYN_ASSERT(request.prompt_tokens > 0 && request.max_output_tokens > 0, "an empty request");
+  DYN_ASSERT(fits(request), "the request cannot run here");
+  DYN_ASSERT(static_cast<std::int64_t>(request.blocks.size()) * impl_->block_size <=
+                 request.prompt_tokens,
+             "only full prompt blocks have a hash");
+  const Slot slot = impl_->requests.insert(request);
+  impl_->requests[slot].state = State::waiting;
+  impl_->blocked = impl_->blocked && !impl_->waiting.empty();
+  impl_->waiting.push_back(impl_->requests, slot);
+}
+
+bool Scheduler::cancel(RequestId id) {
+  const Slot slot = impl_->requests.find(id);
+  if (slot == kNoSlot) {
+    return false;
+  }
+  Request& request = impl_->requests[slot];
+  if (request.state != State::prefilling && request.state != State::decoding) {
+    impl_->remove(slot);
+    return false;
+  }
+  if (!request.cancelled) {
+    request.cancelled = true;
+    impl_->cancelled.push_back(slot);
+  }
+  return true;
+}
+
+void Scheduler::kv_received(RequestId id) {
+  const Slot slot = impl_->requests.find(id);
+  if (slot == kNoSlot || impl_->requests[slot].state != State::receiving) {
+    return;
+  }
+  impl_->receiving.remove(impl_->requests, slot);
+  Request& request = impl_->requests[slot];
+  request.state = State::received;
+  // Those who reserved first join first.
+  Slot after = impl_->received.tail;
+  Slot next = kNoSlot;
+  while (after != kNoSlot && impl_->requests[after].order > request.order) {
+    next = after;
+    after = impl_->requests[after].previous;
+  }
+  impl_->received.insert(impl_->requests, slot, next);
+}
+
+void Scheduler::release_held(RequestId id) {
+  const Slot slot = impl_->requests.find(id);
+  if (slot != kNoSlot && impl_->requests[slot].state == State::held) {
+    impl_->remove(slot);
+  }
+}
+
+std::int64_t Scheduler::tokens_wanted(RequestId id) const {
+  const Slot slot = impl_->requests.find(id);
+  if (slot == kNoSlot || impl_->requests[slot].state != State::receiving) {
+    return 0;
+  }
+  return impl_->requests[slot].spec.prompt_tokens - impl_->requests[slot].cached;
+}
+
+bool Scheduler::has_work() const {
+  return !impl_->running.empty() || !impl_->waiting.empty() || !impl_->received.empty();
+}
+
+void Scheduler::begin_step(SimTime now, Outcome& outcome) { impl_->begin_step(now, outcome); }
+
+const perf::StepBatch& Scheduler::batch() const { return impl_->batch; }
+
+bool Scheduler::may_admit() const {
+  const bool somebody = !impl_->received.empty() || (!impl_->waiting.empty() && !impl_->blocked);
+  return somebody && impl_->running.size < impl_->max_running;
+}
+
+std::int64_t Scheduler::quiet_steps() const {
+  const bool prefill = impl_->partial != kNoSlot || !impl_->completing.empty();
+  if (prefill || may_admit() || !impl_->cancelled.empty() || impl_->decodes.count() == 0) {
+    return 1;
+  }
+  const std::int64_t to_finish = impl_->next_finish() - impl_->decodes.steps();
+  return 1 + impl_->decodes.steps_within(impl_->free_blocks(), to_finish - 1);
+}
+
+void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) {
+  if (steps == 0) {
+    return;
+  }
+  impl_->had_prefill = false;
+  impl_->report_second(first_end, impl_->decodes.steps() + 1, outcome);
+  impl_->pool.take(static_cast<std::uint64_t>(impl_->decodes.blocks_ahead(steps)));
+  impl_->decodes.advance(steps);
+  impl_->batch.decode_context = impl_->decodes.context();
+}
+
+std::int64_t Scheduler::end_step(SimTime now, Outcome& outcome) {
+  return impl_->end_step(now, outcome);
+}
+
+std::span<const Duration> Scheduler::resumed_gaps() const { return impl_->resumed_gaps; }
+
+std::vector<kvbm::KvEvent>& Scheduler::kv_events() { return impl_->pool.events(); }
+
+std::int32_t Scheduler::running() const { return impl_->running.size; }
+
+std::int32_t Scheduler::waiting() const {
+  return impl_->waiting.size + impl_->received.size + impl_->receiving.size;
+}
+
+std::int32_t Scheduler::held() const { return impl_->held.size; }
+
+std::int64_t Scheduler::total_blocks() const {
+  return static_cast<std::int64_t>(impl_->pool.total());
+}
+
+std::int64_t Scheduler::used_blocks() const {
+  return static_cast<std::int64_t>(impl_->pool.used());
+}
+
+std::int64_t Scheduler::cached_blocks() const {
+  return static_cast<std::int64_t>(impl_->pool.cached());
+}
+
+std::int64_t Scheduler::preemptions() const { return impl_->preemptions; }
+
+}  // namespace dyn::policy

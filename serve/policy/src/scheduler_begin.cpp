@@ -1,0 +1,205 @@
+#include <algorithm>
+
+#include "dyn/core/check.h"
+#include "scheduler_impl.h"
+
+namespace dyn::policy {
+
+void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
+  batch = {};
+  completing.clear();
+  preempted = false;
+  if (had_prefill) {
+    blocked = false;
+  }
+  place_decodes(now, outcome);
+  if (partial != kNoSlot) {
+    const Slot slot = partial;
+    partial = kNoSlot;
+    if (!place_chunk(slot, options.config.max_num_batched_tokens - batch.tokens())) {
+      preempt_last(now, outcome);
+    }
+  }
+  if (!preempted) {
+    admit(now, outcome);
+  }
+}
+
+/// Gives every decoding request the block it may need for this step's token.
+void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
+  if (decodes.blocks_needed() <= free_blocks()) {
+    pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
+  } else {
+    for (Slot slot = running.head; slot != kNoSlot;) {
+      const Request& request = requests[slot];
+      const bool needs = request.state == State::decoding &&
+                         (request.base + decodes.steps() - 1) % block_size == 0;
+      bool survives = true;
+      while (needs && survives && pool.free() == 0) {
+        survives = running.tail != slot;
+        preempt_last(now, outcome);
+      }
+      if (!survives) {
+        break;
+      }
+      if (needs) {
+        pool.take(1);
+      }
+      slot = requests[slot].next;
+    }
+  }
+  batch.decode_sequences = static_cast<std::int32_t>(decodes.count());
+  batch.sampled = batch.decode_sequences;
+  batch.decode_context = decodes.context();
+}
+
+/// The request admitted last goes back to the head of the queue, without its blocks.
+void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
+  const Slot slot = running.tail;
+  Request& request = requests[slot];
+  if (request.state == State::decoding) {
+    request.produced = request.base + decodes.steps() - request.spec.prompt_tokens;
+    request.last_token = now;
+  }
+  release_blocks(request);
+  running.remove(requests, slot);
+  if (partial == slot) {
+    partial = kNoSlot;
+  }
+  request.state = State::waiting;
+  request.computed = 0;
+  request.remote = false;
+  waiting.push_front(requests, slot);
+  blocked = false;
+  preempted = true;
+  ++preemptions;
+  outcome.preempted.push_back(request.spec.id);
+}
+
+/// Schedules the next chunk of a running request's prompt; false if the blocks do not suffice.
+bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
+  Request& request = requests[slot];
+  const std::int64_t prior = request.computed;
+  const std::int64_t tokens = std::min(request.known() - prior, budget);
+  const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+  const std::int64_t need = std::max<std::int64_t>(blocks_for(prior + tokens) - owned, 0);
+  if (need > free_blocks()) {
+    return false;
+  }
+  pool.take(static_cast<std::uint64_t>(need));
+  request.nameless += need;
+  request.computed = prior + tokens;
+  publish_prompt(request, request.computed);
+  const bool completes = request.computed == request.known();
+  if (completes && tokens == 1) {
+    batch.add_decode(request.computed);  // as an attention kernel sees it
+  } else {
+    batch.add_prefill(tokens, prior, completes);
+  }
+  if (completes) {
+    completing.push_back(slot);
+  } else {
+    partial = slot;
+  }
+  return true;
+}
+
+/// Puts the request's full prompt blocks within its first `tokens` tokens under their hashes.
+void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
+  if (!options.config.prefix_caching) {
+    return;
+  }
+  const auto& blocks = request.spec.blocks;
+  const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
+  for (std::int64_t i = static_cast<std::int64_t>(request.named.size()); i < end; ++i) {
+    request.named.push_back(pool.publish(blocks[static_cast<std::uint32_t>(i)]));
+    --request.nameless;
+  }
+}
+
+void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
+  while (running.size < max_running && batch.tokens() < options.config.max_num_batched_tokens) {
+    const bool more = received.empty() ? admit_waiting(now, outcome) : join_received(now, outcome);
+    if (!more) {
+      break;
+    }
+  }
+}
+
+/// A request whose prompt was computed elsewhere: only its last token is computed again.
+bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
+  const Slot slot = received.head;
+  received.remove(requests, slot);
+  Request& request = requests[slot];
+  publish_prompt(request, request.spec.prompt_tokens);
+  blocked = false;
+  request.remote = false;
+  request.computed = request.spec.prompt_tokens - 1;
+  enter_batch(slot, now, outcome);
+  DYN_ASSERT(place_chunk(slot, 1), "the blocks of a received prompt were reserved");
+  return true;
+}
+
+/// Admits the head of the queue; false if there is none or it does not fit.
+bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
+  if (waiting.empty() || blocked) {
+    return false;
+  }
+  const Slot slot = waiting.head;
+  Request& request = requests[slot];
+  const std::int64_t known = request.known();
+  const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
+  const kvbm::BlockPool::Match match = pool.match(
+      request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+  const std::int64_t cached = match.blocks * block_size;
+  const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
+  std::int64_t end = known;
+  if (!request.remote && known - cached > budget) {
+    if (!options.config.chunked_prefill) {
+      blocked = true;
+      return false;
+    }
+    end = cached + budget;
+  }
+  const std::int64_t need = blocks_for(end) - match.blocks;
+  if (need + match.idle > free_blocks()) {
+    blocked = true;
+    return false;
+  }
+  waiting.remove(requests, slot);
+  pool.acquire(found);
+  request.named.assign(found.begin(), found.end());
+  request.nameless = 0;
+  request.cached = cached;
+  if (request.remote) {
+    reserve_remote(slot, need, outcome);
+    return true;
+  }
+  request.computed = cached;
+  enter_batch(slot, now, outcome);
+  DYN_ASSERT(place_chunk(slot, budget), "the blocks were counted");
+  return true;
+}
+
+void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {
+  Request& request = requests[slot];
+  pool.take(static_cast<std::uint64_t>(need));
+  request.nameless = need;
+  request.state = State::receiving;
+  request.order = next_order++;
+  receiving.push_back(requests, slot);
+  outcome.kv_wanted.push_back(request.spec.id);
+}
+
+void Scheduler::Impl::enter_batch(Slot slot, SimTime now, Outcome& outcome) {
+  Request& request = requests[slot];
+  request.state = State::prefilling;
+  request.order = next_order++;
+  running.push_back(requests, slot);
+  if (!request.admitted) {
+    request.admitted = true;
+    outcome.admitted.push_back({request.spec.id, now, request.cached});
+  }
+}
+
+}  // namespace dyn::policy

@@ -1,0 +1,50 @@
+#include <cstdlib>
+
+#include "dyn/core/check.h"
+#include "scheduler_impl.h"
+
+namespace dyn::policy {
+
+void Scheduler::check_invariants() const {
+  const Impl& s = *impl_;
+  std::uint64_t references = 0;
+  std::uint64_t nameless = 0;
+  std::size_t requests = 0;
+  DecodeSet decodes(s.block_size);
+  decodes.advance(s.decodes.steps());
+  // Between begin_step and end_step, decoding requests already have the block of that step.
+  const std::int64_t in_progress = s.batch.empty() ? 0 : 1;
+  for (Slot slot = 0; slot < s.requests.slots(); ++slot) {
+    const Request& request = s.requests[slot];
+    if (request.state == State::unused) {
+      continue;
+    }
+    ++requests;
+    references += request.named.size();
+    std::int64_t held = request.nameless;
+    if (request.state == State::decoding) {
+      const std::int64_t known = decodes.join(request.base + decodes.steps());
+      DYN_ASSERT(known == request.base, "a sequence has lost count");
+      held = s.blocks_for(request.base + decodes.steps() - 1 + in_progress) -
+             static_cast<std::int64_t>(request.named.size());
+    }
+    DYN_ASSERT(held >= 0, "a request owes blocks");
+    DYN_ASSERT(request.state != State::waiting || (held == 0 && request.named.empty()),
+               "a waiting request holds blocks");
+    nameless += static_cast<std::uint64_t>(held);
+  }
+  DYN_ASSERT(requests == s.requests.size(), "the id map and the records differ");
+  const std::int32_t listed = s.running.size + s.waiting.size + s.received.size +
+                              s.receiving.size + s.held.size;
+  DYN_ASSERT(static_cast<std::size_t>(listed) == requests, "a request is in no list");
+  DYN_ASSERT(s.running.size <= s.max_running, "too many run");
+  DYN_ASSERT(decodes.count() == s.decodes.count() && decodes.context() == s.decodes.context(),
+             "the sums over decoding requests are wrong");
+  for (std::int64_t ahead = 0; ahead < s.block_size; ++ahead) {
+    DYN_ASSERT(decodes.blocks_needed(ahead) == s.decodes.blocks_needed(ahead),
+               "the block needs of decoding requests are wrong");
+  }
+  s.pool.check_invariants(references, nameless);
+}
+
+}  // namespace dyn::policy

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decode_set.h"
+#include "dyn/kvbm/block_pool.h"
+#include "dyn/policy/scheduler.h"
+#include "request_table.h"
+
+namespace dyn::policy {
+
+struct Scheduler::Impl {
+  explicit Impl(const SchedulerOptions& options);
+
+  // Requests (scheduler.cpp).
+  void release_blocks(Request& request);
+  void remove(Slot slot);
+  std::int64_t blocks_for(std::int64_t tokens) const {
+    return (tokens + block_size - 1) / block_size;
+  }
+  std::int64_t free_blocks() const { return static_cast<std::int64_t>(pool.free()); }
+
+  // Choosing a step's batch (scheduler_begin.cpp).
+  void begin_step(SimTime now, Outcome& outcome);
+  void place_decodes(SimTime now, Outcome& outcome);
+  void preempt_last(SimTime now, Outcome& outcome);
+  bool place_chunk(Slot slot, std::int64_t budget);
+  void admit(SimTime now, Outcome& outcome);
+  bool join_received(SimTime now, Outcome& outcome);
+  bool admit_waiting(SimTime now, Outcome& outcome);
+  void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
+  void enter_batch(Slot slot, SimTime now, Outcome& outcome);
+  void publish_prompt(Request& request, std::int64_t tokens);
+
+  // Ending it (scheduler_end.cpp).
+  std::int64_t end_step(SimTime now, Outcome& outcome);
+  void report_every(SimTime now, Outcome& outcome);
+  void report_second(SimTime now, std::int64_t steps, Outcome& outcome);
+  void finish_due(SimTime now, Outcome& outcome);
+  void complete_prefill(Slot slot, SimTime now, Outcome& outcome);
+  std::int64_t next_finish();
+
+  SchedulerOptions options;
+  std::int64_t block_size;
+  std::int32_t max_running;
+  kvbm::BlockPool pool;
+  RequestTable requests;
+  RequestList running;    ///< in order of admission
+  RequestList waiting;    ///< the queue
+  RequestList received;   ///< in order of reservation
+  RequestList receiving;
+  RequestList held;
+  DecodeSet decodes;
+  perf::StepBatch batch;
+  Slot partial = kNoSlot;  ///< prompt cut off by the budget; always the last that runs
+  std::vector<Slot> completing;  ///< whose prompts the step in progress completes
+  bool preempted = false;        ///< somebody was, in this step
+  bool had_prefill = false;      ///< the step before had
+  /// The head of the queue did not fit, and nothing has happened since that could change it: no
+  /// block was freed or published, and the batch is the same but for growth.
+  bool blocked = false;
+
+  /// When a decoding request makes its last token; stale if it was removed or preempted.
+  struct Finish {
+    std::int64_t step;
+    std::uint64_t order;
+    Slot slot;
+    bool operator>(const Finish& other) const {
+      return step != other.step ? step > other.step : order > other.order;
+    }
+  };
+  std::vector<Finish> finishes;  ///< a binary heap, soonest first
+  struct Fresh {
+    Slot slot;
+    std::uint64_t order;
+  };
+  std::vector<Fresh> fresh;  ///< made their first token in the step before
+  std::vector<Slot> cancelled;
+  std::vector<Duration> resumed_gaps;
+  std::vector<BlockId> found;  ///< scratch
+  std::uint64_t next_order = 0;
+  std::int64_t preemptions = 0;
+};
+
+}  // namespace dyn::policy

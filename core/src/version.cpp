@@ -2,6 +2,8 @@
 
 namespace dyn {
 
-std::string_view version() { return DYN_VERSION; }
+std::string_view version() {
+  return DYN_VERSION;
+}
 
 }  // namespace dyn

@@ -1,18 +1,27 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace dyn {
 
+class Node;
+
 /// A YAML or JSON text with the position of every key and value. Reading it rejects what YAML
-/// parsers accept silently: duplicate keys, anchors and aliases, `yes`/`no`/`on`/`off` as bool,
-/// octal numbers. Values are read through the schemas (describe.h).
+/// parsers accept silently: duplicate keys, anchors and aliases, tags, several documents in one
+/// file, `yes`/`no`/`on`/`off` as bool, numbers with leading zeros. Values are read through the
+/// schemas (describe.h), or for other people's formats through Node (node.h).
 class Document {
  public:
+  /// Bounds on what is read: larger or deeper files are errors, however they are written.
+  static constexpr std::size_t kMaxBytes = std::size_t{32} << 20;
+  static constexpr std::size_t kMaxNodes = 1'000'000;
+  static constexpr int kMaxDepth = 100;
+
   /// Throws Error(bad_input) if the file cannot be read or is no YAML or JSON.
   static Document read_file(const std::string& path);
+  /// `name` is what messages call the text.
   static Document parse(std::string text, std::string name);
 
   ~Document();
@@ -22,8 +31,13 @@ class Document {
   const std::string& name() const;  ///< file name for messages
   const std::string& text() const;
 
+  /// The outermost value; valid as long as the document is neither changed nor destroyed.
+  Node root() const;
+
   /// Sets `key.path=value` (list items by number), creating objects on the way; the value is
-  /// YAML. Throws Error(usage) if the text has no '='. Positions of what is set name the flag.
+  /// YAML, and an empty one or `null` takes the key away. Throws Error(usage) if the text has no
+  /// '=', its value is no YAML, or the path leads through a value. Positions of what is set name
+  /// the flag.
   void set(const std::string& assignment);
 
   struct Impl;

@@ -119,6 +119,7 @@ void resolve_memory(const Problem& problem, const ParallelLayout& layout, Shape&
     shape.rejected = "without chunked prefill the token budget is below the longest prompt";
     return;
   }
+  config.kv_blocks.reset();  // asks what the memory leaves, not what the recipe wants
   const perf::MemoryUse use =
       perf::memory_use(problem.target(layout), problem.profile.device, config);
   if (use.kv_blocks <= 0) {
@@ -226,11 +227,7 @@ class Enumerator {
     return {begin, static_cast<std::uint32_t>(space_.shapes.size())};
   }
 
-  /// The range of GPUs; a single number is a budget, of which a deployment may use less.
-  int fewest() const {
-    const IntRange& count = problem_.recipe->hardware.count;
-    return count.low < count.high ? count.low : 1;
-  }
+  int fewest() const { return problem_.recipe->hardware.count.low; }
   int most() const { return problem_.recipe->hardware.count.high; }
 
   void add(const Topology& topology, const std::string& rejected) {

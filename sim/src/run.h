@@ -55,6 +55,7 @@ class Run {
   void transfer_done(std::uint32_t request);
   void touch(std::uint32_t engine);
   void advance(std::uint32_t engine);
+  void observe(const Pool& pool);
   void read_outcome(std::uint32_t engine);
   void on_token(std::uint32_t engine, const engine::TokenEvent& token);
   void on_prefilled(std::uint32_t engine, std::uint32_t request);

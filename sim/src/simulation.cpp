@@ -79,6 +79,7 @@ void Run::handle(const Event& event) {
     case EventKind::engine_due: {
       EngineSlot& slot = fleet_.engines[event.target];
       if (event.epoch == slot.epoch && event.at == slot.due) {
+        slot.due = SimTime::max();
         advance(event.target);
       }
       break;
@@ -142,6 +143,7 @@ void Run::deliver(std::uint32_t request) {
 bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
   Pool& pool = fleet_.pools[pool_index];
   const engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  observe(pool);
   tell_output(pool);
   const Result<policy::RouteChoice> choice = pool.router.route(
       {to_engine.id, to_engine.prompt_tokens, to_engine.max_output_tokens, to_engine.blocks}, now_);
@@ -175,18 +177,33 @@ void Run::touch(std::uint32_t engine) {
   }
 }
 
+/// Brings an engine to this instant, reads what happened and schedules what is due next.
 void Run::advance(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
-  slot.due = SimTime::max();
   slot.engine.advance(now_, outcome_);
   read_outcome(engine);
-  if (slot.due == now_) {
-    return;  // what was read touched the engine itself: it advances once more in this instant
+  const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  if (slot.due == now_ || slot.due == next) {
+    return;  // due at the end of this instant (what was read may have touched it), or as before
   }
-  if (const std::optional<SimTime> next = slot.engine.next_event()) {
-    slot.due = *next;
-    queue_.push(*next, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
+  slot.due = next;
+  ++slot.epoch;  // whatever was due before is stale
+  if (next != SimTime::max()) {
+    queue_.push(next, Phase::engine, EventKind::engine_due, engine, slot.epoch,
                 static_cast<std::uint16_t>(engine));
+  }
+}
+
+/// Before a choice that depends on what engines have cached, their routers must know of every
+/// block that was stored or evicted by now, runs of steps in progress included.
+void Run::observe(const Pool& pool) {
+  if (!pool.publishes_kv) {
+    return;
+  }
+  for (std::uint32_t i = 0; i < pool.engines; ++i) {
+    if (fleet_.engines[pool.first_engine + i].due != SimTime::max()) {
+      advance(pool.first_engine + i);
+    }
   }
 }
 
@@ -248,14 +265,14 @@ void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
   }
 }
 
-/// The decode engine has room: the KV sets out.
+/// The decode engine has room: the KV that it has not cached itself sets out.
 void Run::on_kv_wanted(std::uint32_t request) {
   Flight& flight = flights_[request];
   flight.stage = Stage::transferring;
   const auto from = WorkerId(fleet_.worker_of(fleet_.engines[flight.prefill_engine]));
   const auto to = WorkerId(fleet_.worker_of(fleet_.engines[flight.engine]));
-  const engine::KvLink::Transfer transfer =
-      link_.reserve(from, to, records_[request].input_tokens, now_);
+  const engine::KvLink::Transfer transfer = link_.reserve(
+      from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
   records_[request].transfer = transfer.ends - now_;
   queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
 }

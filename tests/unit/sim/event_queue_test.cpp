@@ -5,7 +5,9 @@
 namespace dyn::sim {
 namespace {
 
-SimTime at(std::int64_t nanos) { return SimTime(Duration(nanos)); }
+SimTime at(std::int64_t nanos) {
+  return SimTime(Duration(nanos));
+}
 
 TEST_CASE("events come out by time, then phase, then lane, then order of pushing") {
   EventQueue queue;

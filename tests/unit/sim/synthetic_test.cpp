@@ -79,8 +79,7 @@ TEST_CASE("Poisson arrivals come at the rate that was asked for") {
   CHECK(20'000 / seconds == Approx(50).epsilon(0.03));
   double squares = 0;  // exponential gaps: deviation equals mean
   for (std::size_t i = 1; i < workload.requests.size(); ++i) {
-    const double gap =
-        to_seconds(workload.requests[i].arrival - workload.requests[i - 1].arrival);
+    const double gap = to_seconds(workload.requests[i].arrival - workload.requests[i - 1].arrival);
     CHECK(gap >= 0);
     squares += gap * gap;
   }

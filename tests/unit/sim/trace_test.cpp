@@ -127,11 +127,10 @@ TEST_CASE("every wrong field of a trace is named with its line and column") {
 }
 
 TEST_CASE("a trace that goes back in time is refused") {
-  check_one_error(
-      R"({"timestamp": 5, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]})"
-      "\n" +
-          kGood,
-      "t.jsonl:2:15 /timestamp goes back in time");
+  check_one_error(R"({"timestamp": 5, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]})"
+                  "\n" +
+                      kGood,
+                  "t.jsonl:2:15 /timestamp goes back in time");
 }
 
 TEST_CASE("a truncated last line is an error wherever it is cut") {
@@ -196,10 +195,9 @@ TEST_CASE("arrivals that share a timestamp are spread over the gap, in order") {
 
 TEST_CASE("a lull after a tick is not filled with its requests") {
   Traffic traffic;
-  const Workload workload =
-      parse(tick_line(0) + tick_line(1000) + tick_line(2000) + tick_line(3000) + tick_line(3000) +
-                tick_line(900'000),
-            traffic);
+  const Workload workload = parse(tick_line(0) + tick_line(1000) + tick_line(2000) +
+                                      tick_line(3000) + tick_line(3000) + tick_line(900'000),
+                                  traffic);
   CHECK(workload.requests[4].arrival < SimTime(std::chrono::seconds(4)));
 }
 
@@ -207,8 +205,7 @@ TEST_CASE("speedup divides arrival times and limit keeps the first requests") {
   Traffic traffic = as_is();
   traffic.speedup = 2;
   traffic.limit = 2;
-  const Workload workload =
-      parse(tick_line(0) + tick_line(1000) + tick_line(3000), traffic);
+  const Workload workload = parse(tick_line(0) + tick_line(1000) + tick_line(3000), traffic);
   REQUIRE(workload.requests.size() == 2);
   CHECK(workload.requests[1].arrival == SimTime(std::chrono::milliseconds(500)));
 }

@@ -81,20 +81,12 @@ std::string code(const std::string& text) {
   return '`' + text + '`';
 }
 
-std::string anchor(const std::string& name) {
-  std::string result;
-  for (const char c : name) {
-    result += c == ' ' ? '-' : c;
-  }
-  return result;
-}
-
 /// What a value is, for the table: with a link where it is an object.
 std::string value_cell(const Field& field) {
   const Type& leaf = innermost(*field.type);
   std::string text = field.type->what();
   if (const ObjectType* object = leaf.as_object()) {
-    const std::string link = '[' + object->name() + "](#" + anchor(object->name()) + ')';
+    const std::string link = '[' + object->name() + "](#" + object->name() + ')';
     if (field.type->as_object() != nullptr || field.optional) {
       text = link;
     } else {

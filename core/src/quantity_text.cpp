@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <span>
@@ -238,7 +237,10 @@ std::string shifted(double value, int decimal) {
   if (e > 2) {
     digits += text.substr(2, e - 2);
   }
-  const int exponent = std::atoi(buffer + e + 1) - decimal;
+  int exponent = 0;
+  const std::size_t sign_at = e + 1;
+  std::from_chars(buffer + sign_at + (text[sign_at] == '+' ? 1 : 0), end, exponent);
+  exponent -= decimal;
   const std::string sign = std::signbit(value) ? "-" : "";
   const int size = static_cast<int>(digits.size());
   if (exponent < -6 || exponent > 20) {

@@ -46,7 +46,7 @@ TEST_CASE("JSON values know their places as YAML values do") {
     CHECK(item.text() == "x");
     CHECK(item.path() == "/a/b/1");
     CHECK(item.where().line == 1);
-    CHECK(item.where().column == (text[1] == 'a' ? 14 : 16));
+    CHECK(item.where().column == (text[1] == 'a' ? 15 : 17));
   }
 }
 
@@ -136,6 +136,12 @@ TEST_CASE("What is no YAML says where, and why where that is known") {
         "be truncated)\n"
         "    1 | {\"a\": [1, 2\n"
         "      |            ^");
+  CHECK(first_line_of("{\n  \"a\": {\n    \"b\": \"x\",\n") ==
+        "f.yaml:3:14: error: this is not valid YAML: end of map flow not found (the file may be "
+        "truncated)");
+  CHECK(first_line_of("a: [1,\n  2}\n").find("truncated") == std::string::npos);
+  CHECK(first_line_of("a: \"text\n\nb: 1\n").find("(the file may be truncated)") !=
+        std::string::npos);
   CHECK(first_line_of("a:\n\tb: 1\n").find("(indent with spaces, not tabs)") != std::string::npos);
   CHECK(
       first_line_of("a: b: c\n") ==

@@ -15,9 +15,9 @@ namespace {
 using Lines = std::vector<std::string>;
 
 double real(int low, int high) {
-  return *rc::gen::inRange<std::int64_t>(std::int64_t{low} * 1'000'003,
-                                         std::int64_t{high} * 1'000'003) /
-         1'000'003.0;
+  const auto scaled = *rc::gen::inRange<std::int64_t>(std::int64_t{low} * 1'000'003,
+                                                      std::int64_t{high} * 1'000'003);
+  return static_cast<double>(scaled) / 1'000'003.0;
 }
 
 Duration duration() {
@@ -193,19 +193,19 @@ TEST_CASE("Engines and layouts of a plan are checked") {
               "the longest request that it takes, in tokens)"});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 2, engine: {kind: openai, url: "
                           "[\"http://a:1\"]}}]") ==
-        Lines{"p.yaml:9:50: error: /pools/0/engine: an openai engine needs one url per replica: 2 "
+        Lines{"p.yaml:9:49: error: /pools/0/engine: an openai engine needs one url per replica: 2 "
               "replicas, 1 urls (such as url: [\"http://127.0.0.1:8000\"])"});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1, engine: {kind: openai, url: "
                           "[\"a:1\"]}}]") ==
-        Lines{"p.yaml:9:71: error: /pools/0/engine/url/0: expected a URL such as "
+        Lines{"p.yaml:9:70: error: /pools/0/engine/url/0: expected a URL such as "
               "\"http://127.0.0.1:8000\", got \"a:1\""});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1, engine: {url: [\"http://a:1\"]}, " +
                           std::string(kConfig) + "}]") ==
-        Lines{"p.yaml:9:56: error: /pools/0/engine/url: a simulated engine has no url (write kind: "
+        Lines{"p.yaml:9:55: error: /pools/0/engine/url: a simulated engine has no url (write kind: "
               "openai)"});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1, layout: {tensor: 4, expert: 3}, " +
                           std::string(kConfig) + "}]") ==
-        Lines{"p.yaml:9:70: error: /pools/0/layout/expert: expert must divide tensor * data (4)"});
+        Lines{"p.yaml:9:69: error: /pools/0/layout/expert: expert must divide tensor * data (4)"});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1, layout: {pipeline: 4}, " +
                           std::string(kConfig) + "}]") ==
         Lines{"p.yaml:9:9: error: /pools/0: more pipeline stages than the model has layers"});
@@ -231,7 +231,7 @@ TEST_CASE("The points of a correction must rise, and its keys be known") {
           Lines{"h.yaml:4:17: error: /device/peak/bf17: unknown key 'bf17' (did you mean 'bf16'?)",
                 "h.yaml:4:40: error: /device/peak/bf16: expected a compute rate such as \"989 "
                 "TFLOP/s\", got \"989\" (add a unit: GFLOP/s, TFLOP/s or PFLOP/s)",
-                "h.yaml:6:51: error: /operators/0/correction/1: x must rise from point to point: 1 "
+                "h.yaml:6:50: error: /operators/0/correction/1: x must rise from point to point: 1 "
                 "follows 2",
                 "h.yaml:7:12: error: /operators/1/kind: expected one of gemm, attention_prefill, "
                 "attention_decode, moe, elementwise, all_reduce, all_to_all, send_recv, sampling; "

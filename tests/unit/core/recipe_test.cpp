@@ -183,7 +183,7 @@ TEST_CASE("The schema line says what a file is") {
 
 TEST_CASE("Lists and values across sections are checked") {
   CHECK(errors_of(with_traffic("trace: t", "search: {tensor: [1, 2, 1], replay: 0}\n")) ==
-        Lines{"r.yaml:5:36: error: /search/replay: expected a whole number from 1 to 10000, got "
+        Lines{"r.yaml:5:37: error: /search/replay: expected a whole number from 1 to 10000, got "
               "\"0\""});
   CHECK(errors_of(with_traffic("trace: t", "search: {tensor: [1, 2, 1]}\n")) ==
         Lines{"r.yaml:5:25: error: /search/tensor/2: given twice: 1"});

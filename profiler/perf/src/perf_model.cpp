@@ -44,8 +44,10 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   switch (op.op.kind) {
     case OperatorKind::all_reduce:
     case OperatorKind::all_to_all:
-    case OperatorKind::send_recv: return r.overhead > r.memory ? "latency" : "network";
-    default: break;
+    case OperatorKind::send_recv:
+      return r.overhead > r.memory ? "latency" : "network";
+    default:
+      break;
   }
   const double work = std::max(r.compute, r.memory);
   if (r.overhead > work) {
@@ -63,11 +65,11 @@ struct PerfModel::Impl {
     TokenCurve curve;
   };
 
-  std::vector<Tabled> tabled;            // in order of execution
-  std::vector<PricedOperator> attention; // in order of execution, each count > 0
+  std::vector<Tabled> tabled;                // in order of execution
+  std::vector<PricedOperator> attention;     // in order of execution, each count > 0
   std::vector<std::size_t> attention_after;  // tabled operators before each
-  TokenCurve by_tokens;   // sum of all that grow with tokens
-  TokenCurve by_sampled;  // sum of all that grow with sampled sequences
+  TokenCurve by_tokens;                      // sum of all that grow with tokens
+  TokenCurve by_sampled;                     // sum of all that grow with sampled sequences
   EngineHost host;
   double host_base = 0;
   double host_per_sequence = 0;
@@ -177,10 +179,11 @@ Duration PerfModel::step_time(const StepBatch& batch) const noexcept {
   return std::max(Duration{1}, Duration(static_cast<std::int64_t>(seconds * 1e9 + 0.5)));
 }
 
-Duration PerfModel::frontend_time() const noexcept { return impl_->host.frontend_per_request; }
+Duration PerfModel::frontend_time() const noexcept {
+  return impl_->host.frontend_per_request;
+}
 
-OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op,
-                                             const StepView& v) const {
+OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op, const StepView& v) const {
   const Roofline r = attention_at(op, v);
   OperatorTime time;
   time.name = op.op.name;

@@ -11,7 +11,9 @@ namespace dyn::perf {
 
 namespace {
 
-double log2_of(double x) { return portable_log(x) / std::numbers::ln2; }
+double log2_of(double x) {
+  return portable_log(x) / std::numbers::ln2;
+}
 
 bool is_collective(OperatorKind kind) {
   return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
@@ -200,8 +202,8 @@ Roofline attention_at(const PricedOperator& priced, const StepView& view) noexce
   r.compute = flops / priced.flop_rate;
   r.memory = bytes / priced.byte_rate;
   r.overhead = priced.overhead;
-  r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
-              priced.factor.at(prefill ? pairs : context);
+  r.seconds =
+      (std::max(r.compute, r.memory) + r.overhead) * priced.factor.at(prefill ? pairs : context);
   return r;
 }
 

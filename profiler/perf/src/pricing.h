@@ -32,7 +32,7 @@ struct PricedOperator {
   double byte_rate = 1;  ///< usable bytes per second
   double overhead = 0;   ///< seconds, all launches of one execution
   std::vector<CorrectionPoint> correction;
-  FactorCurve factor;    ///< the same, for the attention operators
+  FactorCurve factor;  ///< the same, for the attention operators
   Provenance provenance = Provenance::specification;
   double relative_error = 0.5;
   std::string source;
@@ -46,8 +46,8 @@ PricedOperator price(const Operator& op, const Profile& profile);
 /// What bounds one execution.
 struct Roofline {
   double compute = 0;
-  double memory = 0;  ///< of the network for collectives
-  double seconds = 0; ///< corrected, overhead included
+  double memory = 0;   ///< of the network for collectives
+  double seconds = 0;  ///< corrected, overhead included
   double overhead = 0;
 };
 

@@ -3,7 +3,7 @@
 // measured dense rows of silicon/train.csv. With the name of a model as second argument, its rows
 // are held out of the fit and reported alone.
 //
-//   dyn_calibrate_perf .../silicon/train.csv [Llama-3.1-70B]
+//   calibrate_perf .../silicon/train.csv [Llama-3.1-70B]
 
 #include <algorithm>
 #include <cmath>

@@ -19,14 +19,14 @@ using namespace dyn::perf;
 PerfTarget target_of(int which) {
   PerfTarget target;
   if (which == 0) {
-    target.model = test::llama_70b();
+    target.model = perf::test::llama_70b();
     target.layout = {4, 1, 1, 1};
   } else if (which == 1) {
-    target.model = test::deepseek_v3();
+    target.model = perf::test::deepseek_v3();
     target.layout = {1, 1, 8, 8};
     target.weights = Precision::fp8_block;
   } else {
-    target.model = test::gpt_oss_120b();
+    target.model = perf::test::gpt_oss_120b();
     target.layout = {2, 1, 1, 1};
     target.weights = Precision::mxfp4;
   }
@@ -83,7 +83,7 @@ void layer_tables_step(benchmark::State& state) {
     state.SkipWithError("no reference data");
     return;
   }
-  const auto timer = load_layer_tables(tables_folder(), test::llama_8b(), EngineHost{});
+  const auto timer = load_layer_tables(tables_folder(), perf::test::llama_8b(), EngineHost{});
   StepBatch batch = batch_of(state.range(0) != 0);
   for (auto _ : state) {
     ++batch.decode_context;
@@ -98,7 +98,7 @@ void layer_tables_load(benchmark::State& state) {
     return;
   }
   for (auto _ : state) {
-    benchmark::DoNotOptimize(load_layer_tables(tables_folder(), test::llama_8b(), EngineHost{}));
+    benchmark::DoNotOptimize(load_layer_tables(tables_folder(), perf::test::llama_8b(), EngineHost{}));
   }
 }
 BENCHMARK(layer_tables_load)->Unit(benchmark::kMillisecond);

@@ -18,8 +18,8 @@ TEST_CASE("the corpus of the trace fuzzer passes") {
     INFO(entry.path());
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    CHECK(LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()),
-                                 text.size()) == 0);
+    CHECK(LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()) ==
+          0);
     ++files;
   }
   CHECK(files >= 8);

@@ -39,7 +39,8 @@ bool is_plain_number(const std::string& text) {
 }
 
 void write_bounds(const Field& field, Writer& writer) {
-  const bool direct = field.leaf == field.type || (field.optional && field.type->inner() == field.leaf);
+  const bool direct =
+      field.leaf == field.type || (field.optional && field.type->inner() == field.leaf);
   if (!direct) {
     return;
   }
@@ -76,7 +77,9 @@ std::string cell(const std::string& text) {
   return result;
 }
 
-std::string code(const std::string& text) { return '`' + text + '`'; }
+std::string code(const std::string& text) {
+  return '`' + text + '`';
+}
 
 std::string anchor(const std::string& name) {
   std::string result;
@@ -158,7 +161,9 @@ void explain(const ObjectType& type, const std::string& prefix, std::string& out
 
 }  // namespace
 
-void ObjectType::write_definition(Writer& writer, const std::string& header) const {
+void ObjectType::write_definition(
+    Writer& writer, const std::string& header,
+    const std::vector<std::pair<std::string, std::string>>& head) const {
   writer.member("type", "object");
   if (!doc_.empty()) {
     writer.member("description", doc_);
@@ -171,7 +176,19 @@ void ObjectType::write_definition(Writer& writer, const std::string& header) con
     writer.member("const", header);
     writer.end_object();
   }
+  for (const auto& [key, doc] : head) {
+    writer.key(key);
+    writer.begin_object();
+    writer.member("type", "string");
+    writer.member("description", doc);
+    writer.end_object();
+  }
+  const MapType* rest = nullptr;
   for (const Field& field : fields_) {
+    if (field.rest != nullptr) {
+      rest = field.rest;
+      continue;
+    }
     writer.key(field.key);
     writer.begin_object();
     field.type->write_schema(writer);
@@ -197,7 +214,13 @@ void ObjectType::write_definition(Writer& writer, const std::string& header) con
   }
   writer.end_list();
   writer.key("additionalProperties");
-  writer.boolean(false);
+  if (rest == nullptr) {
+    writer.boolean(false);
+    return;
+  }
+  writer.begin_object();
+  rest->inner()->write_schema(writer);
+  writer.end_object();
 }
 
 std::string json_schema(const DocumentSchema& schema) {
@@ -207,14 +230,14 @@ std::string json_schema(const DocumentSchema& schema) {
   writer.begin_object();
   writer.member("$schema", "https://json-schema.org/draft/2020-12/schema");
   writer.member("title", schema.id());
-  schema.type->write_definition(writer, schema.id());
+  schema.type->write_definition(writer, schema.id(), schema.head);
   writer.key("$defs");
   writer.begin_object();
   for (const ObjectType* object : objects) {
     if (object != schema.type) {
       writer.key(object->name());
       writer.begin_object();
-      object->write_definition(writer, {});
+      object->write_definition(writer, {}, {});
       writer.end_object();
     }
   }
@@ -226,17 +249,24 @@ std::string json_schema(const DocumentSchema& schema) {
 std::string reference_page(const DocumentSchema& schema) {
   std::vector<const ObjectType*> objects;
   collect(*schema.type, objects);
-  std::string page = "# " + schema.title + "\n\n" + schema.doc + "\n\nFiles of this kind begin `schema: " +
-                     schema.id() + "`; they may be YAML or JSON. Made from the schema that dyn "
+  std::string page = "# " + schema.title + "\n\n" + schema.doc +
+                     "\n\nFiles of this kind begin `schema: " + schema.id() +
+                     "`; they may be YAML or JSON. Made from the schema that dyn "
                      "reads them with: change it there, not here.\n";
   std::vector<const EnumType*> shown;
   for (const ObjectType* object : objects) {
     page += "\n## " + object->name() + "\n\n" + object->doc() + "\n\n";
     page += "| Key | Value | Default | Meaning |\n|---|---|---|---|\n";
+    if (object == schema.type) {
+      for (const auto& [key, doc] : schema.head) {
+        page += "| " + code(key) + " | text | | " + cell(doc) + " |\n";
+      }
+    }
     std::string enums;
     for (const Field& field : object->fields()) {
-      page += "| " + code(field.key) + " | " + cell(value_cell(field)) + " | " +
-              cell(default_cell(field, *object)) + " | " + cell(field.doc) + " |\n";
+      page += "| " + (field.rest != nullptr ? "*" + field.key + '*' : code(field.key)) + " | " +
+              cell(value_cell(field)) + " | " + cell(default_cell(field, *object)) + " | " +
+              cell(field.doc) + " |\n";
       const EnumType* choices = innermost(*field.type).as_enum();
       if (choices == nullptr || std::find(shown.begin(), shown.end(), choices) != shown.end()) {
         continue;

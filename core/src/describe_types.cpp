@@ -96,7 +96,9 @@ void EnumType::read(const Node& node, void* target, Problems& problems) const {
   set(target, *value);
 }
 
-void EnumType::write(const void* source, Writer& writer) const { writer.text(text_of(get(source))); }
+void EnumType::write(const void* source, Writer& writer) const {
+  writer.text(text_of(get(source)));
+}
 
 void EnumType::write_schema(Writer& writer) const {
   writer.key("enum");
@@ -107,7 +109,9 @@ void EnumType::write_schema(Writer& writer) const {
   writer.end_list();
 }
 
-std::string EnumType::what() const { return "one of " + join(texts()); }
+std::string EnumType::what() const {
+  return "one of " + join(texts());
+}
 
 void ListType::read(const Node& node, void* target, Problems& problems) const {
   if (!node.is_list()) {
@@ -153,8 +157,13 @@ void MapType::read(const Node& node, void* target, Problems& problems) const {
     problems.add(node, "expected an object, got " + node.quote());
     return;
   }
+  read_entries(node.children(), target, problems);
+}
+
+void MapType::read_entries(const std::vector<Node>& members, void* target,
+                           Problems& problems) const {
   clear(target);
-  for (const Node& member : node.children()) {
+  for (const Node& member : members) {
     if (keys_ != nullptr && !keys_->find(member.key())) {
       problems.add_at_key(member, "unknown key '" + member.key() + '\'',
                           suggest(member.key(), keys_->texts(), "the keys here are "));
@@ -166,11 +175,15 @@ void MapType::read(const Node& node, void* target, Problems& problems) const {
 
 void MapType::write(const void* source, Writer& writer) const {
   writer.begin_object();
+  write_entries(source, writer);
+  writer.end_object();
+}
+
+void MapType::write_entries(const void* source, Writer& writer) const {
   visit(source, [&](const std::string& key, const void* item) {
     writer.key(key);
     item_.write(item, writer);
   });
-  writer.end_object();
 }
 
 void MapType::write_schema(Writer& writer) const {
@@ -187,7 +200,9 @@ void MapType::write_schema(Writer& writer) const {
   }
 }
 
-std::string MapType::what() const { return "an object"; }
+std::string MapType::what() const {
+  return "an object";
+}
 
 std::string Field::range() const {
   std::string low;
@@ -196,13 +211,19 @@ std::string Field::range() const {
   bool open = false;
   for (const Limit& limit : limits) {
     switch (limit.kind) {
-      case Limit::at_least: low = limit.text; break;
+      case Limit::at_least:
+        low = limit.text;
+        break;
       case Limit::above:
         low = limit.text;
         open = true;
         break;
-      case Limit::at_most: high = limit.text; break;
-      case Limit::not_empty: other = "that is not empty"; break;
+      case Limit::at_most:
+        high = limit.text;
+        break;
+      case Limit::not_empty:
+        other = "that is not empty";
+        break;
     }
   }
   if (low.empty()) {
@@ -228,8 +249,10 @@ void Checker::error(std::string_view key, std::size_t index, std::string message
                     std::string hint) {
   const auto member = object_.find(key);
   const bool has_item = member && index < member->size();
-  problems_.add(has_item ? member->at(index) : member ? *member : object_, std::move(message),
-                std::move(hint));
+  problems_.add(has_item ? member->at(index)
+                : member ? *member
+                         : object_,
+                std::move(message), std::move(hint));
 }
 
 void ObjectType::set_about(std::string name, std::string doc) {
@@ -255,13 +278,13 @@ void ObjectType::read(const Node& node, void* target, Problems& problems) const 
   read_members(node, target, {}, problems);
 }
 
-bool ObjectType::read_field(const Field& field, const Node& node, void* target,
+void ObjectType::read_field(const Field& field, const Node& node, void* target,
                             Problems& problems) const {
   const std::size_t before = problems.size();
   void* member = field.get(target);
   field.type->read(node, member, problems);
   if (problems.size() != before) {
-    return false;
+    return;
   }
   field.leaves(member, node, [&](const void* leaf, const Node& at) {
     for (const Limit& limit : field.limits) {
@@ -274,7 +297,34 @@ bool ObjectType::read_field(const Field& field, const Node& node, void* target,
       }
     }
   });
-  return problems.size() == before;
+}
+
+/// Members that no field names: the entries of a field that takes the rest, or errors.
+void ObjectType::read_rest(const Node& node, void* target, std::string_view header,
+                           Problems& problems) const {
+  std::vector<std::string> keys;
+  const Field* rest = nullptr;
+  for (const Field& field : fields_) {
+    if (field.rest != nullptr) {
+      rest = &field;
+    } else {
+      keys.push_back(field.key);
+    }
+  }
+  std::vector<Node> others;
+  for (const Node& member : node.children()) {
+    if (member.key() != header && std::find(keys.begin(), keys.end(), member.key()) == keys.end()) {
+      others.push_back(member);
+    }
+  }
+  if (rest != nullptr) {
+    rest->rest->read_entries(others, rest->get(target), problems);
+    return;
+  }
+  for (const Node& member : others) {
+    problems.add_at_key(member, "unknown key '" + member.key() + '\'',
+                        suggest(member.key(), keys, "the keys here are "));
+  }
 }
 
 void ObjectType::read_members(const Node& node, void* target, std::string_view header,
@@ -284,30 +334,29 @@ void ObjectType::read_members(const Node& node, void* target, std::string_view h
     return;
   }
   const std::size_t before = problems.size();
-  std::vector<std::string> keys;
   for (const Field& field : fields_) {
-    keys.push_back(field.key);
+    if (field.rest != nullptr) {
+      continue;
+    }
     const auto member = node.find(field.key);
     if (member && !member->is_null()) {
       read_field(field, *member, target, problems);
     } else if (field.required) {
-      problems.add_at_key(member ? *member : node, "missing key '" + field.key + '\'',
-                          first_sentence(field.doc) +
-                              (field.example.empty() ? "" : ", such as " + field.example));
+      problems.add_at_key(
+          member ? *member : node, "missing key '" + field.key + '\'',
+          first_sentence(field.doc) + (field.example.empty() ? "" : ", such as " + field.example));
     }
   }
-  for (const Node& member : node.children()) {
-    if (member.key() != header &&
-        std::find(keys.begin(), keys.end(), member.key()) == keys.end()) {
-      problems.add_at_key(member, "unknown key '" + member.key() + '\'',
-                          suggest(member.key(), keys, "the keys here are "));
-    }
+  read_rest(node, target, header, problems);
+  if (problems.size() != before) {
+    return;
   }
-  if (problems.size() == before) {
-    Checker checker(node, problems);
-    for (const auto& rule : rules_) {
-      rule(target, checker);
-    }
+  if (finish_) {
+    finish_(target);
+  }
+  Checker checker(node, problems);
+  for (const auto& rule : rules_) {
+    rule(target, checker);
   }
 }
 
@@ -320,6 +369,10 @@ void ObjectType::write(const void* source, Writer& writer) const {
 void ObjectType::write_members(const void* source, Writer& writer) const {
   for (const Field& field : fields_) {
     const void* value = field.get_const(source);
+    if (field.rest != nullptr) {
+      field.rest->write_entries(value, writer);
+      continue;
+    }
     if (field.type->absent(value)) {
       continue;
     }

@@ -18,7 +18,8 @@ void describe(EnumSchema<Provenance>& s) {
   s.value(Provenance::measured, "measured", "measured on the device.")
       .value(Provenance::interpolated, "interpolated", "between measurements.")
       .value(Provenance::extrapolated, "extrapolated", "beyond or away from measurements.")
-      .value(Provenance::specification, "specification", "from data sheets and typical efficiency.");
+      .value(Provenance::specification, "specification",
+             "from data sheets and typical efficiency.");
 }
 
 void describe(EnumSchema<AttentionKind>& s) {

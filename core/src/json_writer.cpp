@@ -15,11 +15,21 @@ std::string json_quote(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': quoted += "\\\""; break;
-      case '\\': quoted += "\\\\"; break;
-      case '\n': quoted += "\\n"; break;
-      case '\r': quoted += "\\r"; break;
-      case '\t': quoted += "\\t"; break;
+      case '"':
+        quoted += "\\\"";
+        break;
+      case '\\':
+        quoted += "\\\\";
+        break;
+      case '\n':
+        quoted += "\\n";
+        break;
+      case '\r':
+        quoted += "\\r";
+        break;
+      case '\t':
+        quoted += "\\t";
+        break;
       default:
         if (const auto byte = static_cast<unsigned char>(c); byte < 0x20 || byte == 0x7F) {
           char escape[8];
@@ -45,10 +55,18 @@ void JsonWriter::append(std::string part) {
   open.parts.push_back(std::move(part));
 }
 
-void JsonWriter::null() { append("null"); }
-void JsonWriter::boolean(bool value) { append(value ? "true" : "false"); }
-void JsonWriter::integer(std::int64_t value) { append(std::to_string(value)); }
-void JsonWriter::whole(std::uint64_t value) { append(std::to_string(value)); }
+void JsonWriter::null() {
+  append("null");
+}
+void JsonWriter::boolean(bool value) {
+  append(value ? "true" : "false");
+}
+void JsonWriter::integer(std::int64_t value) {
+  append(std::to_string(value));
+}
+void JsonWriter::whole(std::uint64_t value) {
+  append(std::to_string(value));
+}
 
 void JsonWriter::number(double value) {
   if (!std::isfinite(value)) {
@@ -57,13 +75,25 @@ void JsonWriter::number(double value) {
   append(shortest(value));
 }
 
-void JsonWriter::text(std::string_view value) { append(json_quote(value)); }
-void JsonWriter::key(std::string_view key) { key_ = json_quote(key) + ": "; }
+void JsonWriter::text(std::string_view value) {
+  append(json_quote(value));
+}
+void JsonWriter::key(std::string_view key) {
+  key_ = json_quote(key) + ": ";
+}
 
-void JsonWriter::begin_object() { open_.push_back(Open{true, std::exchange(key_, {}), {}}); }
-void JsonWriter::begin_list() { open_.push_back(Open{false, std::exchange(key_, {}), {}}); }
-void JsonWriter::end_object() { close('{', '}'); }
-void JsonWriter::end_list() { close('[', ']'); }
+void JsonWriter::begin_object() {
+  open_.push_back(Open{true, std::exchange(key_, {}), {}});
+}
+void JsonWriter::begin_list() {
+  open_.push_back(Open{false, std::exchange(key_, {}), {}});
+}
+void JsonWriter::end_object() {
+  close('{', '}');
+}
+void JsonWriter::end_list() {
+  close('[', ']');
+}
 
 void JsonWriter::close(char begin, char end) {
   DYN_ASSERT(!open_.empty(), "an end for every beginning");

@@ -29,13 +29,8 @@ constexpr Unit kByteUnits[] = {{"TB", 12},
                                {"MiB", 0, std::int64_t{1} << 20},
                                {"KiB", 0, std::int64_t{1} << 10},
                                {"B"}};
-constexpr Unit kDurationUnits[] = {{"ns"},
-                                   {"us", 3},
-                                   {"µs", 3},
-                                   {"ms", 6},
-                                   {"s", 9},
-                                   {"min", 9, 60},
-                                   {"h", 9, 3600}};
+constexpr Unit kDurationUnits[] = {{"ns"},   {"us", 3},      {"µs", 3},     {"ms", 6},
+                                   {"s", 9}, {"min", 9, 60}, {"h", 9, 3600}};
 constexpr Unit kBandwidthUnits[] = {{"TB/s", 12},
                                     {"GB/s", 9},
                                     {"MB/s", 6},
@@ -51,18 +46,19 @@ constexpr Unit kFlopRateUnits[] = {{"EFLOP/s", 18}, {"PFLOP/s", 15}, {"TFLOP/s",
                                    {"GFLOP/s", 9},  {"MFLOP/s", 6},  {"FLOP/s"},
                                    {"PFLOPS", 15},  {"TFLOPS", 12},  {"GFLOPS", 9}};
 constexpr Unit kTokenRateUnits[] = {{"tok/s"}, {"tokens/s"}, {"tok/min", 0, 1, 60}};
-constexpr Unit kRequestRateUnits[] = {{"req/s"},
-                                      {"/s"},
-                                      {"requests/s"},
-                                      {"req/min", 0, 1, 60},
-                                      {"/min", 0, 1, 60},
-                                      {"req/h", 0, 1, 3600},
+constexpr Unit kRequestRateUnits[] = {{"req/s"},          {"/s"},
+                                      {"requests/s"},     {"req/min", 0, 1, 60},
+                                      {"/min", 0, 1, 60}, {"req/h", 0, 1, 3600},
                                       {"/h", 0, 1, 3600}};
 constexpr Unit kPowerUnits[] = {{"W"}, {"kW", 3}, {"MW", 6}};
 constexpr Unit kMoneyUnits[] = {{"USD"}};
 constexpr Unit kMoneyRateUnits[] = {{"USD/h"}};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+__extension__ using Wide = unsigned __int128;
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 /// A text cut into number and unit; the number is `-?digits[.digits][e+-digits]`.
 struct Cut {
@@ -154,9 +150,9 @@ std::optional<double> as_real(const Cut& number, const Unit& unit) {
 
 /// The number in whole base units, the nearest; none if it is too large, or not 0 but rounds to it.
 std::optional<std::int64_t> as_whole(const Cut& number, const Unit& unit) {
-  constexpr auto kLimit = static_cast<unsigned __int128>(std::numeric_limits<std::int64_t>::max());
+  constexpr auto kLimit = static_cast<Wide>(std::numeric_limits<std::int64_t>::max());
   const std::string digits = number.whole + number.fraction;
-  unsigned __int128 value = 0;
+  Wide value = 0;
   for (const char c : digits) {
     value = value * 10 + static_cast<unsigned>(c - '0');
     if (value > kLimit * 1000) {
@@ -166,7 +162,7 @@ std::optional<std::int64_t> as_whole(const Cut& number, const Unit& unit) {
   if (value == 0) {
     return 0;
   }
-  value *= static_cast<unsigned __int128>(unit.factor);  // < 2^74 * 2^40
+  value *= static_cast<Wide>(unit.factor);  // < 2^74 * 2^40
   int scale = number.exponent + unit.decimal - static_cast<int>(number.fraction.size());
   for (; scale > 0; --scale) {
     value *= 10;
@@ -175,7 +171,7 @@ std::optional<std::int64_t> as_whole(const Cut& number, const Unit& unit) {
     }
   }
   if (scale < 0) {
-    unsigned __int128 divisor = 1;
+    Wide divisor = 1;
     for (; scale < 0; ++scale) {
       if (divisor > value) {  // below half a unit, whatever follows
         return std::nullopt;
@@ -234,8 +230,8 @@ bool parse_money(std::string_view text, std::string_view suffix, std::span<const
 /// The shortest digits of `value` with the decimal point moved by `decimal` places to the left.
 std::string shifted(double value, int decimal) {
   char buffer[40];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, std::abs(value),
-                                          std::chars_format::scientific);
+  const auto [end, error] =
+      std::to_chars(buffer, buffer + sizeof buffer, std::abs(value), std::chars_format::scientific);
   const std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
   const std::size_t e = text.find('e');
   std::string digits(1, text[0]);
@@ -381,16 +377,34 @@ std::string to_text(Duration value) {
   return sign + std::to_string(count) + " ns";
 }
 
-std::string to_text(BytesPerSec value) { return real_text(value.count(), kBandwidthUnits, 5); }
-std::string to_text(Flops value) { return real_text(value.count(), kFlopUnits, 6); }
-std::string to_text(FlopsPerSec value) { return real_text(value.count(), kFlopRateUnits, 6); }
-std::string to_text(TokensPerSec value) { return shifted(value.count(), 0) + " tok/s"; }
-std::string to_text(RequestsPerSec value) { return shifted(value.count(), 0) + " req/s"; }
-std::string to_text(Watts value) { return shifted(value.count(), 0) + " W"; }
-std::string to_text(Dollars value) { return '$' + shifted(value.count(), 0); }
-std::string to_text(DollarsPerHour value) { return '$' + shifted(value.count(), 0) + "/h"; }
+std::string to_text(BytesPerSec value) {
+  return real_text(value.count(), kBandwidthUnits, 5);
+}
+std::string to_text(Flops value) {
+  return real_text(value.count(), kFlopUnits, 6);
+}
+std::string to_text(FlopsPerSec value) {
+  return real_text(value.count(), kFlopRateUnits, 6);
+}
+std::string to_text(TokensPerSec value) {
+  return shifted(value.count(), 0) + " tok/s";
+}
+std::string to_text(RequestsPerSec value) {
+  return shifted(value.count(), 0) + " req/s";
+}
+std::string to_text(Watts value) {
+  return shifted(value.count(), 0) + " W";
+}
+std::string to_text(Dollars value) {
+  return '$' + shifted(value.count(), 0);
+}
+std::string to_text(DollarsPerHour value) {
+  return '$' + shifted(value.count(), 0) + "/h";
+}
 
-std::string shortest(double value) { return shifted(value, 0); }
+std::string shortest(double value) {
+  return shifted(value, 0);
+}
 
 namespace {
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <numeric>
 
@@ -13,7 +14,8 @@ void check_trace(const Traffic& traffic, Checker& checker) {
   for (const char* key : {"isl", "osl", "rate", "concurrency", "lengths", "length_spread",
                           "shared_prefix", "prefix_groups", "requests"}) {
     if (checker.has(key)) {
-      checker.error(key, std::string("'") + key + "' belongs to a synthetic load, but 'trace' is given",
+      checker.error(key,
+                    std::string("'") + key + "' belongs to a synthetic load, but 'trace' is given",
                     std::string_view(key) == "requests" ? "'limit' shortens a trace"
                                                         : "give one or the other");
     }
@@ -30,10 +32,12 @@ void check_synthetic(const Traffic& traffic, Checker& checker) {
     }
   }
   if (!traffic.isl) {
-    checker.error("isl", "missing key 'isl'", "a synthetic load needs isl and osl, such as 4000 and 500");
+    checker.error("isl", "missing key 'isl'",
+                  "a synthetic load needs isl and osl, such as 4000 and 500");
   }
   if (!traffic.osl) {
-    checker.error("osl", "missing key 'osl'", "a synthetic load needs isl and osl, such as 4000 and 500");
+    checker.error("osl", "missing key 'osl'",
+                  "a synthetic load needs isl and osl, such as 4000 and 500");
   }
   if (!traffic.rate && !traffic.concurrency) {
     checker.error("rate", "missing key 'rate' or 'concurrency'",
@@ -52,8 +56,7 @@ void check_synthetic(const Traffic& traffic, Checker& checker) {
                   "such as length_spread: 0.5");
   }
   if (traffic.lengths == LengthDistribution::uniform && traffic.length_spread > 1) {
-    checker.error("length_spread",
-                  "uniform lengths have a half-width of at most 1 times the mean");
+    checker.error("length_spread", "uniform lengths have a half-width of at most 1 times the mean");
   }
   if (traffic.isl && traffic.shared_prefix > *traffic.isl) {
     checker.error("shared_prefix", "the shared prefix is longer than the prompt (isl)");
@@ -83,7 +86,8 @@ void describe(EnumSchema<LengthDistribution>& s) {
 }
 
 void describe(EnumSchema<Objective>& s) {
-  s.value(Objective::throughput_per_gpu, "throughput_per_gpu", "output tokens/s per GPU, most first.")
+  s.value(Objective::throughput_per_gpu, "throughput_per_gpu",
+          "output tokens/s per GPU, most first.")
       .value(Objective::throughput, "throughput", "output tokens/s, most first.")
       .value(Objective::goodput_per_gpu, "goodput_per_gpu",
              "requests/s that meet every target, per GPU, most first.")
@@ -136,7 +140,8 @@ void describe(ObjectSchema<Traffic>& s) {
   s.about("traffic",
           "What the requests look like and when they come: either a trace, or a synthetic load "
           "with isl, osl and one of rate and concurrency.");
-  s.field("trace", &Traffic::trace, "Path of a trace in Mooncake's JSONL form, relative to the recipe.")
+  s.field("trace", &Traffic::trace,
+          "Path of a trace in Mooncake's JSONL form, relative to the recipe.")
       .not_empty()
       .example("conversation.jsonl")
       .unset("a synthetic load");
@@ -225,7 +230,8 @@ void describe(ObjectSchema<EngineConfig>& s) {
       .above(0)
       .at_most(1)
       .because("vLLM's own");
-  s.field("max_model_len", &EngineConfig::max_model_len, "Longest prompt and output together, in tokens.")
+  s.field("max_model_len", &EngineConfig::max_model_len,
+          "Longest prompt and output together, in tokens.")
       .between(1, kMostTokens)
       .unset("the model's context");
   s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
@@ -289,9 +295,11 @@ void describe(ObjectSchema<SearchSpace>& s) {
 }
 
 void describe(ObjectSchema<Recipe>& s) {
-  s.about("recipe", "A question to `dyn simulate`: which deployment of this model on this hardware "
-                    "meets these targets under this traffic, and at what cost?");
-  s.field("model", &Recipe::model, "Catalogue name of the model, or path of a config.json, relative to the recipe.")
+  s.about("recipe",
+          "A question to `dyn simulate`: which deployment of this model on this hardware "
+          "meets these targets under this traffic, and at what cost?");
+  s.field("model", &Recipe::model,
+          "Catalogue name of the model, or path of a config.json, relative to the recipe.")
       .required()
       .not_empty()
       .example("Qwen/Qwen3-32B");
@@ -303,7 +311,8 @@ void describe(ObjectSchema<Recipe>& s) {
   s.field("hardware", &Recipe::hardware, "The GPUs that may be used.").required();
   s.field("traffic", &Recipe::traffic, "The requests to serve.").required();
   s.field("slo", &Recipe::slo, "The latency targets to meet.");
-  s.field("objective", &Recipe::objective, "What to rank by, among the topologies that meet the targets.")
+  s.field("objective", &Recipe::objective,
+          "What to rank by, among the topologies that meet the targets.")
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
@@ -322,7 +331,8 @@ void describe(ObjectSchema<Recipe>& s) {
 
 const DocumentSchema& recipe_schema() {
   static const DocumentSchema schema = document_schema<Recipe>(
-      "dyn.recipe", 1, "Recipes", "A recipe is the question that `dyn simulate` answers. Paths in it "
+      "dyn.recipe", 1, "Recipes",
+      "A recipe is the question that `dyn simulate` answers. Paths in it "
       "are relative to its folder; `--set key.path=value` overrides a value on the command line.");
   return schema;
 }
@@ -350,6 +360,8 @@ std::string resolve_beside(const std::string& file, const std::string& path) {
   return (folder / wanted).lexically_normal().string();
 }
 
-std::string explain_recipe_defaults() { return explain_defaults(*recipe_schema().type); }
+std::string explain_recipe_defaults() {
+  return explain_defaults(*recipe_schema().type);
+}
 
 }  // namespace dyn

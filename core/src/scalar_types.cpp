@@ -1,4 +1,5 @@
 #include <charconv>
+#include <cstdio>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -113,8 +114,10 @@ class IntRangeType final : public Type {
       problems.add(node, "expected a number or a range such as 8 or 8-32, got " + node.quote(),
                    "N means 1-N");
     } else if (value->low < 1 || value->high < value->low) {
-      problems.add(node, "expected a range that begins at 1 or above and does not end before it, "
-                         "got " + node.quote());
+      problems.add(node,
+                   "expected a range that begins at 1 or above and does not end before it, "
+                   "got " +
+                       node.quote());
     } else {
       *static_cast<IntRange*>(target) = *value;
     }
@@ -162,6 +165,31 @@ class IntRangeType final : public Type {
   }
 };
 
+class HexType final : public Type {
+ public:
+  void read(const Node& node, void* target, Problems& problems) const override {
+    const std::string text = node.as_text().value_or("");
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (text.size() != 16 || error != std::errc{} || end != text.data() + text.size()) {
+      problems.add(node, "expected 16 hexadecimal digits, got " + node.quote());
+      return;
+    }
+    *static_cast<std::uint64_t*>(target) = value;
+  }
+  void write(const void* source, Writer& writer) const override {
+    char digits[17];
+    std::snprintf(digits, sizeof digits, "%016llx",
+                  static_cast<unsigned long long>(*static_cast<const std::uint64_t*>(source)));
+    writer.text(digits);
+  }
+  void write_schema(Writer& writer) const override {
+    writer.member("type", "string");
+    writer.member("pattern", "^[0-9a-f]{16}$");
+  }
+  std::string what() const override { return "16 hexadecimal digits"; }
+};
+
 /// Everything that has a unit.
 template <class Q>
 class QuantityType final : public Type {
@@ -198,23 +226,62 @@ const Type& instance() {
 
 }  // namespace
 
-const Type& scalar_type(const bool*) { return instance<BoolType>(); }
-const Type& scalar_type(const int*) { return instance<WholeType<int>>(); }
-const Type& scalar_type(const std::int64_t*) { return instance<WholeType<std::int64_t>>(); }
-const Type& scalar_type(const std::uint64_t*) { return instance<WholeType<std::uint64_t>>(); }
-const Type& scalar_type(const double*) { return instance<DoubleType>(); }
-const Type& scalar_type(const std::string*) { return instance<TextType>(); }
-const Type& scalar_type(const IntRange*) { return instance<IntRangeType>(); }
-const Type& scalar_type(const Tokens*) { return instance<TokensType>(); }
-const Type& scalar_type(const Bytes*) { return instance<QuantityType<Bytes>>(); }
-const Type& scalar_type(const Duration*) { return instance<QuantityType<Duration>>(); }
-const Type& scalar_type(const BytesPerSec*) { return instance<QuantityType<BytesPerSec>>(); }
-const Type& scalar_type(const Flops*) { return instance<QuantityType<Flops>>(); }
-const Type& scalar_type(const FlopsPerSec*) { return instance<QuantityType<FlopsPerSec>>(); }
-const Type& scalar_type(const TokensPerSec*) { return instance<QuantityType<TokensPerSec>>(); }
-const Type& scalar_type(const RequestsPerSec*) { return instance<QuantityType<RequestsPerSec>>(); }
-const Type& scalar_type(const Watts*) { return instance<QuantityType<Watts>>(); }
-const Type& scalar_type(const Dollars*) { return instance<QuantityType<Dollars>>(); }
-const Type& scalar_type(const DollarsPerHour*) { return instance<QuantityType<DollarsPerHour>>(); }
+const Type& scalar_type(const bool*) {
+  return instance<BoolType>();
+}
+const Type& scalar_type(const int*) {
+  return instance<WholeType<int>>();
+}
+const Type& scalar_type(const std::int64_t*) {
+  return instance<WholeType<std::int64_t>>();
+}
+const Type& scalar_type(const std::uint64_t*) {
+  return instance<WholeType<std::uint64_t>>();
+}
+const Type& scalar_type(const double*) {
+  return instance<DoubleType>();
+}
+const Type& scalar_type(const std::string*) {
+  return instance<TextType>();
+}
+const Type& scalar_type(const IntRange*) {
+  return instance<IntRangeType>();
+}
+const Type& scalar_type(const Tokens*) {
+  return instance<TokensType>();
+}
+const Type& scalar_type(const Bytes*) {
+  return instance<QuantityType<Bytes>>();
+}
+const Type& scalar_type(const Duration*) {
+  return instance<QuantityType<Duration>>();
+}
+const Type& scalar_type(const BytesPerSec*) {
+  return instance<QuantityType<BytesPerSec>>();
+}
+const Type& scalar_type(const Flops*) {
+  return instance<QuantityType<Flops>>();
+}
+const Type& scalar_type(const FlopsPerSec*) {
+  return instance<QuantityType<FlopsPerSec>>();
+}
+const Type& scalar_type(const TokensPerSec*) {
+  return instance<QuantityType<TokensPerSec>>();
+}
+const Type& scalar_type(const RequestsPerSec*) {
+  return instance<QuantityType<RequestsPerSec>>();
+}
+const Type& scalar_type(const Watts*) {
+  return instance<QuantityType<Watts>>();
+}
+const Type& scalar_type(const Dollars*) {
+  return instance<QuantityType<Dollars>>();
+}
+const Type& hex_type() {
+  return instance<HexType>();
+}
+const Type& scalar_type(const DollarsPerHour*) {
+  return instance<QuantityType<DollarsPerHour>>();
+}
 
 }  // namespace dyn

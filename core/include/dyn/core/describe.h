@@ -70,9 +70,9 @@ inline constexpr bool is_scalar =
     std::is_same_v<T, std::uint64_t> || std::is_same_v<T, double> ||
     std::is_same_v<T, std::string> || std::is_same_v<T, IntRange> || std::is_same_v<T, Tokens> ||
     std::is_same_v<T, Bytes> || std::is_same_v<T, Duration> || std::is_same_v<T, BytesPerSec> ||
-    std::is_same_v<T, Flops> || std::is_same_v<T, FlopsPerSec> ||
-    std::is_same_v<T, TokensPerSec> || std::is_same_v<T, RequestsPerSec> ||
-    std::is_same_v<T, Watts> || std::is_same_v<T, Dollars> || std::is_same_v<T, DollarsPerHour>;
+    std::is_same_v<T, Flops> || std::is_same_v<T, FlopsPerSec> || std::is_same_v<T, TokensPerSec> ||
+    std::is_same_v<T, RequestsPerSec> || std::is_same_v<T, Watts> || std::is_same_v<T, Dollars> ||
+    std::is_same_v<T, DollarsPerHour>;
 
 /// Calls `visit` with every innermost value of a member and the node it was read from.
 template <class T>
@@ -307,9 +307,7 @@ class FieldSchema {
   /// The key must be there.
   FieldSchema& required() { return field().required = true, *this; }
   /// Why the default is what it is; ends `default X because ...`.
-  FieldSchema& because(std::string reason) {
-    return field().reason = std::move(reason), *this;
-  }
+  FieldSchema& because(std::string reason) { return field().reason = std::move(reason), *this; }
   /// What stands for "no value" in words, where the default is none.
   FieldSchema& unset(std::string meaning) { return field().unset = std::move(meaning), *this; }
   /// Not written where it equals the default, to keep files short.
@@ -374,6 +372,28 @@ class ObjectSchema {
                                   type_->own(std::make_unique<detail::KeyedType<Item>>(name)));
   }
 
+  /// The same, but the items are members of the struct's own object, besides its other keys.
+  template <class Item>
+  void rest(std::vector<Item> T::*member, std::string Item::*name, std::string key,
+            std::string doc) {
+    auto type = std::make_unique<detail::KeyedType<Item>>(name);
+    const MapType* map = type.get();
+    const std::size_t index = type_->fields().size();
+    add<std::vector<Item>>(std::move(key), member, std::move(doc), type_->own(std::move(type)));
+    type_->field(index).rest = map;
+  }
+
+  /// A hash, written as hexadecimal digits.
+  FieldSchema<std::uint64_t> hex(std::string key, std::uint64_t T::*member, std::string doc) {
+    return add<std::uint64_t>(std::move(key), member, std::move(doc), hex_type());
+  }
+
+  /// Called with each value once it is read, to fill in what files leave out.
+  void finish(std::function<void(T&)> complete) {
+    type_->set_finish(
+        [complete = std::move(complete)](void* value) { complete(*static_cast<T*>(value)); });
+  }
+
   /// A rule across fields, checked where each field alone is right.
   void check(std::function<void(const T&, Checker&)> rule) {
     type_->add_rule([rule = std::move(rule)](const void* value, Checker& checker) {
@@ -401,20 +421,20 @@ class ObjectSchema {
 
 /// A kind of file: `schema: <kind>/<version>` and the struct it holds.
 struct DocumentSchema {
-  std::string kind;   ///< such as dyn.plan
+  std::string kind;  ///< such as dyn.plan
   int version = 1;
   std::string title;  ///< for its reference page
   std::string doc;    ///< who writes and who reads it; for its reference page
   const ObjectType* type = nullptr;
+  /// Keys of the file's head that are no part of the struct, and what they say.
+  std::vector<std::pair<std::string, std::string>> head;
 
   std::string id() const { return kind + '/' + std::to_string(version); }
 };
 
 template <class T>
-DocumentSchema document_schema(std::string kind, int version, std::string title,
-                               std::string doc) {
-  return {std::move(kind), version, std::move(title), std::move(doc),
-          static_cast<const ObjectType*>(&type_of<T>())};
+DocumentSchema document_schema(std::string kind, int version, std::string title, std::string doc) {
+  return {std::move(kind), version, std::move(title), std::move(doc), type_of<T>().as_object(), {}};
 }
 
 /// Reads a whole file into a struct. Throws Error(bad_input) with every problem found; a missing,

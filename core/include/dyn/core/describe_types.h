@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dyn/core/json_writer.h"
@@ -17,6 +18,7 @@
 namespace dyn {
 
 class EnumType;
+class MapType;
 class ObjectType;
 struct IntRange;
 
@@ -69,6 +71,8 @@ const Type& scalar_type(const RequestsPerSec*);
 const Type& scalar_type(const Watts*);
 const Type& scalar_type(const Dollars*);
 const Type& scalar_type(const DollarsPerHour*);
+/// A std::uint64_t as 16 hexadecimal digits: hashes, which JSON numbers do not hold everywhere.
+const Type& hex_type();
 
 /// An enum with a text for each enumerator.
 class EnumType : public Type {
@@ -141,6 +145,10 @@ class MapType : public Type {
   const Type* inner() const override { return &item_; }
   const EnumType* keys() const { return keys_; }
 
+  /// The same without the object around: members alone.
+  void read_entries(const std::vector<Node>& members, void* target, Problems& problems) const;
+  void write_entries(const void* source, Writer& writer) const;
+
  private:
   virtual void visit(const void* map, const EntryVisitor& visitor) const = 0;
   virtual void clear(void* map) const = 0;
@@ -163,12 +171,13 @@ using LeafVisitor = std::function<void(const void* leaf, const Node& node)>;
 struct Field {
   std::string key;
   std::string doc;
-  std::string reason;   ///< why the default is what it is
-  std::string unset;    ///< what no value means
+  std::string reason;  ///< why the default is what it is
+  std::string unset;   ///< what no value means
   std::string example;
   bool required = false;
   bool optional = false;
   bool brief = false;
+  const MapType* rest = nullptr;  ///< the field takes all keys that no other one names
   const Type* type = nullptr;
   const Type* leaf = nullptr;  ///< of the innermost values, where there are limits
   std::vector<Limit> limits;
@@ -205,6 +214,7 @@ class ObjectType : public Type {
   std::size_t add_field(Field field);
   Field& field(std::size_t index) { return fields_[index]; }
   void add_rule(std::function<void(const void*, Checker&)> rule);
+  void set_finish(std::function<void(void*)> finish) { finish_ = std::move(finish); }
   const Type& own(std::unique_ptr<Type> type);
 
   const std::string& name() const { return name_; }
@@ -222,16 +232,20 @@ class ObjectType : public Type {
   void read_members(const Node& node, void* target, std::string_view header,
                     Problems& problems) const;
   void write_members(const void* source, Writer& writer) const;
-  /// Properties, required keys and so on; `header` is the text of the `schema` key, if any.
-  void write_definition(Writer& writer, const std::string& header) const;
+  /// Properties, required keys and so on; `header` is the text of the `schema` key, if any, and
+  /// `head` other keys of a file's head with what they say.
+  void write_definition(Writer& writer, const std::string& header,
+                        const std::vector<std::pair<std::string, std::string>>& head) const;
 
  private:
-  bool read_field(const Field& field, const Node& node, void* target, Problems& problems) const;
+  void read_field(const Field& field, const Node& node, void* target, Problems& problems) const;
+  void read_rest(const Node& node, void* target, std::string_view header, Problems& problems) const;
   std::string name_;
   std::string doc_;
   const void* defaults_;
   std::vector<Field> fields_;
   std::vector<std::function<void(const void*, Checker&)>> rules_;
+  std::function<void(void*)> finish_;
   std::vector<std::unique_ptr<Type>> owned_;
 };
 

@@ -282,6 +282,24 @@ std::string reference_page(const DocumentSchema& schema) {
   return page;
 }
 
+std::vector<GeneratedFile> schema_docs(const std::vector<const DocumentSchema*>& schemas) {
+  std::vector<GeneratedFile> files;
+  std::string index =
+      "# Files\n\nThe files that dyn reads and writes. Each is declared once in the code; these "
+      "pages, the JSON Schema files and the error messages come from there.\n\n"
+      "| File | Schema | What it is |\n|---|---|---|\n";
+  for (const DocumentSchema* schema : schemas) {
+    const std::string name = schema->kind.substr(schema->kind.find('.') + 1);
+    const std::string json = schema->kind + '.' + std::to_string(schema->version) + ".json";
+    index += "| [" + schema->title + "](" + name + ".md) | [" + schema->id() + "](../schema/" +
+             json + ") | " + cell(schema->doc) + " |\n";
+    files.push_back({"docs/schema/" + json, json_schema(*schema)});
+    files.push_back({"docs/reference/" + name + ".md", reference_page(*schema)});
+  }
+  files.push_back({"docs/reference/README.md", index});
+  return files;
+}
+
 std::string explain_defaults(const ObjectType& type) {
   std::string text;
   explain(type, {}, text);

@@ -1,6 +1,6 @@
 #include "dyn/perf/builtin_profiles.h"
 
-#include <chrono>
+#include <algorithm>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/version.h"
@@ -79,9 +79,13 @@ Family hopper() {
                     kSiliconSource};
   f.moe = {0.58, 0.80, 10, 0.27, fitted, std::string(kInferSim) + ", grouped GEMM, MAPE 8-12 %"};
   f.prefill = {0.615, 0.9, 10, 0.16, fitted, std::string(kInferSim) + ", MLA prefill, MAPE 7 %"};
-  f.decode = {0.55, 0.94, 8, 0.15, fitted,
-              std::string(kInferSim) + ", MHA and MLA decode, MAPE 3-5 %; launch inside a graph"};
-  f.elementwise = {1, 0.75, 2.2, 0.35, fitted, std::string(kVidur) + ", H100, norm, rope, act"};
+  f.decode = {0.55, 0.94, kHopperDecodeOverheadUs, 0.15, fitted,
+              std::string(kInferSim) + ", MHA and MLA decode, MAPE 3-5 %; launch gap from " +
+                  kSiliconSource};
+  f.elementwise = {1, 0.75, kHopperElementwiseOverheadUs, 0.35, fitted,
+                   std::string(kVidur) + ", H100, norm, rope, act; launch gap, some kernels being "
+                                         "fused away, from " +
+                       kSiliconSource};
   f.sampling = sampling_constants();
   f.sampling.provenance = Provenance::extrapolated;
   return f;

@@ -38,8 +38,8 @@ TEST_CASE("http addresses are taken apart") {
   CHECK(parse_url("http://engine")->port == "80");
   CHECK(parse_url("http://[::1]:90")->host_header() == "[::1]:90");
   for (const char* bad : {"", "engine:80", "https://engine", "http://", "http://h:", "http://h:0",
-                          "http://h:99999", "http://h:8x", "http://u@h", "http://[::1", "http://h/a b",
-                          "http://[::1]x:1", "http://h\r\nX: y"}) {
+                          "http://h:99999", "http://h:8x", "http://u@h", "http://[::1",
+                          "http://h/a b", "http://[::1]x:1", "http://h\r\nX: y"}) {
     CAPTURE(bad);
     CHECK_FALSE(parse_url(bad));
   }

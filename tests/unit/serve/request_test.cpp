@@ -1,11 +1,10 @@
-#include "openai_request.h"
-
 #include <rapidcheck.h>
 
 #include <catch2/catch.hpp>
 #include <string>
 
 #include "json_text.h"
+#include "openai_request.h"
 
 using namespace dyn::serve;
 
@@ -47,8 +46,7 @@ TEST_CASE("a chat is rendered by the role template") {
 
 TEST_CASE("the options of a request are read") {
   const auto request = good(
-      Endpoint::chat,
-      chat(R"(,"stream":true,"stream_options":{"include_usage":true},"max_tokens":7,
+      Endpoint::chat, chat(R"(,"stream":true,"stream_options":{"include_usage":true},"max_tokens":7,
               "max_completion_tokens":9,"min_tokens":2,"ignore_eos":true,"stop":["x","yz"],
               "temperature":0.7,"top_p":1,"n":1,"seed":-3,"user":"someone","unknown":{"a":[1]})"));
   CHECK(request.stream);
@@ -128,8 +126,8 @@ TEST_CASE("JSON that does not parse is refused with its position") {
 }
 
 TEST_CASE("JSON that nests too deep is refused before it is parsed") {
-  const std::string deep = R"({"model":"m","x":)" + std::string(100'000, '[') +
-                           std::string(100'000, ']') + "}";
+  const std::string deep =
+      R"({"model":"m","x":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
   CHECK(bad(Endpoint::chat, deep).message.find("nests deeper than 64") != std::string::npos);
   // Brackets within strings do not count.
   const std::string flat = chat(",\"x\":\"" + std::string(1000, '[') + "\\\"[[\"");

@@ -1,11 +1,10 @@
-#include "openai_response.h"
-
 #include <rapidcheck.h>
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
 #include "json_text.h"
+#include "openai_response.h"
 #include "sse_scanner.h"
 
 using namespace dyn::serve;
@@ -75,8 +74,8 @@ TEST_CASE("errors have OpenAI's form") {
 TEST_CASE("quoting gives valid JSON that reads back as it was, for any text") {
   REQUIRE(rc::check([](const std::string& text) {
     const Json back = Json::parse(json_quote(text));
-    const Json expected = Json::parse(
-        Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+    const Json expected =
+        Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
     // Where text is valid UTF-8 both say the same; elsewhere ours has at least parsed.
     try {
       RC_ASSERT(back == Json::parse(Json(text).dump()));

@@ -67,9 +67,8 @@ TEST_CASE("stop strings are found across pieces exactly where the whole text has
     const auto letters = rc::gen::elementOf(std::string("ab."));
     const auto text = *rc::gen::container<std::string>(letters);
     const auto stops = *rc::gen::suchThat(
-        rc::gen::resize(4, rc::gen::container<std::vector<std::string>>(
-                               rc::gen::resize(4, rc::gen::nonEmpty(
-                                                      rc::gen::container<std::string>(letters))))),
+        rc::gen::resize(4, rc::gen::container<std::vector<std::string>>(rc::gen::resize(
+                               4, rc::gen::nonEmpty(rc::gen::container<std::string>(letters))))),
         [](const auto& s) { return s.size() <= 4; });
     StopMatcher matcher(stops);
     std::string out;

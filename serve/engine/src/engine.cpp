@@ -65,7 +65,9 @@ struct Engine::Impl {
 
 /// Begins a step at `now`, and foresees those that must follow.
 void Engine::Impl::start(SimTime now, Outcome& outcome) {
-  scheduler.begin_step(now, outcome);
+  do {  // again where a preemption has emptied the batch
+    scheduler.begin_step(now, outcome);
+  } while (scheduler.batch().empty() && scheduler.may_admit());
   perf::StepBatch batch = scheduler.batch();
   if (batch.empty()) {
     publish_events(outcome);

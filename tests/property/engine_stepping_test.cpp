@@ -1,0 +1,125 @@
+#include <catch2/catch.hpp>
+#include <rapidcheck.h>
+
+#include "engine_driver.h"
+
+namespace {
+
+using namespace dyn;
+using test::Command;
+
+struct Case {
+  engine::EngineOptions options;
+  std::vector<test::TestRequest> requests;
+  std::set<Command> commands;
+};
+
+/// A random workload that crowds a small engine: shared prefixes, few blocks, cancellations.
+Case random_case(WorkerRole role) {
+  Case c;
+  EngineConfig& config = c.options.config;
+  config.block_size = *rc::gen::element(1, 2, 4, 16);
+  config.max_num_seqs = *rc::gen::inRange(1, 9);
+  config.max_num_batched_tokens = *rc::gen::inRange<std::int64_t>(4, 80);
+  config.prefix_caching = *rc::gen::element(true, true, false);
+  config.chunked_prefill = *rc::gen::element(true, true, false);
+  config.kv_blocks = *rc::gen::inRange<std::int64_t>(8, 60);
+  config.max_model_len = 10'000;
+  c.options.role = role;
+  c.options.publish_kv_events = *rc::gen::arbitrary<bool>();
+  const int count = *rc::gen::inRange(1, 25);
+  const int spread = *rc::gen::element(10, 300, 3000);
+  c.requests.resize(count);
+  for (int i = 0; i < count; ++i) {
+    test::TestRequest& request = c.requests[i];
+    request.spec.id = RequestId(static_cast<std::uint32_t>(i));
+    request.spec.prompt_tokens = *rc::gen::inRange(1, 60);
+    request.spec.max_output_tokens = *rc::gen::element(1, 2, 3, 7, 20, 60);
+    request.spec.remote_prefill =
+        role == WorkerRole::decode && *rc::gen::element(true, true, true, false);
+    request.reply_delay = *rc::gen::inRange(1, 40);
+    const int family = *rc::gen::inRange(0, 3);
+    const std::int64_t full = request.spec.prompt_tokens / config.block_size;
+    const std::int64_t shared = *rc::gen::inRange<std::int64_t>(0, full + 1);
+    kvbm::BlockHash hash = kvbm::chain_root("test");
+    for (std::int64_t b = 0; b < full; ++b) {
+      hash = kvbm::chain(hash, b < shared ? family * 1000 + b : (i + 10) * 1000 + b);
+      request.hashes.push_back(hash);
+    }
+    request.spec.blocks = kvbm::PromptBlocks(request.hashes);
+    const std::int64_t at = *rc::gen::inRange(0, spread);
+    c.commands.insert({Command::Kind::submit, at, static_cast<std::uint32_t>(i)});
+    if (*rc::gen::inRange(0, 4) == 0) {
+      const std::int64_t later = at + *rc::gen::inRange(0, 200);
+      c.commands.insert({Command::Kind::cancel, later, static_cast<std::uint32_t>(i)});
+    }
+  }
+  const int looks = *rc::gen::inRange(0, 12);
+  for (int i = 0; i < looks; ++i) {
+    c.commands.insert({Command::Kind::look, *rc::gen::inRange(0, 2 * spread), 0});
+  }
+  return c;
+}
+
+test::Seen run(Case& c, engine::Stepping stepping, bool engine_first) {
+  c.options.stepping = stepping;
+  return test::Driver(c.options, c.requests, c.commands, engine_first).run();
+}
+
+void same_in_both_steppings(WorkerRole role) {
+  Case c = random_case(role);
+  const test::Seen slow = run(c, engine::Stepping::every_step, *rc::gen::arbitrary<bool>());
+  const test::Seen fast = run(c, engine::Stepping::fast_forward, *rc::gen::arbitrary<bool>());
+  RC_ASSERT(fast.admitted == slow.admitted);
+  RC_ASSERT(fast.tokens == slow.tokens);
+  RC_ASSERT(fast.preempted == slow.preempted);
+  RC_ASSERT(fast.prefilled == slow.prefilled);
+  for (const auto& [id, tokens] : fast.wanted) {
+    const auto other = slow.wanted.find(id);
+    if (other != slow.wanted.end()) {
+      RC_ASSERT(other->second == tokens);
+    }
+  }
+  RC_ASSERT(fast.kv_events == slow.kv_events);
+  RC_ASSERT(fast.looks == slow.looks);
+  RC_ASSERT(fast.gaps == slow.gaps);
+  RC_ASSERT(fast.end == slow.end);
+  RC_CLASSIFY(!slow.preempted.empty(), "preemptions");
+  RC_CLASSIFY(fast.events < slow.events, "runs of steps");
+}
+
+TEST_CASE("fast-forward and step by step give the same run") {
+  REQUIRE(rc::check("aggregated", [] { same_in_both_steppings(WorkerRole::aggregated); }));
+  REQUIRE(rc::check("prefill", [] { same_in_both_steppings(WorkerRole::prefill); }));
+  REQUIRE(rc::check("decode", [] { same_in_both_steppings(WorkerRole::decode); }));
+}
+
+TEST_CASE("every request that is not cancelled finishes, and leaves no block behind") {
+  REQUIRE(rc::check([] {
+    const WorkerRole role = *rc::gen::element(WorkerRole::aggregated, WorkerRole::decode);
+    Case c = random_case(role);
+    std::set<std::uint32_t> cancelled;
+    for (const Command& command : c.commands) {
+      if (command.kind == Command::Kind::cancel) {
+        cancelled.insert(command.id);
+      }
+    }
+    c.commands.insert({Command::Kind::look, 1'000'000'000, 0});
+    const test::Seen seen = run(c, engine::Stepping::fast_forward, true);
+    const engine::Engine probe(c.options, std::make_shared<test::SumTimer>());
+    for (const test::TestRequest& request : c.requests) {
+      const auto key = std::make_tuple(request.spec.id.value(), request.spec.max_output_tokens,
+                                       true);
+      const bool expected = !probe.why_impossible(request.spec);
+      if (cancelled.count(request.spec.id.value()) == 0) {
+        RC_ASSERT((seen.tokens.count(key) == 1) == expected);
+      }
+    }
+    const std::vector<std::int64_t>& last = seen.looks.back();
+    RC_ASSERT(last[1] == 0);  // running
+    RC_ASSERT(last[2] == 0);  // waiting
+    RC_ASSERT(last[3] == 0);  // used blocks
+  }));
+}
+
+}  // namespace

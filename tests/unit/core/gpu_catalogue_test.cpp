@@ -20,8 +20,8 @@ TEST_CASE("the catalogue has every GPU that it promises, once") {
 TEST_CASE("each figure of each GPU is plausible and has its source") {
   for (const dyn::GpuSpec& gpu : dyn::gpu_catalogue()) {
     INFO(gpu.id);
-    CHECK(gpu.memory.count() > 20e9);
-    CHECK(gpu.memory.count() < 320e9);
+    CHECK(gpu.memory.count() > 20'000'000'000);
+    CHECK(gpu.memory.count() < 320'000'000'000);
     CHECK(gpu.memory_bandwidth.count() > 0.8e12);
     CHECK(gpu.memory_bandwidth.count() <= 8e12);
     CHECK(gpu.power.count() >= 300);

@@ -1,7 +1,9 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 
+#include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
+#include "dyn/perf/builtin_profiles.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -260,6 +262,24 @@ TEST_CASE("coarse blocks stay the engine's where requests or the cache are small
   CHECK(simulate(spec, large).engines[0].total_blocks == 4'000);
   fleet.plan.pools[0].config.kv_blocks = 40'000;
   CHECK(simulate(spec, large).engines[0].total_blocks == 40'000 * 16 / 512);
+}
+
+TEST_CASE("a plan is priced with its own model, device and layout") {
+  Fleet fleet = aggregated(1, {});
+  fleet.plan.model = find_model("Qwen/Qwen3-32B");
+  fleet.plan.weights = Precision::fp8;
+  fleet.plan.profile = perf::builtin_profile("h200");
+  const Workload load = workload({{ms(0), 4000, 100}});
+  const auto latency = [&](int tensor) {
+    fleet.plan.pools[0].layout.tensor = tensor;
+    fleet.timers = compile_timers(fleet.plan);
+    REQUIRE(fleet.timers.size() == 1);
+    return mean_of(simulate(fleet.spec(), load).report, "request_latency");
+  };
+  const double one = latency(1);
+  CHECK(one > 500);  // 100 reads of 32 GB at 4.8 TB/s
+  CHECK(one < 5000);
+  CHECK(latency(4) < one);
 }
 
 }  // namespace

@@ -14,7 +14,9 @@ namespace {
 
 using namespace literals;
 
-constexpr Bytes mebibytes(std::int64_t count) { return Bytes(count << 20); }
+constexpr Bytes mebibytes(std::int64_t count) {
+  return Bytes(count << 20);
+}
 
 using Peaks = std::map<Precision, FlopsPerSec>;
 using Sources = std::map<std::string, std::string>;
@@ -122,8 +124,17 @@ std::vector<GpuSpec> nvidia_cards() {
        sources("NVIDIA L40S data sheet (no NVLink; PCIe 4 x16, 64 GB/s both directions)",
                "total that nvidia-smi reports: 46068 MiB",
                "assumed: one 400 Gb/s port for two GPUs, as NVIDIA OVX servers have")},
-      {"rtx-pro-6000", "NVIDIA RTX PRO 6000 Blackwell Server Edition", "nvidia", mebibytes(97887),
-       1597_GBps, peaks({120, 468, 936, 936, 1871}), Watts(600), 8, 64_GBps, 50_GBps, 64_GBps,
+      {"rtx-pro-6000",
+       "NVIDIA RTX PRO 6000 Blackwell Server Edition",
+       "nvidia",
+       mebibytes(97887),
+       1597_GBps,
+       peaks({120, 468, 936, 936, 1871}),
+       Watts(600),
+       8,
+       64_GBps,
+       50_GBps,
+       64_GBps,
        {{"memory", "total that nvidia-smi reports: 97887 MiB"},
         {"memory_bandwidth",
          "NVIDIA RTX PRO 6000 Blackwell Server Edition data sheet (the Workstation Edition has "
@@ -140,18 +151,20 @@ std::vector<GpuSpec> nvidia_cards() {
        peaks({82.6, 165.2, 660.6, 330.3, 0}), Watts(450), 8, 32_GBps, 12.5_GBps, 32_GBps,
        sources("NVIDIA Ada GPU architecture white paper, GeForce RTX 4090 with FP32 accumulate "
                "(no NVLink; PCIe 4 x16)",
-               "total that nvidia-smi reports: 24564 MiB",
-               "assumed: a 100 Gb/s port a GPU")},
+               "total that nvidia-smi reports: 24564 MiB", "assumed: a 100 Gb/s port a GPU")},
   };
 }
 
 std::vector<GpuSpec> amd() {
-  const std::string mi300 = "AMD Instinct MI300X data sheet (seven Infinity Fabric links of 128 "
-                            "GB/s, PCIe 5 x16, both directions)";
-  const std::string mi325 = "AMD Instinct MI325X data sheet (seven Infinity Fabric links of 128 "
-                            "GB/s, PCIe 5 x16, both directions)";
-  const std::string mi355 = "AMD Instinct MI355X data sheet (seven Infinity Fabric links of 153.6 "
-                            "GB/s, PCIe 5 x16, both directions)";
+  const std::string mi300 =
+      "AMD Instinct MI300X data sheet (seven Infinity Fabric links of 128 "
+      "GB/s, PCIe 5 x16, both directions)";
+  const std::string mi325 =
+      "AMD Instinct MI325X data sheet (seven Infinity Fabric links of 128 "
+      "GB/s, PCIe 5 x16, both directions)";
+  const std::string mi355 =
+      "AMD Instinct MI355X data sheet (seven Infinity Fabric links of 153.6 "
+      "GB/s, PCIe 5 x16, both directions)";
   const std::string memory = " of HBM, less 16 MiB that the driver keeps";
   const std::string network = "AMD reference platform: one 400 Gb/s NIC a GPU";
   return {
@@ -180,13 +193,26 @@ std::string normal_form(std::string_view name) {
 
 /// Other names in normal form, and the id they stand for.
 constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
-    {"a100sxm", "a100"},         {"a100sxm80gb", "a100"},       {"a10080gb", "a100"},
-    {"h100sxm", "h100"},         {"h100sxm5", "h100"},          {"h10080gb", "h100"},
-    {"h10080gbhbm3", "h100"},    {"h200sxm", "h200"},           {"h200sxm5", "h200"},
-    {"b200sxm", "b200"},         {"b300sxm", "b300"},           {"gb200nvl72", "gb200"},
-    {"gb300nvl72", "gb300"},     {"gb200sxm", "gb200"},         {"gb300sxm", "gb300"},
-    {"rtx4090", "rtx-4090"},     {"4090", "rtx-4090"},          {"geforcertx4090", "rtx-4090"},
-    {"pro6000", "rtx-pro-6000"}, {"rtx6000pro", "rtx-pro-6000"},
+    {"a100sxm", "a100"},
+    {"a100sxm80gb", "a100"},
+    {"a10080gb", "a100"},
+    {"h100sxm", "h100"},
+    {"h100sxm5", "h100"},
+    {"h10080gb", "h100"},
+    {"h10080gbhbm3", "h100"},
+    {"h200sxm", "h200"},
+    {"h200sxm5", "h200"},
+    {"b200sxm", "b200"},
+    {"b300sxm", "b300"},
+    {"gb200nvl72", "gb200"},
+    {"gb300nvl72", "gb300"},
+    {"gb200sxm", "gb200"},
+    {"gb300sxm", "gb300"},
+    {"rtx4090", "rtx-4090"},
+    {"4090", "rtx-4090"},
+    {"geforcertx4090", "rtx-4090"},
+    {"pro6000", "rtx-pro-6000"},
+    {"rtx6000pro", "rtx-pro-6000"},
     {"rtxpro6000server", "rtx-pro-6000"},
     {"rtxpro6000blackwell", "rtx-pro-6000"},
     {"rtxpro6000blackwellserveredition", "rtx-pro-6000"},

@@ -70,8 +70,7 @@ void add_llama(Models& models) {
   const std::string kind = "LlamaForCausalLM";
   add(models, dense("meta-llama/Meta-Llama-3-8B", kind, {32, 4096, 32, 8, 0, 14336, 128256, 8192}),
       {"meta-llama/Meta-Llama-3-8B-Instruct"});
-  add(models,
-      dense("meta-llama/Meta-Llama-3-70B", kind, {80, 8192, 64, 8, 0, 28672, 128256, 8192}),
+  add(models, dense("meta-llama/Meta-Llama-3-70B", kind, {80, 8192, 64, 8, 0, 28672, 128256, 8192}),
       {"meta-llama/Meta-Llama-3-70B-Instruct"});
   const ModelSpec small =
       dense("meta-llama/Llama-3.1-8B", kind, {32, 4096, 32, 8, 0, 14336, 128256, 131072});
@@ -186,8 +185,7 @@ void add_qwen3_moe(Models& models) {
   const ModelSpec small_long = with_context(small, "Qwen/Qwen3-30B-A3B-Instruct-2507", 262144);
   add(models, small_long,
       {"Qwen/Qwen3-30B-A3B-Thinking-2507", "Qwen/Qwen3-Coder-30B-A3B-Instruct"});
-  add(models,
-      quantised(small_long, "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", Precision::fp8_block));
+  add(models, quantised(small_long, "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8", Precision::fp8_block));
   ModelSpec large =
       sparse("Qwen/Qwen3-235B-A22B", kind, {94, 4096, 64, 4, 128, 1536, 151936, 40960}, 128, 8);
   large.attention.qk_norm = true;
@@ -201,8 +199,7 @@ void add_qwen3_moe(Models& models) {
                            {62, 6144, 96, 8, 128, 2560, 151936, 262144}, 160, 8);
   coder.attention.qk_norm = true;
   add(models, coder);
-  add(models,
-      quantised(coder, "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8", Precision::fp8_block));
+  add(models, quantised(coder, "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8", Precision::fp8_block));
 }
 
 void add_mistral(Models& models) {
@@ -212,20 +209,21 @@ void add_mistral(Models& models) {
   first.attention.sliding_window = 4096;
   first.attention.sliding_layers = first.layers;
   add(models, first, {"mistralai/Mistral-7B-Instruct-v0.1"});
-  add(models, dense("mistralai/Mistral-7B-Instruct-v0.2", kind,
-                    {32, 4096, 32, 8, 0, 14336, 32000, 32768}));
   add(models,
-      dense("mistralai/Mistral-7B-v0.3", kind, {32, 4096, 32, 8, 0, 14336, 32768, 32768}),
+      dense("mistralai/Mistral-7B-Instruct-v0.2", kind, {32, 4096, 32, 8, 0, 14336, 32000, 32768}));
+  add(models, dense("mistralai/Mistral-7B-v0.3", kind, {32, 4096, 32, 8, 0, 14336, 32768, 32768}),
       {"mistralai/Mistral-7B-Instruct-v0.3"});
   add(models, dense("mistralai/Mistral-Nemo-Instruct-2407", kind,
                     {40, 5120, 32, 8, 128, 14336, 131072, 131072}));
-  add(models, dense("mistralai/Mistral-Small-24B-Instruct-2501", kind,
-                    {40, 5120, 32, 8, 128, 32768, 131072, 32768}),
+  add(models,
+      dense("mistralai/Mistral-Small-24B-Instruct-2501", kind,
+            {40, 5120, 32, 8, 128, 32768, 131072, 32768}),
       {"mistralai/Mistral-Small-24B-Base-2501"});
   add(models, dense("mistralai/Mistral-Large-Instruct-2411", kind,
                     {88, 12288, 96, 8, 128, 28672, 32768, 131072}));
-  add(models, sparse("mistralai/Mixtral-8x7B-v0.1", "MixtralForCausalLM",
-                     {32, 4096, 32, 8, 0, 14336, 32000, 32768}, 8, 2),
+  add(models,
+      sparse("mistralai/Mixtral-8x7B-v0.1", "MixtralForCausalLM",
+             {32, 4096, 32, 8, 0, 14336, 32000, 32768}, 8, 2),
       {"mistralai/Mixtral-8x7B-Instruct-v0.1"});
   add(models, sparse("mistralai/Mixtral-8x22B-v0.1", "MixtralForCausalLM",
                      {56, 6144, 48, 8, 0, 16384, 32000, 65536}, 8, 2));
@@ -245,19 +243,18 @@ ModelSpec gemma(const char* name, const char* architecture, const Shape& shape, 
 
 void add_gemma(Models& models) {
   const char* second = "Gemma2ForCausalLM";
-  add(models, gemma("google/gemma-2-9b", second,
-                    {42, 3584, 16, 8, 256, 14336, 256000, 8192}, 4096, 2),
+  add(models,
+      gemma("google/gemma-2-9b", second, {42, 3584, 16, 8, 256, 14336, 256000, 8192}, 4096, 2),
       {"google/gemma-2-9b-it"});
-  add(models, gemma("google/gemma-2-27b", second,
-                    {46, 4608, 32, 16, 128, 36864, 256000, 8192}, 4096, 2),
+  add(models,
+      gemma("google/gemma-2-27b", second, {46, 4608, 32, 16, 128, 36864, 256000, 8192}, 4096, 2),
       {"google/gemma-2-27b-it"});
   const char* third = "Gemma3ForConditionalGeneration";
   ModelSpec models3[] = {
-      gemma("google/gemma-3-1b-it", "Gemma3ForCausalLM",
-            {26, 1152, 4, 1, 256, 6912, 262144, 32768}, 512, 6),
+      gemma("google/gemma-3-1b-it", "Gemma3ForCausalLM", {26, 1152, 4, 1, 256, 6912, 262144, 32768},
+            512, 6),
       gemma("google/gemma-3-4b-it", third, {34, 2560, 8, 4, 256, 10240, 262208, 131072}, 1024, 6),
-      gemma("google/gemma-3-12b-it", third, {48, 3840, 16, 8, 256, 15360, 262208, 131072}, 1024,
-            6),
+      gemma("google/gemma-3-12b-it", third, {48, 3840, 16, 8, 256, 15360, 262208, 131072}, 1024, 6),
       gemma("google/gemma-3-27b-it", third, {62, 5376, 32, 16, 128, 21504, 262208, 131072}, 1024,
             6),
   };
@@ -270,9 +267,8 @@ void add_gemma(Models& models) {
 }
 
 void add_deepseek(Models& models) {
-  ModelSpec model =
-      dense("deepseek-ai/DeepSeek-V3", "DeepseekV3ForCausalLM",
-            {61, 7168, 128, 128, 192, 18432, 129280, 163840});
+  ModelSpec model = dense("deepseek-ai/DeepSeek-V3", "DeepseekV3ForCausalLM",
+                          {61, 7168, 128, 128, 192, 18432, 129280, 163840});
   model.native_weights = Precision::fp8_block;
   model.attention.kind = AttentionKind::latent;
   model.attention.q_lora_rank = 1536;
@@ -374,10 +370,11 @@ ModelSpec find_model(const std::string& name) {
     std::transform(names.begin(), names.end(), names.begin(), without_organisation);
   }
   const std::optional<std::string> guess = nearest(name, names);
-  throw Error(ErrorKind::bad_input,
-              "unknown model '" + name + "': neither in the catalogue nor a folder with a config.json",
-              (guess ? "did you mean '" + *guess + "'? Otherwise" : std::string("Otherwise")) +
-                  " give the path of its config.json");
+  throw Error(
+      ErrorKind::bad_input,
+      "unknown model '" + name + "': neither in the catalogue nor a folder with a config.json",
+      (guess ? "did you mean '" + *guess + "'? Otherwise" : std::string("Otherwise")) +
+          " give the path of its config.json");
 }
 
 }  // namespace dyn

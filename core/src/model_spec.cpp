@@ -13,9 +13,8 @@ std::int64_t attention_parameters(const AttentionSpec& a, std::int64_t hidden) {
   if (a.kind == AttentionKind::latent) {
     // DeepSeek-V2 report, section 2.1: queries, keys and values through low-rank latents.
     const std::int64_t query_out = heads * (a.qk_nope_head_dim + a.qk_rope_head_dim);
-    const std::int64_t query = a.q_lora_rank > 0
-                                   ? a.q_lora_rank * (hidden + 1 + query_out)
-                                   : hidden * query_out;
+    const std::int64_t query =
+        a.q_lora_rank > 0 ? a.q_lora_rank * (hidden + 1 + query_out) : hidden * query_out;
     const std::int64_t latent = hidden * (a.kv_lora_rank + a.qk_rope_head_dim) + a.kv_lora_rank;
     const std::int64_t expand = a.kv_lora_rank * heads * (a.qk_nope_head_dim + a.v_head_dim);
     return query + latent + expand + heads * a.v_head_dim * hidden;
@@ -34,8 +33,7 @@ std::int64_t mlp_parameters(const ModelSpec& model, std::int64_t intermediate) {
 /// All layers, with `experts` of the routed experts of each sparse layer.
 std::int64_t layer_parameters(const ModelSpec& model, std::int64_t experts) {
   const std::int64_t norms = 2 * model.hidden;
-  std::int64_t count =
-      model.layers * (attention_parameters(model.attention, model.hidden) + norms);
+  std::int64_t count = model.layers * (attention_parameters(model.attention, model.hidden) + norms);
   std::int64_t dense_layers = model.layers;
   if (model.moe) {
     const MoeSpec& moe = *model.moe;
@@ -59,8 +57,8 @@ std::int64_t ModelSpec::parameters() const {
 }
 
 std::int64_t ModelSpec::active_parameters() const {
-  return layer_parameters(*this, moe ? moe->experts_per_token : 0) +
-         embedding_parameters(*this) + hidden;
+  return layer_parameters(*this, moe ? moe->experts_per_token : 0) + embedding_parameters(*this) +
+         hidden;
 }
 
 Bytes ModelSpec::kv_bytes_per_token(Precision kv, int tp) const {

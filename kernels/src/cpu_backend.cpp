@@ -19,36 +19,52 @@ constexpr double kWorthSharing = 200e3;
 constexpr std::int64_t kRows = 96;
 constexpr std::int64_t kColumns = 64;
 constexpr std::int64_t kDepth = 512;
-/// Up to so many tokens, bf16 weights are widened as they are read, else once per tile.
+/// Rows of a packed tile are so far apart that they do not share cache sets, as rows that are a
+/// power of two apart do.
+constexpr std::int64_t kPackedStride = kDepth + 16;
+/// Up to so many tokens, tiles are read where they lie, else they are packed first.
 constexpr std::int64_t kFewRows = 3;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return a / b + (a % b != 0 ? 1 : 0);
 }
 
-/// Rows [i0, i1) and columns [j0, j1) of C. `scratch` holds a widened tile of B.
+/// Copies `rows` rows of `depth` values from `offset` on into `packed`, widened.
+void pack(const Primitives& f, const Values& from, std::int64_t offset, std::int64_t stride,
+          int rows, std::int64_t depth, float* packed) {
+  for (int i = 0; i < rows; ++i) {
+    const std::int64_t at = offset + i * stride;
+    if (from.precision == Precision::bf16) {
+      f.widen(static_cast<const Bf16*>(from.data) + at, packed + i * kPackedStride, depth);
+    } else {
+      std::copy_n(static_cast<const float*>(from.data) + at, depth, packed + i * kPackedStride);
+    }
+  }
+}
+
+/// Rows [i0, i1) and columns [j0, j1) of C. `scratch` holds a packed tile of A and one of B.
 void gemm_tile(const Primitives& f, const Gemm& g, std::int64_t i0, std::int64_t i1,
                std::int64_t j0, std::int64_t j1, float* scratch) {
   const int rows = static_cast<int>(i1 - i0);
   const int cols = static_cast<int>(j1 - j0);
-  float* c = g.c + i0 * g.ldc + j0;
+  float* const packed_b = scratch + kRows * kPackedStride;
+  float* const c = g.c + i0 * g.ldc + j0;
   for (std::int64_t p = 0; p < g.k; p += kDepth) {
     const std::int64_t depth = std::min(kDepth, g.k - p);
-    const float* a = g.a + i0 * g.lda + p;
-    if (g.b.precision == Precision::fp32) {
-      const float* b = static_cast<const float*>(g.b.data) + j0 * g.ldb + p;
-      f.dot_tile(a, g.lda, b, g.ldb, rows, cols, depth, c, g.ldc, p > 0);
-      continue;
+    const std::int64_t at_a = i0 * g.lda + p;
+    const std::int64_t at_b = j0 * g.ldb + p;
+    if (rows > kFewRows) {
+      pack(f, Values(g.a), at_a, g.lda, rows, depth, scratch);
+      pack(f, g.b, at_b, g.ldb, cols, depth, packed_b);
+      f.dot_tile(scratch, kPackedStride, packed_b, kPackedStride, rows, cols, depth, c, g.ldc,
+                 p > 0);
+    } else if (g.b.precision == Precision::bf16) {
+      f.dot_tile_bf16(g.a + at_a, g.lda, static_cast<const Bf16*>(g.b.data) + at_b, g.ldb, rows,
+                      cols, depth, c, g.ldc, p > 0);
+    } else {
+      f.dot_tile(g.a + at_a, g.lda, static_cast<const float*>(g.b.data) + at_b, g.ldb, rows, cols,
+                 depth, c, g.ldc, p > 0);
     }
-    const Bf16* b = static_cast<const Bf16*>(g.b.data) + j0 * g.ldb + p;
-    if (rows <= kFewRows) {
-      f.dot_tile_bf16(a, g.lda, b, g.ldb, rows, cols, depth, c, g.ldc, p > 0);
-      continue;
-    }
-    for (int j = 0; j < cols; ++j) {
-      f.widen(b + j * g.ldb, scratch + j * depth, depth);
-    }
-    f.dot_tile(a, g.lda, scratch, depth, rows, cols, depth, c, g.ldc, p > 0);
   }
 }
 
@@ -90,12 +106,13 @@ Result<void> CpuBackend::run(const Gemm& g) {
   const std::int64_t across = ceil_div(g.n, kColumns);
   const double work =
       static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
-  return share(down * across, work, kColumns * kDepth, [&](std::int64_t tile, float* scratch) {
-    const std::int64_t i0 = tile % down * kRows;
-    const std::int64_t j0 = tile / down * kColumns;
-    gemm_tile(primitives_, g, i0, std::min(i0 + kRows, g.m), j0, std::min(j0 + kColumns, g.n),
-              scratch);
-  });
+  return share(down * across, work, (kRows + kColumns) * kPackedStride,
+               [&](std::int64_t tile, float* scratch) {
+                 const std::int64_t i0 = tile % down * kRows;
+                 const std::int64_t j0 = tile / down * kColumns;
+                 gemm_tile(primitives_, g, i0, std::min(i0 + kRows, g.m), j0,
+                           std::min(j0 + kColumns, g.n), scratch);
+               });
 }
 
 Result<void> CpuBackend::run(const RmsNorm& n) {

@@ -38,12 +38,15 @@ float widened(Bf16 x) {
 }
 
 /// R rows of a against C rows of b. 3 x 4 keeps 12 sums in registers and is bound by the
-/// multiply-adds: 7 loads for 12 of them.
+/// multiply-adds: 7 loads for 12 of them. The loops over R and C must be unrolled for that, which
+/// -O2 alone does not do.
 template <int R, int C, class B>
 DYN_AVX2 inline void dots(const float* a, std::int64_t lda, const B* b, std::int64_t ldb,
                           std::int64_t k, float* c, std::int64_t ldc, bool accumulate) {
   __m256 sums[R][C];
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
     for (int j = 0; j < C; ++j) {
       sums[i][j] = _mm256_setzero_ps();
     }
@@ -51,17 +54,22 @@ DYN_AVX2 inline void dots(const float* a, std::int64_t lda, const B* b, std::int
   std::int64_t p = 0;
   for (; p + kLanes <= k; p += kLanes) {
     __m256 left[R];
+#pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
       left[i] = load(a + i * lda + p);
     }
+#pragma GCC unroll 4
     for (int j = 0; j < C; ++j) {
       const __m256 right = load(b + j * ldb + p);
+#pragma GCC unroll 4
       for (int i = 0; i < R; ++i) {
         sums[i][j] = _mm256_fmadd_ps(left[i], right, sums[i][j]);
       }
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
     for (int j = 0; j < C; ++j) {
       float total = sum(sums[i][j]);
       for (std::int64_t q = p; q < k; ++q) {

@@ -41,6 +41,7 @@ float widened(Bf16 x) {
 }
 
 /// R rows of a against C rows of b: R * C running sums, R + C loads a step.
+/// The loops over R and C must be unrolled for the sums to be registers; -O2 alone does not.
 template <int R, int C, class B>
 void dots(const float* a, std::int64_t lda, const B* b, std::int64_t ldb, std::int64_t k, float* c,
           std::int64_t ldc, bool accumulate) {
@@ -48,17 +49,22 @@ void dots(const float* a, std::int64_t lda, const B* b, std::int64_t ldb, std::i
   std::int64_t p = 0;
   for (; p + kLanes <= k; p += kLanes) {
     Vec left[R];
+#pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
       left[i] = load(a + i * lda + p);
     }
+#pragma GCC unroll 4
     for (int j = 0; j < C; ++j) {
       const Vec right = load(b + j * ldb + p);
+#pragma GCC unroll 4
       for (int i = 0; i < R; ++i) {
         sums[i][j] += left[i] * right;
       }
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
     for (int j = 0; j < C; ++j) {
       float total = sum(sums[i][j]);
       for (std::int64_t q = p; q < k; ++q) {

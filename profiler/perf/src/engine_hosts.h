@@ -13,10 +13,13 @@ inline constexpr const char* kSiliconSource =
     "Apache-2.0)";
 
 /// Launch gap of a GEMM inside a CUDA graph on Hopper, microseconds.
-inline constexpr double kHopperGemmOverheadUs = 8.2;
-inline constexpr double kHopperFp8OverheadUs = 8.2;
+inline constexpr double kHopperGemmOverheadUs = 2.7;
+inline constexpr double kHopperFp8OverheadUs = 3.2;
+/// The same for an element-wise kernel and for decode attention.
+inline constexpr double kHopperElementwiseOverheadUs = 0.9;
+inline constexpr double kHopperDecodeOverheadUs = 3;
 /// Latency of a small all-reduce between 2, 4 and 8 Hopper GPUs of a node, microseconds.
-inline constexpr double kHopperAllReduceUs[3] = {16.6, 30.6, 28.6};
+inline constexpr double kHopperAllReduceUs[3] = {9.5, 11.5, 14};
 
 /// Host constants of the engines that dyn knows: vllm, sglang, trtllm.
 std::vector<EngineHost> builtin_engine_hosts();

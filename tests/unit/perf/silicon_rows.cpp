@@ -73,8 +73,9 @@ std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
     r.id = row["id"];
     r.gpu = system.substr(0, 4);
     r.target.weights = precision.starts_with("fp8") ? Precision::fp8 : Precision::bf16;
-    r.target.kv_cache = Precision::bf16;
     r.target.engine = row["backend"];
+    // TensorRT-LLM's fp8 checkpoints quantise the KV cache too; vLLM's and SGLang's default is not.
+    r.target.kv_cache = r.target.engine == "trtllm" ? r.target.weights : Precision::bf16;
     r.target.layout.tensor = static_cast<int>(number(row, "tp_size", 1));
     r.target.layout.pipeline = static_cast<int>(number(row, "pp_size", 1));
     r.target.layout.data = 1;  // a dense model's data parallelism is independent engines
@@ -88,8 +89,10 @@ std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
   return rows;
 }
 
-double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row) {
-  const auto sequences = static_cast<std::int64_t>(std::max(1.0, row.concurrency));
+double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row, std::int64_t kv_tokens) {
+  const double fitting = static_cast<double>(kv_tokens) / (row.isl + row.osl);
+  const auto sequences =
+      static_cast<std::int64_t>(std::max(1.0, std::min(row.concurrency, fitting)));
   const auto context = static_cast<std::int64_t>(row.isl + row.osl / 2);
   StepBatch decode;
   for (std::int64_t i = 0; i < sequences; ++i) {

@@ -21,42 +21,50 @@ enum class RequestStatus { completed, rejected, failed, cancelled, unfinished };
 struct RequestRecord {
   std::uint64_t id = 0;
   RequestStatus status = RequestStatus::completed;
-  SimTime sent = SimTime::min();           ///< the client's send, or the trace's arrival
+  SimTime sent = SimTime::min();             ///< the client's send, or the trace's arrival
   SimTime first_scheduled = SimTime::min();  ///< first time in a batch
   SimTime first_token = SimTime::min();
   SimTime second_token = SimTime::min();
-  SimTime finished = SimTime::min();       ///< last token
-  Duration transfer{0};                    ///< KV transfer, waiting for the link included
+  SimTime finished = SimTime::min();  ///< last token
+  Duration transfer{0};               ///< KV transfer, waiting for the link included
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
-  std::int64_t cached_tokens = 0;          ///< found in a cache at first admission
-  std::int32_t prefill_worker = -1;        ///< -1: none
+  std::int64_t cached_tokens = 0;    ///< found in a cache at first admission
+  std::int32_t prefill_worker = -1;  ///< -1: none
   std::int32_t worker = -1;
   std::int32_t preemptions = 0;
 };
 
 /// A metric over requests, in AIPerf's form. Percentiles interpolate linearly between order
-/// statistics, as numpy's default does.
+/// statistics, as numpy's default does; `std` is the population's.
 struct Metric {
   std::string tag;     ///< AIPerf's name, such as time_to_first_token
   std::string header;  ///< for people, such as Time to First Token
   std::string unit;    ///< ms, tokens, requests/sec, tokens/sec, ...
   double avg = 0;
-  std::int64_t count = 0;     ///< 0 for a derived metric, which has only `avg`
+  std::int64_t count = 0;  ///< 0 for a derived metric, which has only `avg`
   double min = 0, max = 0, p1 = 0, p5 = 0, p10 = 0, p25 = 0, p50 = 0, p75 = 0, p90 = 0, p95 = 0,
          p99 = 0, std = 0;
+  double sum = 0;                    ///< of all values; 0 for a derived metric
   std::optional<Estimate> interval;  ///< of `avg`, where the run is a prediction
 
-  /// Value by name: avg, min, max, p1 ... p99, std.
+  /// Value by name: avg, min, max, p1 ... p99, std, sum; a derived metric has only avg.
   std::optional<double> statistic(const std::string& name) const;
 };
 
 /// The figures of a run (schema dyn.report/1). Definitions are AIPerf's: TTFT from the send to
-/// the first token; ITL = (E2E - TTFT) / (output tokens - 1) per request with two or more output
-/// tokens; inter_chunk_latency is the gap between neighbouring tokens; goodput counts requests
-/// that meet every SLO.
+/// the first token; time_to_second_token from the first to the second; ITL = (E2E - TTFT) /
+/// (output tokens - 1) per request with two or more output tokens; inter_chunk_latency is the gap
+/// between neighbouring tokens; output_token_throughput_per_user = 1 / ITL; benchmark_duration
+/// runs from the first send to the last token, and throughputs are per second of it; goodput
+/// counts requests that meet every SLO (one without an ITL does not meet a target on it).
+///
+/// Beyond AIPerf's: queue_time, from the send to the first batch that the request is in;
+/// kv_transfer_time, of requests that were prefilled by another worker; prefix_cache_hit_rate,
+/// prompt tokens found in a cache at first admission / prompt tokens; preemptions, in all;
+/// output_token_throughput_per_gpu; cost_per_million_output_tokens, of all GPUs for the duration.
 struct Report {
-  std::vector<Metric> metrics;  ///< fixed order
+  std::vector<Metric> metrics;    ///< fixed order
   std::uint64_t fingerprint = 0;  ///< hash of the simulated events; 0 for a served run
 
   const Metric* find(const std::string& tag) const;
@@ -70,8 +78,8 @@ struct GapCount {
 
 struct ReportOptions {
   Slo slo;
-  int gpus = 0;                                  ///< for per-GPU throughput; 0: left out
-  std::optional<DollarsPerHour> price_per_gpu;   ///< for cost per million output tokens
+  int gpus = 0;                                 ///< for per-GPU throughput; 0: left out
+  std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;
 };
 
@@ -79,10 +87,16 @@ struct ReportOptions {
 /// counted in error_request_count.
 Report make_report(std::span<const RequestRecord> records, const ReportOptions& options);
 
-/// AIPerf's profile_export_aiperf.json layout (schema 1.5): one object per metric at top level.
+/// The layout of AIPerf's profile_export_aiperf.json (its schema 1.4, of AIPerf 0.13): one object
+/// per metric at top level. Byte-identical for equal reports.
 std::string to_json(const Report& report);
+
+/// Reads what to_json wrote, and AIPerf's own exports: every top-level object with a unit is a
+/// metric, all else is left aside. Throws Error(bad_input) for a metric that is none, another
+/// schema, or a document without metrics.
 Report parse_report(const Document& document);
-/// AIPerf's CSV layout.
+
+/// AIPerf's CSV layout: metrics with a distribution, an empty line, the others; two decimals.
 std::string to_csv(const Report& report);
 
 }  // namespace dyn

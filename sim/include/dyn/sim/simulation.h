@@ -28,7 +28,7 @@ struct SimulationSpec {
 
 struct SimulationResult {
   Report report;
-  std::vector<RequestRecord> records;  ///< by request number
+  std::vector<RequestRecord> records;       ///< by request number
   std::vector<engine::EngineLoad> engines;  ///< at the end, pool by pool
   std::uint64_t events = 0;
   std::uint64_t steps = 0;

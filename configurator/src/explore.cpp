@@ -1,0 +1,364 @@
+#include "dyn/configurator/explore.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "dyn/configurator/located.h"
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "dyn/perf/builtin_profiles.h"
+#include "dyn/sim/simulation.h"
+#include "figures.h"
+#include "parallel.h"
+#include "score.h"
+#include "search.h"
+#include "space.h"
+
+namespace dyn::configurator {
+namespace {
+
+/// A model named by a path lies beside the recipe; others are names of the catalogue.
+std::string model_reference(const Recipe& recipe, const std::string& recipe_path) {
+  const std::string beside = resolve_beside(recipe_path, recipe.model);
+  const bool file = recipe.model.size() > 5 && recipe.model.ends_with(".json");
+  return file || std::filesystem::is_directory(beside) ? beside : recipe.model;
+}
+
+Precision default_kv_cache(Precision weights) {
+  const bool fp8 = weights == Precision::fp8 || weights == Precision::fp8_block;
+  return fp8 ? Precision::fp8 : Precision::bf16;
+}
+
+Problem look_up(const Recipe& recipe, const std::string& recipe_path,
+                const sim::Workload& workload) {
+  Problem problem;
+  problem.recipe = &recipe;
+  with_location(recipe_path, "/model", recipe.model,
+                [&] { problem.model = find_model(model_reference(recipe, recipe_path)); });
+  problem.weights = recipe.weights.value_or(problem.model.native_weights);
+  problem.kv_cache = recipe.kv_cache.value_or(default_kv_cache(problem.weights));
+  if (recipe.hardware.profile) {
+    with_location(recipe_path, "/hardware/profile", *recipe.hardware.profile, [&] {
+      problem.profile = load_profile(resolve_beside(recipe_path, *recipe.hardware.profile));
+    });
+  } else {
+    with_location(recipe_path, "/hardware/gpu", recipe.hardware.gpu, [&] {
+      problem.profile = perf::builtin_profile(find_gpu(recipe.hardware.gpu).id);
+    });
+  }
+  problem.stats = workload_stats(workload);
+  return problem;
+}
+
+[[noreturn]] void fail_infeasible(const Problem& problem, const Space& space,
+                                  const std::string& recipe_path) {
+  const std::string reason =
+      space.rejected.empty() ? "the search space is empty" : space.rejected.front().reason;
+  ErrorItem item = locate(recipe_path, "/hardware/count");
+  item.message = "none of " + std::to_string(space.explored) + " topologies of up to " +
+                 std::to_string(problem.recipe->hardware.count.high) + " " +
+                 problem.profile.device.id + " can run " + problem.model.name +
+                 ", most often because: " + reason;
+  item.hint = what_would_fit(problem);
+  throw Error(ErrorKind::infeasible, std::vector<ErrorItem>{std::move(item)});
+}
+
+void check_load(const Problem& problem, const sim::Workload& workload,
+                const std::string& recipe_path) {
+  const int block = problem.recipe->engine.block_size;
+  if (workload.block_tokens % block != 0) {
+    ErrorItem item = locate(recipe_path, "/engine/block_size");
+    item.message = "the load's prompts are cut into blocks of " +
+                   std::to_string(workload.block_tokens) + " tokens, which " +
+                   std::to_string(block) + " does not divide";
+    item.hint = "16, 32 and 64 do";
+    throw Error(ErrorKind::bad_input, std::vector<ErrorItem>{std::move(item)});
+  }
+  const auto limit = problem.recipe->engine.max_model_len;
+  if (limit && *limit < problem.stats.summary.longest) {
+    ErrorItem item = locate(recipe_path, "/engine/max_model_len");
+    item.message = "the load's longest request has " +
+                   std::to_string(problem.stats.summary.longest) +
+                   " tokens, more than max_model_len";
+    item.hint = "raise it, or leave it out";
+    throw Error(ErrorKind::infeasible, std::vector<ErrorItem>{std::move(item)});
+  }
+}
+
+/// A replayed topology on its way to being a Candidate.
+struct Replayed {
+  std::size_t topology = 0;
+  Candidate candidate;
+  Merit merit;
+  std::vector<RequestRecord> records;
+};
+
+class Explorer {
+ public:
+  Explorer(const Problem& problem, const Space& space, const sim::Workload& workload,
+           const ExploreOptions& options)
+      : problem_(problem),
+        space_(space),
+        workload_(workload),
+        options_(options),
+        scorer_(problem, space),
+        search_(problem, space, scorer_) {}
+
+  /// Fills in the ranking; false where it was cancelled.
+  bool run(ExploreResult& result) {
+    const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
+    const std::size_t first = (total * 2 + 4) / 5;
+    const std::size_t second = (total - first + 1) / 2;
+    runs_ = std::min(total, space_.topologies.size()) + 2;
+    if (!replay(search_.next(first, Search::Variety::spread)) ||
+        !replay(search_.next(second, Search::Variety::distinct)) ||
+        !replay(search_.next(total - first - second, Search::Variety::any)) || !find_intervals()) {
+      return false;
+    }
+    for (Replayed& replayed : ranked_) {
+      result.ranked.push_back(std::move(replayed.candidate));
+    }
+    result.winner_records = std::move(ranked_.front().records);
+    return true;
+  }
+
+ private:
+  bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
+
+  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, double factor_first,
+                                 double factor_second) const {
+    sim::SimulationSpec spec;
+    spec.plan = &plan;
+    spec.seed = problem_.recipe->seed;
+    spec.cancelled = options_.cancelled;
+    const auto add = [&](std::uint32_t shape, double factor) {
+      std::shared_ptr<const perf::StepTimer> timer =
+          space_.layouts[space_.shapes[shape].layout].model;
+      spec.timers.push_back(factor == 1 ? timer : perf::scaled(std::move(timer), factor));
+    };
+    add(topology.first, factor_first);
+    if (topology.disaggregated()) {
+      add(topology.second, factor_second);
+    }
+    return sim::simulate(spec, workload_);
+  }
+
+  Replayed make(std::size_t index, sim::SimulationResult run) const {
+    Replayed replayed;
+    replayed.topology = index;
+    Candidate& candidate = replayed.candidate;
+    candidate.plan = make_plan(problem_, space_, space_.topologies[index]);
+    candidate.plan.predicted = figures_of(run, candidate.plan.gpus());
+    candidate.failed_requests =
+        std::count_if(run.records.begin(), run.records.end(),
+                      [](const RequestRecord& r) { return r.status != RequestStatus::completed; });
+    candidate.report = std::move(run.report);
+    candidate.analytic = search_.score(index);
+    judge(candidate, problem_.recipe->objective);
+    replayed.merit = merit_of(candidate, index);
+    replayed.records = std::move(run.records);
+    return replayed;
+  }
+
+  Merit merit_of(const Candidate& candidate, std::size_t index) const {
+    Merit merit;
+    for (const SloCheck& check : candidate.slo) {
+      merit.worst = std::max(merit.worst, check.value.value / to_millis(check.target.limit));
+    }
+    merit.feasible = candidate.meets_slo;
+    merit.objective = signed_objective(problem_.recipe->objective, candidate.objective);
+    merit.latency = value(candidate, "request_latency.avg") / 1e3;
+    merit.gpus = candidate.plan.gpus();
+    merit.index = index;
+    return merit;
+  }
+
+  static double value(const Candidate& candidate, const std::string& figure) {
+    const PlannedMetric* metric = find_figure(candidate.plan, figure);
+    return metric != nullptr ? metric->estimate.value : 0;
+  }
+
+  /// What the replay measured, in the terms of the score.
+  static AnalyticScore measured(const Candidate& candidate) {
+    AnalyticScore score;
+    score.ttft_mean = value(candidate, "time_to_first_token.avg") / 1e3;
+    score.ttft_p99 = value(candidate, "time_to_first_token.p99") / 1e3;
+    score.itl_mean = value(candidate, "inter_token_latency.avg") / 1e3;
+    score.itl_p99 = value(candidate, "inter_token_latency.p99") / 1e3;
+    score.request_rate = value(candidate, "request_throughput.avg");
+    return score;
+  }
+
+  void report_progress(std::size_t done, const char* what) const {
+    if (options_.progress) {
+      options_.progress(static_cast<double>(done) / static_cast<double>(runs_), what);
+    }
+  }
+
+  /// Simulates these topologies and ranks them among those before; keeps only the best one's
+  /// request records.
+  bool replay(const std::vector<std::size_t>& indices) {
+    std::vector<Replayed> results(indices.size());
+    parallel_for(
+        indices.size(), options_.threads,
+        [&](std::size_t i) {
+          const Topology& topology = space_.topologies[indices[i]];
+          const Plan plan = make_plan(problem_, space_, topology);
+          results[i] = make(indices[i], simulate(plan, topology, 1, 1));
+        },
+        [&](std::size_t done) { report_progress(ranked_.size() + done, "simulating"); },
+        options_.cancelled);
+    if (cancelled()) {
+      return false;
+    }
+    for (Replayed& replayed : results) {
+      search_.learn(replayed.topology, measured(replayed.candidate));
+      ranked_.push_back(std::move(replayed));
+    }
+    std::sort(ranked_.begin(), ranked_.end(),
+              [](const Replayed& a, const Replayed& b) { return a.merit.before(b.merit); });
+    for (std::size_t i = 1; i < ranked_.size(); ++i) {
+      ranked_[i].records = {};
+    }
+    return true;
+  }
+
+  /// The bounds of the step times of a pool at its typical step, as factors.
+  struct Bounds {
+    double slower = 1;
+    double faster = 1;
+    Provenance provenance = Provenance::measured;
+  };
+  Bounds bounds_of(std::uint32_t shape, int replicas) {
+    const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
+    const Estimate estimate = model.estimate(scorer_.typical_step(shape, replicas));
+    Bounds bounds;
+    bounds.provenance = estimate.provenance;
+    if (estimate.value > 0) {
+      bounds.slower = std::max(1.0, estimate.high / estimate.value);
+      bounds.faster = std::clamp(estimate.low / estimate.value, 0.05, 1.0);
+    }
+    return bounds;
+  }
+
+  /// Replays the winner with slower and with faster steps; the others get its relative intervals.
+  bool find_intervals() {
+    Replayed& winner = ranked_.front();
+    const Topology& topology = space_.topologies[winner.topology];
+    const Bounds first = bounds_of(topology.first, topology.first_replicas);
+    const Bounds second =
+        topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
+    const Plan& plan = winner.candidate.plan;
+    std::vector<PlannedMetric> bounds[2];
+    parallel_for(
+        2, options_.threads,
+        [&](std::size_t i) {
+          bounds[i] = figures_of(i == 0 ? simulate(plan, topology, first.slower, second.slower)
+                                        : simulate(plan, topology, first.faster, second.faster),
+                                 plan.gpus());
+        },
+        [&](std::size_t done) { report_progress(ranked_.size() + done, "error bars"); },
+        options_.cancelled);
+    if (cancelled()) {
+      return false;
+    }
+    set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
+                  worst(first.provenance, second.provenance));
+    winner.candidate.intervals = IntervalMethod::replayed;
+    for (Replayed& replayed : ranked_) {
+      finish(replayed, winner.candidate.plan.predicted);
+    }
+    return true;
+  }
+
+  void finish(Replayed& replayed, const std::vector<PlannedMetric>& model) {
+    Candidate& candidate = replayed.candidate;
+    if (candidate.intervals == IntervalMethod::first_order) {
+      const Topology& topology = space_.topologies[replayed.topology];
+      Provenance provenance = bounds_of(topology.first, topology.first_replicas).provenance;
+      if (topology.disaggregated()) {
+        provenance =
+            worst(provenance, bounds_of(topology.second, topology.second_replicas).provenance);
+      }
+      copy_intervals(candidate.plan.predicted, model, provenance);
+    }
+    judge(candidate, problem_.recipe->objective);
+    annotate(candidate.report, candidate.plan.predicted);
+  }
+
+  const Problem& problem_;
+  const Space& space_;
+  const sim::Workload& workload_;
+  const ExploreOptions& options_;
+  Scorer scorer_;
+  Search search_;
+  std::vector<Replayed> ranked_;
+  std::size_t runs_ = 1;
+};
+
+void add_notes(const Problem& problem, ExploreResult& result) {
+  const Candidate& winner = result.ranked.front();
+  const std::int64_t context = problem.wanted_context();
+  if (context > problem.model.max_context) {
+    result.notes.push_back("the load's longest request has " +
+                           std::to_string(problem.stats.summary.longest) + " tokens, but " +
+                           problem.model.name + " is made for " +
+                           std::to_string(problem.model.max_context) +
+                           ": serving it needs a longer context (RoPE scaling)");
+  }
+  if (winner.failed_requests > 0) {
+    result.notes.push_back(std::to_string(winner.failed_requests) +
+                           " requests were rejected or failed at the best topology");
+  }
+  if (!winner.meets_slo && !winner.slo.empty()) {
+    result.notes.push_back("no simulated topology meets every SLO; ranked by how near they come");
+  }
+}
+
+}  // namespace
+
+std::string layout_text(const Plan& plan) {
+  std::string text;
+  for (const PoolSpec& pool : plan.pools) {
+    text += text.empty() ? "" : " + ";
+    text += std::to_string(pool.replicas) + " x tp" + std::to_string(pool.layout.tensor);
+    text += pool.layout.pipeline > 1 ? " pp" + std::to_string(pool.layout.pipeline) : "";
+    text += pool.layout.data > 1 ? " dp" + std::to_string(pool.layout.data) : "";
+    text += pool.layout.expert > 1 ? " ep" + std::to_string(pool.layout.expert) : "";
+  }
+  return text;
+}
+
+const char* mode_text(const Plan& plan) {
+  return plan.pools.size() > 1 ? "disaggregated" : "aggregated";
+}
+
+ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
+                      const sim::Workload& workload, const ExploreOptions& options) {
+  if (workload.requests.empty()) {
+    throw Error(ErrorKind::bad_input, "the load has no requests");
+  }
+  const Problem problem = look_up(recipe, recipe_path, workload);
+  check_load(problem, workload, recipe_path);
+  const Space space = enumerate(problem);
+  if (space.topologies.empty()) {
+    fail_infeasible(problem, space, recipe_path);
+  }
+  ExploreResult result;
+  result.explored = space.explored;
+  result.feasible = static_cast<std::int64_t>(space.topologies.size());
+  result.rejected = space.rejected;
+  result.workload = problem.stats.summary;
+  if (!Explorer(problem, space, workload, options).run(result)) {
+    ExploreResult nothing;
+    nothing.cancelled = true;
+    return nothing;
+  }
+  add_notes(problem, result);
+  return result;
+}
+
+}  // namespace dyn::configurator

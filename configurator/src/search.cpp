@@ -1,0 +1,196 @@
+#include "search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "dyn/core/math.h"
+
+namespace dyn::configurator {
+namespace {
+
+/// Objectives within half a percent share a step.
+std::int64_t objective_step(double value) {
+  if (value == 0) {
+    return 0;
+  }
+  const auto step = static_cast<std::int64_t>(std::floor(portable_log(std::fabs(value)) / 0.005));
+  // Shifted so that the sign decides before the size does.
+  constexpr std::int64_t kShift = 1'000'000;
+  return value > 0 ? step + kShift : -(step + kShift);
+}
+
+double ratio(double measured, double predicted) {
+  if (measured <= 0 || predicted <= 0) {
+    return 1;
+  }
+  return std::clamp(measured / predicted, 0.05, 20.0);
+}
+
+}  // namespace
+
+bool Merit::before(const Merit& other) const {
+  if (feasible != other.feasible) {
+    return feasible;
+  }
+  if (!feasible && worst != other.worst) {
+    return worst < other.worst;
+  }
+  const std::int64_t mine = objective_step(objective);
+  const std::int64_t theirs = objective_step(other.objective);
+  if (mine != theirs) {
+    return mine > theirs;
+  }
+  if (worst != other.worst) {
+    return worst < other.worst;
+  }
+  if (gpus != other.gpus) {
+    return gpus < other.gpus;
+  }
+  if (latency != other.latency) {
+    return latency < other.latency;
+  }
+  return index < other.index;
+}
+
+double signed_objective(Objective objective, double value) {
+  return higher_is_better(objective) ? value : -value;
+}
+
+Search::Search(const Problem& problem, const Space& space, Scorer& scorer)
+    : problem_(problem),
+      space_(space),
+      targets_(problem.recipe->slo.targets()),
+      taken_(space.topologies.size(), false) {
+  scores_.reserve(space.topologies.size());
+  for (const Topology& topology : space.topologies) {
+    scores_.push_back(scorer.score(topology));
+  }
+}
+
+bool Search::same_layouts(const Topology& a, const Topology& b) const {
+  return a.disaggregated() == b.disaggregated() &&
+         space_.shapes[a.first].layout == space_.shapes[b.first].layout &&
+         (!a.disaggregated() || space_.shapes[a.second].layout == space_.shapes[b.second].layout);
+}
+
+double Search::distance(const Topology& a, const Topology& b) const {
+  double sum = same_layouts(a, b) ? 0 : 8;
+  sum += std::fabs(portable_log(double(a.first_replicas) / b.first_replicas));
+  if (a.disaggregated()) {
+    sum += std::fabs(portable_log(double(a.second_replicas) / b.second_replicas));
+  }
+  sum += a.first == b.first ? 0 : 0.1;
+  sum += a.second == b.second ? 0 : 0.1;
+  return sum;
+}
+
+AnalyticScore Search::corrected(std::size_t index) const {
+  const Topology& topology = space_.topologies[index];
+  const Seen* nearest = nullptr;
+  double least = 0;
+  for (const Seen& seen : seen_) {
+    const Topology& other = space_.topologies[seen.topology];
+    if (other.disaggregated() != topology.disaggregated()) {
+      continue;
+    }
+    const double d = distance(topology, other);
+    if (nearest == nullptr || d < least) {
+      nearest = &seen;
+      least = d;
+    }
+  }
+  AnalyticScore score = scores_[index];
+  if (nearest == nullptr) {
+    return score;
+  }
+  const AnalyticScore& said = scores_[nearest->topology];
+  const double trust = 1 / (1 + least / 2);
+  const auto correct = [&](double& value, double measured, double predicted) {
+    value *= portable_pow(ratio(measured, predicted), trust);
+  };
+  correct(score.ttft_mean, nearest->measured.ttft_mean, said.ttft_mean);
+  correct(score.ttft_p99, nearest->measured.ttft_p99, said.ttft_p99);
+  correct(score.itl_mean, nearest->measured.itl_mean, said.itl_mean);
+  correct(score.itl_p99, nearest->measured.itl_p99, said.itl_p99);
+  correct(score.request_rate, nearest->measured.request_rate, said.request_rate);
+  return score;
+}
+
+Merit Search::merit(std::size_t index) const {
+  const AnalyticScore score = corrected(index);
+  const double output = problem_.stats.summary.mean_output;
+  const Objective objective = problem_.recipe->objective;
+  Merit merit;
+  merit.worst = worst_ratio(score, targets_, output);
+  merit.feasible = merit.worst <= 1;
+  merit.gpus = space_.gpus(space_.topologies[index]);
+  merit.objective = signed_objective(
+      objective, objective_of(objective, score, merit.gpus, merit.feasible, output));
+  merit.latency = score.ttft_mean + output * score.itl_mean;
+  merit.index = index;
+  return merit;
+}
+
+bool Search::too_alike(std::size_t index, const std::vector<std::size_t>& chosen,
+                       Variety variety) const {
+  const Topology& topology = space_.topologies[index];
+  const auto alike = [&](std::size_t other_index) {
+    const Topology& other = space_.topologies[other_index];
+    return same_layouts(topology, other) && topology.first_replicas == other.first_replicas &&
+           topology.second_replicas == other.second_replicas;
+  };
+  const auto same = [&](std::size_t other_index) {
+    return same_layouts(topology, space_.topologies[other_index]);
+  };
+  switch (variety) {
+    case Variety::any:
+      return false;
+    case Variety::spread:
+      return std::any_of(chosen.begin(), chosen.end(), same);
+    case Variety::distinct:
+      break;
+  }
+  return std::any_of(chosen.begin(), chosen.end(), alike) ||
+         std::any_of(returned_.begin(), returned_.end(), alike);
+}
+
+std::vector<std::size_t> Search::next(std::size_t count, Variety variety) {
+  std::vector<Merit> order;
+  order.reserve(scores_.size());
+  for (std::size_t i = 0; i < scores_.size(); ++i) {
+    if (!taken_[i]) {
+      order.push_back(merit(i));
+    }
+  }
+  std::sort(order.begin(), order.end(), [](const Merit& a, const Merit& b) { return a.before(b); });
+  std::vector<std::size_t> chosen;
+  const auto take = [&](Variety wanted, std::size_t most, std::optional<bool> mode) {
+    for (const Merit& merit : order) {
+      if (chosen.size() >= most) {
+        return;
+      }
+      const bool fits_mode = !mode || space_.topologies[merit.index].disaggregated() == *mode;
+      if (!taken_[merit.index] && fits_mode && !too_alike(merit.index, chosen, wanted)) {
+        taken_[merit.index] = true;
+        chosen.push_back(merit.index);
+      }
+    }
+  };
+  if (variety == Variety::spread) {
+    take(variety, (count + 1) / 2, false);
+    take(variety, count, true);
+    take(variety, count, std::nullopt);
+  }
+  // Where variety cannot be had, the next best will do.
+  take(variety == Variety::any ? Variety::any : Variety::distinct, count, std::nullopt);
+  take(Variety::any, count, std::nullopt);
+  returned_.insert(returned_.end(), chosen.begin(), chosen.end());
+  return chosen;
+}
+
+void Search::learn(std::size_t topology, const AnalyticScore& measured) {
+  seen_.push_back({topology, measured});
+}
+
+}  // namespace dyn::configurator

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dyn/configurator/explore.h"
+#include "dyn/core/model_spec.h"
+#include "dyn/core/profile.h"
+#include "dyn/perf/memory_model.h"
+#include "dyn/perf/perf_model.h"
+#include "workload_stats.h"
+
+namespace dyn::configurator {
+
+/// A recipe with everything looked up.
+struct Problem {
+  const Recipe* recipe = nullptr;
+  ModelSpec model;
+  Precision weights = Precision::bf16;
+  Precision kv_cache = Precision::bf16;
+  Profile profile;
+  WorkloadStats stats;
+
+  perf::PerfTarget target(const ParallelLayout& layout) const {
+    return {model, weights, kv_cache, layout, recipe->engine.kind};
+  }
+  /// Tokens that one request may have: the recipe's limit, else the model's context or the load's
+  /// longest request, whichever is more.
+  std::int64_t wanted_context() const;
+};
+
+/// How a worker may spread the model, compiled once and shared by every shape and topology.
+struct LayoutChoice {
+  ParallelLayout layout;
+  std::shared_ptr<const perf::PerfModel> model;  ///< null where rejected
+  std::string rejected;                          ///< why it cannot be, or empty
+};
+
+/// A worker: a layout and its scheduler's limits, with kv_blocks and max_model_len resolved.
+struct Shape {
+  std::uint32_t layout = 0;  ///< into Space::layouts
+  WorkerRole role = WorkerRole::aggregated;
+  EngineConfig config;
+  std::string rejected;  ///< why it cannot be, or empty
+
+  std::int64_t kv_tokens() const { return config.kv_blocks.value_or(0) * config.block_size; }
+};
+
+/// A deployment: replicas of one shape, or of a prefill and of a decode shape.
+struct Topology {
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  std::uint32_t first = 0;       ///< into Space::shapes: the aggregated or the prefill workers
+  std::uint32_t second = kNone;  ///< the decode workers
+  std::uint16_t first_replicas = 1;
+  std::uint16_t second_replicas = 0;
+
+  bool disaggregated() const { return second != kNone; }
+  bool operator==(const Topology&) const = default;
+};
+
+/// Every topology that a recipe allows, in a fixed order.
+struct Space {
+  std::vector<LayoutChoice> layouts;
+  std::vector<Shape> shapes;
+  std::vector<Topology> topologies;  ///< those that can run
+  std::int64_t explored = 0;         ///< those and the rejected ones
+  std::vector<Rejection> rejected;   ///< most frequent first
+
+  const ParallelLayout& layout(const Shape& shape) const { return layouts[shape.layout].layout; }
+  int gpus(const Topology& topology) const;
+};
+
+Space enumerate(const Problem& problem);
+
+/// The plan that realises a topology.
+Plan make_plan(const Problem& problem, const Space& space, const Topology& topology);
+
+/// What the model would need, for the error that nothing fits; a sentence.
+std::string what_would_fit(const Problem& problem);
+
+}  // namespace dyn::configurator

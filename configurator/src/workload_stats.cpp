@@ -1,0 +1,115 @@
+#include "workload_stats.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_set>
+#include <vector>
+
+namespace dyn::configurator {
+namespace {
+
+/// Rank-based percentile; plenty for a score.
+double percentile(std::vector<double> values, double p) {
+  if (values.empty()) {
+    return 0;
+  }
+  const auto index = static_cast<std::size_t>(p * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(index),
+                   values.end());
+  return values[index];
+}
+
+/// Tokens of the prompts that an unbounded cache would hold when the request arrives.
+double reusable_tokens(const sim::Workload& workload) {
+  std::unordered_set<std::uint64_t> seen;
+  seen.reserve(workload.blocks.size());
+  double reused = 0;
+  for (const sim::WorkloadRequest& request : workload.requests) {
+    std::int64_t hits = 0;
+    bool prefix = true;
+    for (std::uint32_t i = 0; i < request.block_count; ++i) {
+      const auto hash = static_cast<std::uint64_t>(workload.blocks[request.first_block + i]);
+      const bool known = !seen.insert(hash).second;
+      prefix = prefix && known;
+      hits += prefix ? 1 : 0;
+    }
+    // The last token is always computed: it yields the first output.
+    reused += static_cast<double>(
+        std::min<std::int64_t>(hits * workload.block_tokens, request.input_tokens - 1));
+  }
+  return reused;
+}
+
+/// How much busier than the mean the 95th-percentile window of arrivals is, by prompt tokens.
+void find_peak(const sim::Workload& workload, WorkloadStats& stats) {
+  stats.peak_window = std::max(10.0, stats.duration / 100.0);
+  const auto windows =
+      static_cast<std::size_t>(std::max(1.0, std::floor(stats.duration / stats.peak_window)));
+  if (windows < 4) {
+    return;
+  }
+  std::vector<double> tokens(windows, 0.0);
+  const SimTime start = workload.requests.front().arrival;
+  double total = 0;
+  for (const sim::WorkloadRequest& request : workload.requests) {
+    const auto slot =
+        static_cast<std::size_t>(to_seconds(request.arrival - start) / stats.peak_window);
+    if (slot < windows) {
+      tokens[slot] += static_cast<double>(request.input_tokens);
+      total += static_cast<double>(request.input_tokens);
+    }
+  }
+  const double mean = total / static_cast<double>(windows);
+  if (mean > 0) {
+    stats.peak_factor = std::max(1.0, percentile(tokens, 0.95) / mean);
+  }
+}
+
+}  // namespace
+
+WorkloadStats workload_stats(const sim::Workload& workload) {
+  WorkloadStats stats;
+  WorkloadSummary& summary = stats.summary;
+  summary.requests = static_cast<std::int64_t>(workload.requests.size());
+  summary.concurrency = workload.concurrency;
+  if (workload.requests.empty()) {
+    return stats;
+  }
+  const auto n = static_cast<double>(workload.requests.size());
+  std::vector<double> inputs;
+  std::vector<double> outputs;
+  inputs.reserve(workload.requests.size());
+  outputs.reserve(workload.requests.size());
+  double sum_in = 0;
+  double sum_in_square = 0;
+  double sum_out = 0;
+  for (const sim::WorkloadRequest& request : workload.requests) {
+    const auto in = static_cast<double>(request.input_tokens);
+    const auto out = static_cast<double>(request.output_tokens);
+    inputs.push_back(in);
+    outputs.push_back(out);
+    sum_in += in;
+    sum_in_square += in * in;
+    sum_out += out;
+    summary.longest = std::max(summary.longest, request.input_tokens + request.output_tokens);
+    stats.longest_prompt = std::max(stats.longest_prompt, request.input_tokens);
+  }
+  summary.mean_input = sum_in / n;
+  summary.mean_output = sum_out / n;
+  const double variance = sum_in_square / n - summary.mean_input * summary.mean_input;
+  stats.input_scv = std::max(0.0, variance) / (summary.mean_input * summary.mean_input);
+  stats.input_p99 = percentile(std::move(inputs), 0.99);
+  stats.output_p99 = percentile(std::move(outputs), 0.99);
+  const double reused = reusable_tokens(workload);
+  summary.reuse = reused / sum_in;
+  stats.unique_tokens = sum_in - reused;
+  if (workload.concurrency == 0) {
+    const Duration span = workload.requests.back().arrival - workload.requests.front().arrival;
+    stats.duration = std::max(1e-3, to_seconds(span));
+    summary.request_rate = n / stats.duration;
+    find_peak(workload, stats);
+  }
+  return stats;
+}
+
+}  // namespace dyn::configurator

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <vector>
+
+#include "dyn/core/describe.h"
+#include "dyn/core/plan.h"
+#include "dyn/core/profile.h"
+#include "dyn/core/recipe.h"
+#include "dyn/core/report.h"
+
+namespace dyn {
+
+// The declarations of core's structs and enums, for schemas that contain them: include this
+// header where you declare one.
+void describe(EnumSchema<Precision>& s);
+void describe(EnumSchema<Provenance>& s);
+void describe(EnumSchema<AttentionKind>& s);
+void describe(EnumSchema<OperatorKind>& s);
+void describe(EnumSchema<LengthDistribution>& s);
+void describe(EnumSchema<Objective>& s);
+void describe(EnumSchema<RouterKind>& s);
+void describe(EnumSchema<WorkerRole>& s);
+void describe(EnumSchema<EngineKind>& s);
+void describe(EnumSchema<RequestStatus>& s);
+
+void describe(ObjectSchema<Slo>& s);
+void describe(ObjectSchema<Traffic>& s);
+void describe(ObjectSchema<Hardware>& s);
+void describe(ObjectSchema<EngineConfig>& s);
+void describe(ObjectSchema<RouterConfig>& s);
+void describe(ObjectSchema<SearchSpace>& s);
+void describe(ObjectSchema<Recipe>& s);
+
+void describe(ObjectSchema<GpuSpec>& s);
+void describe(ObjectSchema<CorrectionPoint>& s);
+void describe(ObjectSchema<OperatorFit>& s);
+void describe(ObjectSchema<EngineHost>& s);
+void describe(ObjectSchema<StorageFit>& s);
+void describe(ObjectSchema<Profile>& s);
+
+void describe(ObjectSchema<Estimate>& s);
+void describe(ObjectSchema<AttentionSpec>& s);
+void describe(ObjectSchema<MoeSpec>& s);
+void describe(ObjectSchema<ModelSpec>& s);
+void describe(ObjectSchema<ParallelLayout>& s);
+void describe(ObjectSchema<EngineTarget>& s);
+void describe(ObjectSchema<PoolSpec>& s);
+void describe(ObjectSchema<TransferSpec>& s);
+void describe(ObjectSchema<PlannedMetric>& s);
+void describe(ObjectSchema<Plan>& s);
+
+void describe(ObjectSchema<Metric>& s);
+void describe(ObjectSchema<Report>& s);
+
+const DocumentSchema& recipe_schema();   ///< dyn.recipe/1
+const DocumentSchema& profile_schema();  ///< dyn.profile/1
+const DocumentSchema& plan_schema();     ///< dyn.plan/1
+const DocumentSchema& report_schema();   ///< dyn.report/1
+
+/// All of core's kinds of files, in the order of the reference.
+std::vector<const DocumentSchema*> core_schemas();
+
+}  // namespace dyn

@@ -1,0 +1,313 @@
+#include <algorithm>
+#include <string_view>
+
+#include "dyn/core/document.h"
+#include "dyn/core/schemas.h"
+
+namespace dyn {
+namespace {
+
+constexpr std::int64_t kMost = std::int64_t{1} << 40;
+
+/// `http://host:port` or https, with an optional path.
+bool is_base_url(std::string_view url) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (url.starts_with(scheme)) {
+      const std::string_view rest = url.substr(scheme.size());
+      return !rest.empty() && rest[0] != '/' && rest[0] != ':' &&
+             rest.find_first_of(" \t\"<>?#") == std::string_view::npos;
+    }
+  }
+  return false;
+}
+
+void check_pool(const PoolSpec& pool, Checker& checker) {
+  const EngineTarget& engine = pool.engine;
+  if (engine.kind == EngineKind::openai &&
+      engine.url.size() != static_cast<std::size_t>(pool.replicas)) {
+    checker.error("engine",
+                  "an openai engine needs one url per replica: " + std::to_string(pool.replicas) +
+                      " replicas, " + std::to_string(engine.url.size()) + " urls",
+                  "such as url: [\"http://127.0.0.1:8000\"]");
+  }
+  if (engine.kind == EngineKind::simulated && !pool.config.kv_blocks) {
+    checker.error("config", "missing key 'kv_blocks'",
+                  "a simulated engine needs the number of its KV blocks");
+  }
+  if (engine.kind == EngineKind::simulated && !pool.config.max_model_len) {
+    checker.error("config", "missing key 'max_model_len'",
+                  "a simulated engine needs the longest request that it takes, in tokens");
+  }
+}
+
+void check_pools(const Plan& plan, Checker& checker) {
+  const auto count = [&](WorkerRole role) {
+    return std::count_if(plan.pools.begin(), plan.pools.end(),
+                         [role](const PoolSpec& pool) { return pool.role == role; });
+  };
+  const bool aggregated = plan.pools.size() == 1 && count(WorkerRole::aggregated) == 1;
+  const bool disaggregated =
+      plan.pools.size() == 2 && count(WorkerRole::prefill) == 1 && count(WorkerRole::decode) == 1;
+  if (!aggregated && !disaggregated) {
+    std::string roles;
+    for (const PoolSpec& pool : plan.pools) {
+      roles += (roles.empty() ? "" : ", ") + enum_text(pool.role);
+    }
+    checker.error("pools",
+                  "expected one aggregated pool, or one prefill and one decode pool; got " +
+                      (roles.empty() ? "none" : roles));
+    return;
+  }
+  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
+    if (disaggregated && plan.pools[i].engine.kind == EngineKind::openai) {
+      checker.error("pools", i, "an openai engine serves aggregated pools only",
+                    "its KV cache cannot be handed over");
+    }
+    if (plan.pools[i].layout.pipeline > plan.model.layers) {
+      checker.error("pools", i, "more pipeline stages than the model has layers");
+    }
+  }
+  if (disaggregated && plan.transfer.bandwidth.count() <= 0) {
+    checker.error("transfer", "a disaggregated plan needs the bandwidth of the KV transfer",
+                  "such as bandwidth: 50 GB/s");
+  }
+}
+
+}  // namespace
+
+void describe(ObjectSchema<Estimate>& s) {
+  s.about("estimate", "A prediction with its 90 % interval.");
+  s.field("value", &Estimate::value, "The prediction.").required();
+  s.field("low", &Estimate::low, "Lower end of the interval.").required();
+  s.field("high", &Estimate::high, "Upper end of the interval.").required();
+  s.field("provenance", &Estimate::provenance, "Worst provenance of what it was made from.");
+}
+
+void describe(ObjectSchema<AttentionSpec>& s) {
+  s.about("attention", "The attention of every layer, before any parallelism.");
+  s.field("kind", &AttentionSpec::kind, "How keys and values are kept.");
+  s.field("heads", &AttentionSpec::heads, "Query heads.").required().between(1, 1'000'000);
+  s.field("kv_heads", &AttentionSpec::kv_heads, "Key/value heads (grouped_query).")
+      .between(0, 1'000'000);
+  s.field("head_dim", &AttentionSpec::head_dim, "Values per head of queries and keys.")
+      .required()
+      .between(1, 1'000'000);
+  const auto brief = [&s](const char* key, int AttentionSpec::*member, const char* doc) {
+    s.field(key, member, doc).between(0, 100'000'000).brief();
+  };
+  brief("q_lora_rank", &AttentionSpec::q_lora_rank,
+        "Rank of the query projection; 0 if direct (latent).");
+  brief("kv_lora_rank", &AttentionSpec::kv_lora_rank, "Size of the latent per token (latent).");
+  brief("qk_rope_head_dim", &AttentionSpec::qk_rope_head_dim, "Rotary part of a head (latent).");
+  brief("qk_nope_head_dim", &AttentionSpec::qk_nope_head_dim, "Other part of a head (latent).");
+  brief("v_head_dim", &AttentionSpec::v_head_dim, "Values per value head (latent).");
+  brief("sliding_window", &AttentionSpec::sliding_window,
+        "Tokens that sliding layers see; 0 if there are none.");
+  brief("sliding_layers", &AttentionSpec::sliding_layers, "Layers with a sliding window.");
+  s.field("qkv_bias", &AttentionSpec::qkv_bias, "Whether the projections have a bias.").brief();
+  s.field("qk_norm", &AttentionSpec::qk_norm, "Whether queries and keys are normalised.").brief();
+  s.check([](const AttentionSpec& attention, Checker& checker) {
+    const bool latent = attention.kind == AttentionKind::latent;
+    if (!latent && attention.kv_heads < 1) {
+      checker.error("kv_heads", "grouped-query attention needs kv_heads");
+    }
+    if (!latent && attention.kv_heads > 0 && attention.heads % attention.kv_heads != 0) {
+      checker.error("kv_heads",
+                    "kv_heads must divide heads (" + std::to_string(attention.heads) + ")");
+    }
+    if (latent && attention.kv_lora_rank < 1) {
+      checker.error("kv_lora_rank", "latent attention needs kv_lora_rank");
+    }
+  });
+}
+
+void describe(ObjectSchema<MoeSpec>& s) {
+  s.about("moe", "The experts of a mixture-of-experts model.");
+  s.field("experts", &MoeSpec::experts, "Routed experts of a layer.")
+      .required()
+      .between(1, 1'000'000);
+  s.field("experts_per_token", &MoeSpec::experts_per_token, "Routed experts that a token uses.")
+      .required()
+      .between(1, 1'000'000);
+  s.field("expert_intermediate", &MoeSpec::expert_intermediate, "Intermediate size of an expert.")
+      .required()
+      .between(1, kMost);
+  s.field("shared_experts", &MoeSpec::shared_experts, "Experts that every token uses.")
+      .between(0, 1'000'000)
+      .brief();
+  s.field("shared_intermediate", &MoeSpec::shared_intermediate,
+          "Intermediate size of the shared experts in all.")
+      .between(0, kMost)
+      .brief();
+  s.field("dense_layers", &MoeSpec::dense_layers, "Layers with a dense MLP instead.")
+      .between(0, 1'000'000)
+      .brief();
+  s.check([](const MoeSpec& moe, Checker& checker) {
+    if (moe.experts_per_token > moe.experts) {
+      checker.error("experts_per_token", "more experts per token than there are experts");
+    }
+  });
+}
+
+void describe(ObjectSchema<ModelSpec>& s) {
+  s.about("model", "What a decoder-only transformer is, as its config.json says.");
+  s.field("name", &ModelSpec::name, "Catalogue or repository name.").required().not_empty();
+  s.field("architecture", &ModelSpec::architecture, "Class name, such as Qwen3ForCausalLM.");
+  s.field("layers", &ModelSpec::layers, "Transformer layers.").required().between(1, 1'000'000);
+  s.field("hidden", &ModelSpec::hidden, "Size of the residual stream.")
+      .required()
+      .between(1, kMost);
+  s.field("intermediate", &ModelSpec::intermediate,
+          "Intermediate size of a dense MLP; 0 where every layer has experts.")
+      .between(0, kMost);
+  s.field("vocabulary", &ModelSpec::vocabulary, "Tokens of the vocabulary.")
+      .required()
+      .between(1, kMost);
+  s.field("tied_embeddings", &ModelSpec::tied_embeddings,
+          "Whether input and output embeddings are the same.");
+  s.field("gated_mlp", &ModelSpec::gated_mlp, "Whether the MLP has a gate.");
+  s.field("attention", &ModelSpec::attention, "The attention of every layer.").required();
+  s.field("moe", &ModelSpec::moe, "The experts, if there are any.").unset("a dense model");
+  s.field("max_context", &ModelSpec::max_context, "Longest context, in tokens.").between(0, kMost);
+  s.field("native_weights", &ModelSpec::native_weights, "What the published checkpoint holds.");
+}
+
+void describe(ObjectSchema<ParallelLayout>& s) {
+  s.about("layout",
+          "How one worker spreads the model over its GPUs: tensor * pipeline * data of them.");
+  s.field("tensor", &ParallelLayout::tensor, "GPUs that share each matrix multiply.")
+      .between(1, 65'536);
+  s.field("pipeline", &ParallelLayout::pipeline, "Pipeline stages.").between(1, 65'536);
+  s.field("data", &ParallelLayout::data, "Ranks with a scheduler and a KV cache each.")
+      .between(1, 65'536);
+  s.field("expert", &ParallelLayout::expert,
+          "GPUs over which whole experts are spread; divides tensor * data.")
+      .between(1, 65'536);
+  s.check([](const ParallelLayout& layout, Checker& checker) {
+    const std::int64_t group = std::int64_t{layout.tensor} * layout.data;
+    if (group % layout.expert != 0) {
+      checker.error("expert", "expert must divide tensor * data (" + std::to_string(group) + ")");
+    }
+    if (group * layout.pipeline > 1'000'000) {
+      checker.error("tensor", "a worker of " + std::to_string(group) + " * " +
+                                  std::to_string(layout.pipeline) + " GPUs");
+    }
+  });
+}
+
+void describe(ObjectSchema<EngineTarget>& s) {
+  s.about("engine_target", "Where the engine behind a worker is.");
+  s.field("kind", &EngineTarget::kind, "What the engine is.").because("it needs no GPU");
+  s.field("url", &EngineTarget::url, "Base URL of each replica (openai).")
+      .brief()
+      .example("[\"http://127.0.0.1:8000\"]");
+  s.field("connect_timeout", &EngineTarget::connect_timeout, "Longest wait for a connection.")
+      .above(Duration{0})
+      .because("a running server accepts at once");
+  s.field("first_token_timeout", &EngineTarget::first_token_timeout,
+          "Longest wait for the first token.")
+      .above(Duration{0})
+      .because("long prompts queue behind each other");
+  s.field("token_timeout", &EngineTarget::token_timeout, "Longest gap within a stream.")
+      .above(Duration{0})
+      .because("a stalled engine must not hold a client for ever");
+  s.check([](const EngineTarget& engine, Checker& checker) {
+    if (engine.kind == EngineKind::simulated && !engine.url.empty()) {
+      checker.error("url", "a simulated engine has no url", "write kind: openai");
+    }
+    for (std::size_t i = 0; i < engine.url.size(); ++i) {
+      if (!is_base_url(engine.url[i])) {
+        checker.error(
+            "url", i,
+            "expected a URL such as \"http://127.0.0.1:8000\", got \"" + engine.url[i] + '"');
+      }
+    }
+  });
+}
+
+void describe(ObjectSchema<PoolSpec>& s) {
+  s.about("pool", "Equal workers.");
+  s.field("role", &PoolSpec::role, "What they do.").required();
+  s.field("replicas", &PoolSpec::replicas, "How many workers.").required().between(1, 100'000);
+  s.field("layout", &PoolSpec::layout, "The GPUs of each.");
+  s.field("config", &PoolSpec::config, "Limits of each engine.");
+  s.field("engine", &PoolSpec::engine, "Where the engines are.");
+  s.check(check_pool);
+}
+
+void describe(ObjectSchema<TransferSpec>& s) {
+  s.about("transfer", "The path that KV blocks take from a prefill worker to a decode worker.");
+  s.field("bandwidth", &TransferSpec::bandwidth, "Per worker and direction.")
+      .at_least(BytesPerSec(0));
+  s.field("latency", &TransferSpec::latency, "Time before the first byte.").at_least(Duration{0});
+  s.field("bytes_per_token", &TransferSpec::bytes_per_token, "Of the whole model's KV cache.")
+      .at_least(Bytes(0));
+}
+
+void describe(ObjectSchema<PlannedMetric>& s) {
+  s.about("planned_metric",
+          "A predicted figure, kept so that what is served can be checked against it.");
+  s.field("name", &PlannedMetric::name,
+          "Report tag and statistic, such as time_to_first_token.p99.")
+      .required()
+      .not_empty();
+  s.field("unit", &PlannedMetric::unit, "Unit of the figures.").required();
+  s.field("estimate", &PlannedMetric::estimate, "The prediction.").required();
+}
+
+void describe(ObjectSchema<Plan>& s) {
+  s.about("plan",
+          "A deployment, written down. Self-contained: it carries the model and the device "
+          "profile that it was priced with.");
+  s.field("name", &Plan::name, "Name of the deployment.").required().not_empty();
+  s.field("model", &Plan::model, "The model that is served.").required();
+  s.field("weights", &Plan::weights, "How the weights are stored.").required();
+  s.field("kv_cache", &Plan::kv_cache, "How the KV cache is stored.").required();
+  s.field("pools", &Plan::pools, "One aggregated pool, or one prefill and one decode pool.")
+      .required();
+  s.field("router", &Plan::router, "How requests are spread over workers.");
+  s.field("transfer", &Plan::transfer, "How KV blocks get from prefill to decode workers.");
+  s.field("slo", &Plan::slo, "The latency targets that it was chosen under.");
+  s.field("seed", &Plan::seed, "Seed of the router's random streams.");
+  s.field("predicted", &Plan::predicted, "The figures that were predicted for it.").brief();
+  s.field("profile", &Plan::profile, "The device that it was priced with.").required();
+  s.check(check_pools);
+}
+
+const DocumentSchema& plan_schema() {
+  static const DocumentSchema schema = document_schema<Plan>(
+      "dyn.plan", 1, "Plans",
+      "A plan is a deployment written down: `dyn plan` makes one of a result, `dyn serve` runs it, "
+      "and the emitters turn it into manifests.");
+  return schema;
+}
+
+Plan parse_plan(const Document& document) {
+  Plan plan;
+  read_document(plan_schema(), document, &plan);
+  return plan;
+}
+
+Plan load_plan(const std::string& path) {
+  return parse_plan(Document::read_file(path));
+}
+
+std::string to_json(const Plan& plan) {
+  return write_document(plan_schema(), &plan);
+}
+
+int Plan::gpus() const {
+  int total = 0;
+  for (const PoolSpec& spec : pools) {
+    total += spec.replicas * spec.layout.gpus();
+  }
+  return total;
+}
+
+const PoolSpec* Plan::pool(WorkerRole role) const {
+  const auto found = std::find_if(pools.begin(), pools.end(),
+                                  [role](const PoolSpec& spec) { return spec.role == role; });
+  return found == pools.end() ? nullptr : &*found;
+}
+
+}  // namespace dyn

@@ -1,0 +1,367 @@
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include "dyn/core/document.h"
+#include "dyn/core/schemas.h"
+
+namespace dyn {
+namespace {
+
+constexpr std::int64_t kMostTokens = 100'000'000;
+
+void check_trace(const Traffic& traffic, Checker& checker) {
+  for (const char* key : {"isl", "osl", "rate", "concurrency", "lengths", "length_spread",
+                          "shared_prefix", "prefix_groups", "requests"}) {
+    if (checker.has(key)) {
+      checker.error(key,
+                    std::string("'") + key + "' belongs to a synthetic load, but 'trace' is given",
+                    std::string_view(key) == "requests" ? "'limit' shortens a trace"
+                                                        : "give one or the other");
+    }
+  }
+  static_cast<void>(traffic);
+}
+
+void check_synthetic(const Traffic& traffic, Checker& checker) {
+  for (const char* key : {"speedup", "spread_ticks", "limit"}) {
+    if (checker.has(key)) {
+      checker.error(key, std::string("'") + key + "' belongs to a trace, but none is given",
+                    std::string_view(key) == "limit" ? "'requests' is how many are sent"
+                                                     : "give 'trace' too");
+    }
+  }
+  if (!traffic.isl) {
+    checker.error("isl", "missing key 'isl'",
+                  "a synthetic load needs isl and osl, such as 4000 and 500");
+  }
+  if (!traffic.osl) {
+    checker.error("osl", "missing key 'osl'",
+                  "a synthetic load needs isl and osl, such as 4000 and 500");
+  }
+  if (!traffic.rate && !traffic.concurrency) {
+    checker.error("rate", "missing key 'rate' or 'concurrency'",
+                  "such as rate: 8 req/s, or concurrency: 64");
+  }
+  if (traffic.rate && traffic.concurrency) {
+    checker.error("concurrency", "'rate' and 'concurrency' exclude each other",
+                  "an open loop has a rate, a closed one a concurrency");
+  }
+  if (traffic.lengths == LengthDistribution::fixed && traffic.length_spread > 0) {
+    checker.error("length_spread", "'length_spread' has no effect on fixed lengths",
+                  "choose lengths: uniform, normal or lognormal");
+  }
+  if (traffic.lengths != LengthDistribution::fixed && traffic.length_spread == 0) {
+    checker.error("lengths", "lengths that are not fixed need 'length_spread'",
+                  "such as length_spread: 0.5");
+  }
+  if (traffic.lengths == LengthDistribution::uniform && traffic.length_spread > 1) {
+    checker.error("length_spread", "uniform lengths have a half-width of at most 1 times the mean");
+  }
+  if (traffic.isl && traffic.shared_prefix > *traffic.isl) {
+    checker.error("shared_prefix", "the shared prefix is longer than the prompt (isl)");
+  }
+}
+
+template <class T>
+void check_unique(const std::vector<T>& values, const char* key, Checker& checker) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::find(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(i), values[i]) !=
+        values.begin() + static_cast<std::ptrdiff_t>(i)) {
+      checker.error(key, i, "given twice: " + std::to_string(values[i]));
+    }
+  }
+}
+
+}  // namespace
+
+void describe(EnumSchema<LengthDistribution>& s) {
+  s.value(LengthDistribution::fixed, "fixed", "every request has the mean length.")
+      .value(LengthDistribution::uniform, "uniform",
+             "evenly between mean * (1 - spread) and mean * (1 + spread).")
+      .value(LengthDistribution::normal, "normal",
+             "normal with deviation mean * spread, at least 1.")
+      .value(LengthDistribution::lognormal, "lognormal",
+             "lognormal with deviation mean * spread: a long tail, as real traffic has.");
+}
+
+void describe(EnumSchema<Objective>& s) {
+  s.value(Objective::throughput_per_gpu, "throughput_per_gpu",
+          "output tokens/s per GPU, most first.")
+      .value(Objective::throughput, "throughput", "output tokens/s, most first.")
+      .value(Objective::goodput_per_gpu, "goodput_per_gpu",
+             "requests/s that meet every target, per GPU, most first.")
+      .value(Objective::ttft, "ttft", "mean time to first token, least first.")
+      .value(Objective::itl, "itl", "mean inter-token latency, least first.")
+      .value(Objective::e2e, "e2e", "mean request latency, least first.")
+      .value(Objective::gpus, "gpus", "fewest GPUs that meet the targets.");
+}
+
+void describe(EnumSchema<RouterKind>& s) {
+  s.value(RouterKind::round_robin, "round_robin", "one worker after the other.")
+      .value(RouterKind::random, "random", "any worker, evenly.")
+      .value(RouterKind::least_loaded, "least_loaded", "the worker with the least work.")
+      .value(RouterKind::kv_aware, "kv_aware",
+             "weighs work against what each worker has cached of the prompt.");
+}
+
+void describe(ObjectSchema<Slo>& s) {
+  s.about("slo",
+          "Latency targets. A percentile holds over the requests of a run; TTFT is from the send "
+          "to the first token, ITL is (E2E - TTFT) / (output tokens - 1) of a request, E2E is from "
+          "the send to the last token.");
+  const auto target = [&s](const char* key, std::optional<Duration> Slo::*member,
+                           const std::string& statistic, const char* metric) {
+    s.field(key, member, statistic + ' ' + metric + " at most this.")
+        .above(Duration{0})
+        .unset("no target");
+  };
+  constexpr const char* kTtft = "time to first token";
+  constexpr const char* kItl = "inter-token latency";
+  constexpr const char* kE2e = "request latency";
+  target("ttft_mean", &Slo::ttft_mean, "Mean", kTtft);
+  target("ttft_p50", &Slo::ttft_p50, "Median", kTtft);
+  target("ttft_p90", &Slo::ttft_p90, "90th percentile of", kTtft);
+  target("ttft_p95", &Slo::ttft_p95, "95th percentile of", kTtft);
+  target("ttft_p99", &Slo::ttft_p99, "99th percentile of", kTtft);
+  target("itl_mean", &Slo::itl_mean, "Mean", kItl);
+  target("itl_p50", &Slo::itl_p50, "Median", kItl);
+  target("itl_p90", &Slo::itl_p90, "90th percentile of", kItl);
+  target("itl_p95", &Slo::itl_p95, "95th percentile of", kItl);
+  target("itl_p99", &Slo::itl_p99, "99th percentile of", kItl);
+  target("e2e_mean", &Slo::e2e_mean, "Mean", kE2e);
+  target("e2e_p50", &Slo::e2e_p50, "Median", kE2e);
+  target("e2e_p90", &Slo::e2e_p90, "90th percentile of", kE2e);
+  target("e2e_p95", &Slo::e2e_p95, "95th percentile of", kE2e);
+  target("e2e_p99", &Slo::e2e_p99, "99th percentile of", kE2e);
+}
+
+void describe(ObjectSchema<Traffic>& s) {
+  s.about("traffic",
+          "What the requests look like and when they come: either a trace, or a synthetic load "
+          "with isl, osl and one of rate and concurrency.");
+  s.field("trace", &Traffic::trace,
+          "Path of a trace in Mooncake's JSONL form, relative to the recipe.")
+      .not_empty()
+      .example("conversation.jsonl")
+      .unset("a synthetic load");
+  s.field("speedup", &Traffic::speedup, "Divides the trace's arrival times.")
+      .between(0.001, 1000)
+      .because("a trace is replayed as it was recorded");
+  s.field("spread_ticks", &Traffic::spread_ticks,
+          "Spreads arrivals that share a timestamp over the gap to the next, seeded.")
+      .because("public traces round times to seconds, and bursts that nobody sent would queue");
+  s.field("limit", &Traffic::limit, "Uses only the first so many requests of the trace.")
+      .at_least(1)
+      .unset("all of them");
+  s.field("isl", &Traffic::isl, "Mean input sequence length, in tokens.")
+      .between(Tokens(1), Tokens(kMostTokens))
+      .example("4000");
+  s.field("osl", &Traffic::osl, "Mean output sequence length, in tokens.")
+      .between(Tokens(1), Tokens(kMostTokens))
+      .example("500");
+  s.field("rate", &Traffic::rate, "Requests per second of an open loop, with Poisson arrivals.")
+      .above(RequestsPerSec(0));
+  s.field("concurrency", &Traffic::concurrency,
+          "Requests in flight in a closed loop: each slot sends its next as soon as one ends.")
+      .between(1, 1'000'000)
+      .example("64");
+  s.field("lengths", &Traffic::lengths, "How lengths are distributed about their mean.")
+      .because("as most benchmarks send them");
+  s.field("length_spread", &Traffic::length_spread,
+          "Coefficient of variation of the lengths, or half-width of uniform ones.")
+      .between(0, 2)
+      .because("fixed lengths have none");
+  s.field("shared_prefix", &Traffic::shared_prefix,
+          "Tokens that every prompt of a group begins with, such as a system prompt.")
+      .between(Tokens(0), Tokens(kMostTokens))
+      .because("prompts are taken to share nothing");
+  s.field("prefix_groups", &Traffic::prefix_groups, "Number of different shared prefixes.")
+      .between(1, 1'000'000)
+      .because("one system prompt");
+  s.field("requests", &Traffic::requests, "How many requests a synthetic load sends.")
+      .between(1, 100'000'000)
+      .because("enough for a 99th percentile");
+  s.check([](const Traffic& traffic, Checker& checker) {
+    traffic.trace ? check_trace(traffic, checker) : check_synthetic(traffic, checker);
+  });
+}
+
+void describe(ObjectSchema<Hardware>& s) {
+  s.about("hardware", "The GPUs that a deployment may use.");
+  s.field("gpu", &Hardware::gpu, "Catalogue id of the GPU (dyn profile list).")
+      .required()
+      .not_empty()
+      .example("h200");
+  s.field("count", &Hardware::count,
+          "How many GPUs a deployment may use: 32 means 1 to 32, 8-32 at least 8.")
+      .because("one node");
+  s.field("profile", &Hardware::profile, "Path of a profile file, relative to the recipe.")
+      .not_empty()
+      .unset("the built-in profile of the GPU");
+  s.field("price_per_gpu", &Hardware::price_per_gpu, "Price of one GPU, for the cost per token.")
+      .above(DollarsPerHour(0))
+      .unset("no cost is reported");
+}
+
+void describe(ObjectSchema<EngineConfig>& s) {
+  s.about("engine", "Limits of one engine's scheduler and KV cache, in vLLM's terms.");
+  s.field("kind", &EngineConfig::kind, "Whose scheduler is followed.")
+      .not_empty()
+      .because("the most common one");
+  s.field("max_num_seqs", &EngineConfig::max_num_seqs, "Most requests in one batch.")
+      .between(1, 1'000'000)
+      .because("vLLM's own");
+  s.field("max_num_batched_tokens", &EngineConfig::max_num_batched_tokens,
+          "Token budget of one step.")
+      .between(1, kMostTokens)
+      .because("vLLM's own for serving");
+  s.field("block_size", &EngineConfig::block_size, "Tokens of a KV block.")
+      .between(1, 4096)
+      .because("vLLM's own");
+  s.field("prefix_caching", &EngineConfig::prefix_caching,
+          "Keeps the KV blocks of finished requests for prompts that begin alike.")
+      .because("vLLM's own");
+  s.field("chunked_prefill", &EngineConfig::chunked_prefill,
+          "Splits long prompts over steps, together with decoding requests.")
+      .because("vLLM's own");
+  s.field("memory_utilization", &EngineConfig::memory_utilization,
+          "Fraction of the device memory that the engine may use.")
+      .above(0)
+      .at_most(1)
+      .because("vLLM's own");
+  s.field("max_model_len", &EngineConfig::max_model_len,
+          "Longest prompt and output together, in tokens.")
+      .between(1, kMostTokens)
+      .unset("the model's context");
+  s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
+      .at_least(1)
+      .unset("what the memory model leaves");
+}
+
+void describe(ObjectSchema<RouterConfig>& s) {
+  s.about("router", "How a pool's requests are spread over its workers.");
+  s.field("kind", &RouterConfig::kind, "How a worker is chosen.")
+      .because("repeated prefixes are then computed once");
+  s.field("overlap_credit", &RouterConfig::overlap_credit, "Weight of a prompt's cached blocks.")
+      .between(0, 1000)
+      .because("a cached block saves the computing of one");
+  s.field("prefill_load_scale", &RouterConfig::prefill_load_scale,
+          "Weight of a worker's prefill work against its decode blocks.")
+      .between(0, 1000)
+      .because("both count alike");
+  s.field("temperature", &RouterConfig::temperature,
+          "0 takes the best worker; above, workers are drawn by softmax of their cost.")
+      .between(0, 1000)
+      .because("the best worker");
+  s.field("max_queued_per_worker", &RouterConfig::max_queued_per_worker,
+          "Requests a worker may have waiting; a full pool answers 429.")
+      .between(1, 1'000'000)
+      .because("queues are bounded, and this one is minutes of work");
+}
+
+void describe(ObjectSchema<SearchSpace>& s) {
+  s.about("search", "What to explore; an empty list means all that fits.");
+  s.field("aggregated", &SearchSpace::aggregated, "Explore workers that do prefill and decode.")
+      .because("the usual deployment");
+  s.field("disaggregated", &SearchSpace::disaggregated,
+          "Explore pools of prefill workers with pools of decode workers.")
+      .because("often the better one for long prompts");
+  s.field("tensor", &SearchSpace::tensor, "Tensor-parallel sizes.")
+      .between(1, 1024)
+      .because("every size that divides the model and fits a node");
+  s.field("pipeline", &SearchSpace::pipeline, "Pipeline-parallel sizes.")
+      .between(1, 256)
+      .because("stages lengthen every step; only needed where a node is too small");
+  s.field("max_num_batched_tokens", &SearchSpace::max_num_batched_tokens,
+          "Token budgets of a step.")
+      .between(1, kMostTokens)
+      .because("the engine's own");
+  s.field("max_num_seqs", &SearchSpace::max_num_seqs, "Batch limits.")
+      .between(1, 1'000'000)
+      .because("the engine's own");
+  s.field("replay", &SearchSpace::replay, "How many of the best topologies are simulated in full.")
+      .between(1, 10'000)
+      .because("the closed-form score orders the rest well enough to leave them out");
+  s.check([](const SearchSpace& search, Checker& checker) {
+    if (!search.aggregated && !search.disaggregated) {
+      checker.error("disaggregated", "neither aggregated nor disaggregated: nothing to explore");
+    }
+    check_unique(search.tensor, "tensor", checker);
+    check_unique(search.pipeline, "pipeline", checker);
+    check_unique(search.max_num_batched_tokens, "max_num_batched_tokens", checker);
+    check_unique(search.max_num_seqs, "max_num_seqs", checker);
+  });
+}
+
+void describe(ObjectSchema<Recipe>& s) {
+  s.about("recipe",
+          "A question to `dyn simulate`: which deployment of this model on this hardware "
+          "meets these targets under this traffic, and at what cost?");
+  s.field("model", &Recipe::model,
+          "Catalogue name of the model, or path of a config.json, relative to the recipe.")
+      .required()
+      .not_empty()
+      .example("Qwen/Qwen3-32B");
+  s.field("weights", &Recipe::weights, "How the weights are stored.")
+      .example("fp8")
+      .unset("what the checkpoint holds");
+  s.field("kv_cache", &Recipe::kv_cache, "How the KV cache is stored.")
+      .unset("bf16, or fp8 where the weights are");
+  s.field("hardware", &Recipe::hardware, "The GPUs that may be used.").required();
+  s.field("traffic", &Recipe::traffic, "The requests to serve.").required();
+  s.field("slo", &Recipe::slo, "The latency targets to meet.");
+  s.field("objective", &Recipe::objective,
+          "What to rank by, among the topologies that meet the targets.")
+      .because("cost per token falls as it rises");
+  s.field("engine", &Recipe::engine, "Limits of each engine.");
+  s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("search", &Recipe::search, "What to explore.");
+  s.field("seed", &Recipe::seed, "Seed of every random stream.")
+      .because("equal input gives equal output");
+  s.check([](const Recipe& recipe, Checker& checker) {
+    const std::vector<int>& tensor = recipe.search.tensor;
+    const auto smallest = std::min_element(tensor.begin(), tensor.end());
+    if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {
+      checker.error("search", "every tensor-parallel size is larger than hardware.count (" +
+                                  std::to_string(recipe.hardware.count.high) + ")");
+    }
+  });
+}
+
+const DocumentSchema& recipe_schema() {
+  static const DocumentSchema schema = document_schema<Recipe>(
+      "dyn.recipe", 1, "Recipes",
+      "A recipe is the question that `dyn simulate` answers. Paths in it "
+      "are relative to its folder; `--set key.path=value` overrides a value on the command line.");
+  return schema;
+}
+
+Recipe parse_recipe(const Document& document) {
+  Recipe recipe;
+  read_document(recipe_schema(), document, &recipe);
+  return recipe;
+}
+
+Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
+  Document document = Document::read_file(path);
+  for (const std::string& assignment : overrides) {
+    document.set(assignment);
+  }
+  return parse_recipe(document);
+}
+
+std::string resolve_beside(const std::string& file, const std::string& path) {
+  const std::filesystem::path wanted(path);
+  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  if (wanted.is_absolute() || folder.empty()) {
+    return path;
+  }
+  return (folder / wanted).lexically_normal().string();
+}
+
+std::string explain_recipe_defaults() {
+  return explain_defaults(*recipe_schema().type);
+}
+
+}  // namespace dyn

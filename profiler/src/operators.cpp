@@ -1,0 +1,304 @@
+#include "operators.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "dyn/core/check.h"
+#include "dyn/core/error.h"
+
+namespace dyn::profiler {
+namespace {
+
+using kernels::Bf16;
+
+/// Samples of an operator that are taken whatever the budget.
+constexpr std::size_t kLeastSamples = 6;
+
+// The shape of the layers that are timed: those of a small model, so that a run takes seconds.
+constexpr std::int64_t kHidden = 2048;
+constexpr std::int64_t kHeads = 16;
+constexpr std::int64_t kKvHeads = 8;
+constexpr std::int64_t kHeadDim = 128;
+constexpr std::int64_t kBlockSize = 16;
+
+void require(const Result<void>& result) {
+  if (!result) {
+    throw Error(ErrorKind::failed, "a kernel failed: " + result.error().message());
+  }
+}
+
+std::vector<float> numbers(std::int64_t n) {
+  std::vector<float> result(static_cast<std::size_t>(n));
+  fill_with_numbers(std::as_writable_bytes(std::span(result)));
+  return result;
+}
+
+/// Hands out ever other stretches of an area, from its beginning again when it is used up.
+class Rotation {
+ public:
+  explicit Rotation(std::span<std::byte> area) : area_(area) {}
+  const std::byte* next(std::int64_t bytes) {
+    const auto size = static_cast<std::size_t>(bytes + 63) / 64 * 64;
+    DYN_ASSERT(size <= area_.size(), "the area holds every operand");
+    if (at_ + size > area_.size()) {
+      at_ = 0;
+    }
+    const std::byte* result = area_.data() + at_;
+    at_ += size;
+    return result;
+  }
+
+ private:
+  std::span<std::byte> area_;
+  std::size_t at_ = 0;
+};
+
+class Runner {
+ public:
+  Runner(Session& session, kernels::Backend& backend, std::span<std::byte> area)
+      : session_(session), backend_(backend), area_(area), rotation_(area) {}
+
+  OperatorSamples gemm(Precision weights, Duration budget);
+  OperatorSamples prefill(Duration budget);
+  OperatorSamples decode(Duration budget);
+  OperatorSamples elementwise(Duration budget);
+
+ private:
+  /// Times `launch` unless the budget of `to` is spent.
+  void sample(OperatorSamples& to, Duration until, Sample size,
+              const std::function<void()>& launch) {
+    const Duration left = until - session_.clock().now();
+    if (left <= Duration(0) && to.samples.size() >= kLeastSamples) {
+      return;
+    }
+    const Timing timing = session_.time(std::max(left / 4, Duration(0)), [&] {
+      launch();
+      require(backend_.synchronize());
+    });
+    size.seconds = to_seconds(timing.median);
+    to.samples.push_back(size);
+  }
+  /// Keys and values of sequences of `context` tokens each, in scattered blocks of `area_`.
+  kernels::PagedKv paged(std::int64_t sequences, std::int64_t context);
+  void time_norm(OperatorSamples& to, Duration until, std::int64_t tokens);
+  void time_rope(OperatorSamples& to, Duration until, std::int64_t tokens);
+  void time_gather(OperatorSamples& to, Duration until, std::int64_t blocks);
+
+  Session& session_;
+  kernels::Backend& backend_;
+  std::span<std::byte> area_;
+  Rotation rotation_;
+  std::vector<std::int32_t> table_;
+  std::vector<std::int32_t> contexts_;
+  std::int32_t first_block_ = 0;
+};
+
+OperatorSamples Runner::gemm(Precision weights, Duration budget) {
+  OperatorSamples result;
+  result.kind = OperatorKind::gemm;
+  result.precision = weights;
+  result.what = weights == Precision::fp32 ? "GEMM, fp32 weights" : "GEMM, bf16 weights";
+  const Duration until = session_.clock().now() + budget;
+  const auto width = static_cast<std::int64_t>(bytes_per_value(weights));
+  constexpr std::pair<std::int64_t, std::int64_t> kShapes[] = {
+      {kHidden, kHidden}, {2 * kHidden, kHidden}, {kHidden / 2, 2 * kHidden}};
+  for (const std::int64_t m : {1, 2, 4, 8, 16, 32, 64, 128}) {
+    for (const auto& [n, k] : kShapes) {
+      const auto a = numbers(m * k);
+      std::vector<float> c(static_cast<std::size_t>(m * n));
+      Sample size;
+      size.x = static_cast<double>(m);
+      size.flops = 2.0 * static_cast<double>(m * n * k);
+      size.bytes = static_cast<double>(n * k * width + 4 * m * (n + k));
+      sample(result, until, size, [&] {
+        const std::byte* b = rotation_.next(n * k * width);
+        const kernels::Values values = weights == Precision::fp32
+                                           ? kernels::Values(reinterpret_cast<const float*>(b))
+                                           : kernels::Values(reinterpret_cast<const Bf16*>(b));
+        require(backend_.gemm({m, n, k, a.data(), values, c.data()}));
+      });
+    }
+  }
+  return result;
+}
+
+kernels::PagedKv Runner::paged(std::int64_t sequences, std::int64_t context) {
+  const std::int64_t block_values = kBlockSize * kKvHeads * kHeadDim;
+  const auto half = static_cast<std::int64_t>(area_.size()) / 2;
+  kernels::PagedKv kv;
+  kv.sequences = sequences;
+  kv.blocks = half / (block_values * 2);
+  kv.block_size = kBlockSize;
+  kv.kv_heads = kKvHeads;
+  kv.head_dim = kHeadDim;
+  kv.table_stride = (context + kBlockSize - 1) / kBlockSize;
+  kv.keys = reinterpret_cast<const Bf16*>(area_.data());
+  kv.values = reinterpret_cast<const Bf16*>(area_.data() + half);
+  table_.resize(static_cast<std::size_t>(sequences * kv.table_stride));
+  for (std::int32_t& block : table_) {
+    // A step that shares no factor with the number of blocks visits all before any twice.
+    std::int64_t step = 617;
+    while (std::gcd(step, kv.blocks) != 1) {
+      ++step;
+    }
+    first_block_ = static_cast<std::int32_t>((first_block_ + step) % kv.blocks);
+    block = first_block_;
+  }
+  contexts_.assign(static_cast<std::size_t>(sequences), static_cast<std::int32_t>(context));
+  kv.block_table = table_.data();
+  kv.context = contexts_.data();
+  return kv;
+}
+
+constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;  // a token's keys and values, bf16
+constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;   // a token's query and output
+constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;      // a query-key pair
+const float kScale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
+
+OperatorSamples Runner::prefill(Duration budget) {
+  OperatorSamples result;
+  result.kind = OperatorKind::attention_prefill;
+  result.what = "prefill attention, bf16 cache";
+  const Duration until = session_.clock().now() + budget;
+  // Chunk and prior context, by rising work.
+  constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
+      {8, 0},     {32, 0},  {16, 240},  {64, 0},  {16, 1008},  {128, 0},   {64, 448},
+      {32, 2016}, {256, 0}, {64, 1984}, {512, 0}, {128, 1920}, {256, 1792}};
+  for (const auto& [chunk, prior] : kSizes) {
+    const std::int64_t context = chunk + prior;
+    const auto query = numbers(chunk * kHeads * kHeadDim);
+    std::vector<float> out(query.size());
+    const std::int32_t starts[] = {0, static_cast<std::int32_t>(chunk)};
+    const auto q = static_cast<double>(chunk);
+    Sample size;
+    size.x = q * static_cast<double>(prior) + 0.5 * q * (q + 1);
+    size.flops = kPairFlops * size.x;
+    size.bytes = kKvBytes * static_cast<double>(context) + kRowBytes * q;
+    sample(result, until, size, [&] {
+      require(backend_.attention_prefill(
+          {paged(1, context), kHeads, chunk, query.data(), starts, out.data(), kScale}));
+    });
+  }
+  return result;
+}
+
+OperatorSamples Runner::decode(Duration budget) {
+  OperatorSamples result;
+  result.kind = OperatorKind::attention_decode;
+  result.what = "decode attention, bf16 cache";
+  const Duration until = session_.clock().now() + budget;
+  // Sequences and their context, by rising work.
+  constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
+      {1, 64},   {1, 256},  {4, 64},   {1, 1024}, {4, 256},  {16, 64},
+      {1, 4096}, {4, 1024}, {16, 256}, {4, 4096}, {16, 1024}};
+  for (const auto& [sequences, context] : kSizes) {
+    const auto query = numbers(sequences * kHeads * kHeadDim);
+    std::vector<float> out(query.size());
+    Sample size;
+    size.x = static_cast<double>(sequences * context);
+    size.flops = kPairFlops * size.x;
+    size.bytes = kKvBytes * size.x + kRowBytes * static_cast<double>(sequences);
+    sample(result, until, size, [&] {
+      require(backend_.attention_decode(
+          {paged(sequences, context), kHeads, query.data(), out.data(), kScale}));
+    });
+  }
+  return result;
+}
+
+void Runner::time_norm(OperatorSamples& to, Duration until, std::int64_t tokens) {
+  const auto x = numbers(tokens * kHidden);
+  const auto weight = numbers(kHidden);
+  std::vector<float> out(x.size());
+  Sample size;
+  size.bytes = 8.0 * static_cast<double>(x.size());
+  size.x = size.bytes;
+  size.flops = 4.0 * static_cast<double>(x.size());
+  sample(to, until, size, [&] {
+    require(backend_.rms_norm({tokens, kHidden, x.data(), weight.data(), out.data()}));
+  });
+}
+
+void Runner::time_rope(OperatorSamples& to, Duration until, std::int64_t tokens) {
+  auto x = numbers(tokens * kHeads * kHeadDim);
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
+  std::iota(positions.begin(), positions.end(), 1000);
+  Sample size;
+  size.bytes = 8.0 * static_cast<double>(x.size());
+  size.x = size.bytes;
+  size.flops = 3.0 * static_cast<double>(x.size());
+  sample(to, until, size, [&] {
+    require(backend_.rope({tokens, kHeads, kHeadDim, 0, x.data(), positions.data()}));
+  });
+}
+
+void Runner::time_gather(OperatorSamples& to, Duration until, std::int64_t blocks) {
+  kernels::BlockCopy copy;
+  copy.count = blocks;
+  copy.block_bytes = 2 * kBlockSize * kKvHeads * kHeadDim * 2;
+  copy.pool_blocks = static_cast<std::int64_t>(area_.size()) / copy.block_bytes;
+  copy.pool = area_.data();
+  std::vector<std::byte> staging(static_cast<std::size_t>(blocks * copy.block_bytes));
+  copy.staging = staging.data();
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(blocks));
+  copy.block_ids = ids.data();
+  Sample size;
+  size.bytes = 2.0 * static_cast<double>(staging.size());
+  size.x = size.bytes;
+  sample(to, until, size, [&] {
+    for (std::int32_t& id : ids) {
+      first_block_ = static_cast<std::int32_t>((first_block_ + 617) % copy.pool_blocks);
+      id = first_block_;
+    }
+    require(backend_.gather_blocks(copy));
+  });
+}
+
+OperatorSamples Runner::elementwise(Duration budget) {
+  OperatorSamples result;
+  result.kind = OperatorKind::elementwise;
+  result.what = "RMSNorm, RoPE and block gather";
+  const Duration until = session_.clock().now() + budget;
+  for (const std::int64_t size : {1, 8, 64, 512}) {
+    time_norm(result, until, size);
+    time_rope(result, until, size);
+    time_gather(result, until, std::min<std::int64_t>(size, 128));
+  }
+  return result;
+}
+
+}  // namespace
+
+void fill_with_numbers(std::span<std::byte> area) {
+  // 0x3f00 to 0x3f7f as bf16 is 0.5 to 0.998; two of them side by side are a float of that size.
+  const std::size_t pattern = std::min<std::size_t>(area.size() / 2 * 2, 4096);
+  for (std::size_t i = 0; i < pattern; i += 2) {
+    const auto bits = static_cast<std::uint16_t>(0x3f00u | (i * 37 >> 3 & 0x7fu));
+    std::memcpy(area.data() + i, &bits, sizeof(bits));
+  }
+  for (std::size_t at = pattern; at < area.size(); at += pattern) {
+    std::memcpy(area.data() + at, area.data(), std::min(pattern, area.size() - at));
+  }
+}
+
+std::vector<OperatorSamples> time_operators(Session& session, kernels::Backend& backend,
+                                            std::span<std::byte> area, Duration budget) {
+  fill_with_numbers(area);
+  Runner runner(session, backend, area);
+  std::vector<OperatorSamples> result;
+  session.step(0.40, "matrix multiply, bf16 weights");
+  result.push_back(runner.gemm(Precision::bf16, budget * 3 / 10));
+  session.step(0.58, "matrix multiply, fp32 weights");
+  result.push_back(runner.gemm(Precision::fp32, budget * 3 / 10));
+  session.step(0.76, "prefill attention");
+  result.push_back(runner.prefill(budget / 5));
+  session.step(0.88, "decode attention");
+  result.push_back(runner.decode(budget / 10));
+  session.step(0.94, "norm, rotary embedding, block gather");
+  result.push_back(runner.elementwise(budget / 10));
+  return result;
+}
+
+}  // namespace dyn::profiler

@@ -1,0 +1,269 @@
+#include "fleet.h"
+
+#include <algorithm>
+#include <boost/asio/strand.hpp>
+#include <utility>
+
+#include "dyn/core/error.h"
+#include "dyn/core/log.h"
+#include "dyn/core/random.h"
+#include "dyn/perf/perf_model.h"
+#include "http_text.h"
+#include "openai_worker.h"
+#include "simulated_worker.h"
+
+namespace dyn::serve {
+namespace {
+
+std::string name_of_role(WorkerRole role) {
+  switch (role) {
+    case WorkerRole::aggregated:
+      return "aggregated";
+    case WorkerRole::prefill:
+      return "prefill";
+    case WorkerRole::decode:
+      return "decode";
+  }
+  return "aggregated";
+}
+
+bool is_relayed(const PoolSpec& pool) {
+  return pool.engine.kind == EngineKind::openai;
+}
+
+std::uint32_t worker_count(const PoolSpec& pool) {
+  return is_relayed(pool) ? static_cast<std::uint32_t>(pool.engine.url.size())
+                          : static_cast<std::uint32_t>(pool.replicas * pool.layout.data);
+}
+
+engine::KvLink make_link(const Plan& plan) {
+  const auto replicas = [&plan](WorkerRole role) {
+    const PoolSpec* pool = plan.pool(role);
+    return static_cast<std::uint32_t>(pool ? pool->replicas : 1);
+  };
+  return {plan.transfer, replicas(WorkerRole::prefill), replicas(WorkerRole::decode)};
+}
+
+/// A decode worker is chosen by what it holds: the prompt is computed elsewhere.
+RouterConfig router_config(const RouterConfig& config, WorkerRole role) {
+  RouterConfig result = config;
+  if (role == WorkerRole::decode) {
+    result.overlap_credit = 0;
+    result.prefill_load_scale = 0;
+  }
+  return result;
+}
+
+void check_pool(const PoolSpec& pool, bool alone) {
+  const std::string where = "pool '" + name_of_role(pool.role) + "'";
+  if (is_relayed(pool) && !alone) {
+    throw Error(ErrorKind::bad_input,
+                where + ": engine.kind openai works only in a single aggregated pool",
+                "serve prefill and decode pools with simulated engines");
+  }
+  if (is_relayed(pool) && pool.engine.url.empty()) {
+    throw Error(ErrorKind::bad_input, where + ": engine.kind openai needs engine.url",
+                "give one http://host:port a replica");
+  }
+  for (const std::string& url : pool.engine.url) {
+    if (is_relayed(pool) && !parse_url(url)) {
+      throw Error(ErrorKind::bad_input, where + ": cannot use the engine url '" + url + "'",
+                  "expected http://host:port (https is not supported here; put a proxy before it)");
+    }
+  }
+  if (!is_relayed(pool) && (!pool.config.kv_blocks || !pool.config.max_model_len)) {
+    throw Error(ErrorKind::bad_input, where + ": config.kv_blocks and max_model_len must be set",
+                "write the plan with dyn plan");
+  }
+}
+
+void check_plan(const Plan& plan) {
+  const bool alone = plan.pools.size() == 1 && plan.pool(WorkerRole::aggregated) != nullptr;
+  const bool pair = plan.pools.size() == 2 && plan.pool(WorkerRole::prefill) != nullptr &&
+                    plan.pool(WorkerRole::decode) != nullptr;
+  if (!alone && !pair) {
+    throw Error(ErrorKind::bad_input,
+                "a plan needs one aggregated pool, or one prefill and one decode pool");
+  }
+  for (const PoolSpec& pool : plan.pools) {
+    check_pool(pool, alone);
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<Fleet> Fleet::create(const Plan& plan, const ServeOptions& options,
+                                     const net::any_io_executor& executor) {
+  check_plan(plan);
+  std::shared_ptr<Fleet> fleet(new Fleet(plan, options));
+  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
+    fleet->add_pool(plan, plan.pools[i]);
+  }
+  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
+    fleet->add_workers(plan, options, i, executor);
+  }
+  return fleet;
+}
+
+Fleet::Fleet(const Plan& plan, const ServeOptions& options)
+    : clock_(options.time_scale),
+      relayed_(std::any_of(plan.pools.begin(), plan.pools.end(), is_relayed)),
+      relay_bytes_(options.limits.relay_bytes),
+      link_(make_link(plan)) {
+  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
+    (plan.pools[i].role == WorkerRole::decode ? decode_ : entry_) = i;
+  }
+}
+
+void Fleet::add_pool(const Plan& plan, const PoolSpec& spec) {
+  policy::RouterOptions router;
+  router.config = router_config(plan.router, spec.role);
+  router.workers = worker_count(spec);
+  router.block_size = spec.config.block_size;
+  router.seed = RandomStream(plan.seed, "router/" + name_of_role(spec.role)).next();
+  pools_.push_back(std::unique_ptr<Pool>(
+      new Pool{spec.role,
+               spec.config.block_size,
+               is_relayed(spec) ? 1U : static_cast<std::uint32_t>(spec.layout.data),
+               policy::Router(router),
+               {},
+               std::vector<bool>(router.workers, true)}));
+}
+
+void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
+                        const net::any_io_executor& executor) {
+  const PoolSpec& spec = plan.pools[index];
+  Pool& pool = *pools_[index];
+  const auto count = static_cast<std::uint32_t>(pool.available.size());
+  std::shared_ptr<const perf::StepTimer> timer;
+  if (!is_relayed(spec)) {
+    timer = options.make_timer ? options.make_timer(spec)
+                               : perf::PerfModel::compile({plan.model, plan.weights, plan.kv_cache,
+                                                           spec.layout, spec.config.kind},
+                                                          plan.profile);
+    if (index == entry_) {
+      frontend_ = timer->frontend_time();
+    }
+  }
+  const bool publish =
+      plan.router.kind == RouterKind::kv_aware && count > 1 && spec.role != WorkerRole::decode;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const WorkerId id(i);
+    if (is_relayed(spec)) {
+      const auto blocks = static_cast<std::size_t>(spec.config.kv_blocks.value_or(100'000));
+      pool.workers.push_back(
+          std::make_shared<OpenAiWorker>(executor, *parse_url(spec.engine.url[i]), spec.engine,
+                                         blocks, options.probe_interval, listener(index, id)));
+    } else {
+      engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      pool.workers.push_back(std::make_shared<SimulatedWorker>(
+          net::make_strand(executor), clock_, std::move(engine), timer, listener(index, id)));
+    }
+  }
+}
+
+WorkerListener Fleet::listener(std::size_t pool, WorkerId worker) {
+  WorkerListener result;
+  result.kv_events = [weak = weak_from_this(), pool, worker](auto events) {
+    if (const auto self = weak.lock()) {
+      self->on_kv_events(pool, worker, events);
+    }
+  };
+  result.available = [weak = weak_from_this(), pool, worker](bool available) {
+    if (const auto self = weak.lock()) {
+      self->set_available(pool, worker, available);
+    }
+  };
+  return result;
+}
+
+Result<Placement> Fleet::route(std::size_t pool, const Job& job) {
+  policy::RouteRequest request;
+  request.id = job.id;
+  request.prompt_tokens = job.prompt_tokens;
+  Pool& target = *pools_[pool];
+  request.output_tokens = target.role == WorkerRole::prefill ? 1 : job.max_output_tokens;
+  request.blocks = kvbm::PromptBlocks(job.blocks);
+  const std::scoped_lock lock(mutex_);
+  const Result<policy::RouteChoice> choice = target.router.route(request, clock_.now());
+  if (!choice) {
+    return choice.error();
+  }
+  return Placement{pool, choice->worker, target.workers[choice->worker.value()]};
+}
+
+void Fleet::prefill_done(const Placement& at, RequestId id) {
+  const std::scoped_lock lock(mutex_);
+  pools_[at.pool]->router.prefill_done(id);
+}
+
+void Fleet::output_blocks(const Placement& at, RequestId id, std::int64_t count) {
+  const std::scoped_lock lock(mutex_);
+  for (; count > 0; --count) {
+    pools_[at.pool]->router.output_block(id);
+  }
+}
+
+void Fleet::finished(const Placement& at, RequestId id) {
+  const std::scoped_lock lock(mutex_);
+  pools_[at.pool]->router.finished(id);
+}
+
+void Fleet::on_kv_events(std::size_t pool, WorkerId worker, std::span<const kvbm::KvEvent> events) {
+  const std::scoped_lock lock(mutex_);
+  for (const kvbm::KvEvent& event : events) {
+    pools_[pool]->router.on_kv_event(worker, event);
+  }
+}
+
+void Fleet::set_available(std::size_t pool, WorkerId worker, bool available) {
+  log(LogLevel::warn, "serve", available ? "worker is back" : "worker is out",
+      {{"worker", name_of_role(pools_[pool]->role) + '/' + std::to_string(worker.value())}});
+  const std::scoped_lock lock(mutex_);
+  pools_[pool]->router.set_available(worker, available);
+  pools_[pool]->available[worker.value()] = available;
+}
+
+engine::KvLink::Transfer Fleet::reserve_transfer(const Placement& from, const Placement& to,
+                                                 std::int64_t tokens, SimTime now) {
+  const std::scoped_lock lock(mutex_);
+  return link_.reserve(WorkerId(from.worker.value() / pools_[from.pool]->ranks_per_worker),
+                       WorkerId(to.worker.value() / pools_[to.pool]->ranks_per_worker), tokens,
+                       now);
+}
+
+bool Fleet::any_available() const {
+  const std::scoped_lock lock(mutex_);
+  return std::all_of(pools_.begin(), pools_.end(), [](const auto& pool) {
+    return std::find(pool->available.begin(), pool->available.end(), true) != pool->available.end();
+  });
+}
+
+FleetSnapshot Fleet::snapshot() const {
+  FleetSnapshot result;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& pool : pools_) {
+    for (std::uint32_t i = 0; i < pool->workers.size(); ++i) {
+      result.workers.push_back({name_of_role(pool->role), i, pool->available[i],
+                                pool->router.active_requests(WorkerId(i)),
+                                pool->workers[i]->load()});
+    }
+    result.index_blocks += pool->router.index_blocks();
+    result.index_bytes += pool->router.index_bytes();
+  }
+  return result;
+}
+
+std::string Fleet::name_of(const Placement& at) const {
+  return name_of_role(pools_[at.pool]->role) + '/' + std::to_string(at.worker.value());
+}
+
+void Fleet::stop() {
+  for (const auto& pool : pools_) {
+    for (const auto& worker : pool->workers) {
+      worker->stop();
+    }
+  }
+}
+
+}  // namespace dyn::serve

@@ -1,0 +1,346 @@
+#include "dyn/sim/simulation.h"
+
+#include <algorithm>
+
+#include "dyn/core/check.h"
+#include "run.h"
+
+namespace dyn::sim {
+namespace {
+
+constexpr std::uint64_t kPollEvery = 256;  ///< events between looks at the cancellation flag
+
+engine::KvLink make_link(const SimulationSpec& spec) {
+  const PoolSpec* prefill = spec.plan->pool(WorkerRole::prefill);
+  const PoolSpec* decode = spec.plan->pool(WorkerRole::decode);
+  return {spec.plan->transfer, static_cast<std::uint32_t>(prefill ? prefill->replicas : 1),
+          static_cast<std::uint32_t>(decode ? decode->replicas : 1)};
+}
+
+std::int64_t blocks_of(std::int64_t tokens, int block_size) {
+  return (tokens + block_size - 1) / block_size;
+}
+
+}  // namespace
+
+Run::Run(const SimulationSpec& spec, const Workload& workload)
+    : spec_(spec),
+      workload_(workload),
+      fleet_(make_fleet(spec)),
+      link_(make_link(spec)),
+      flights_(workload.requests.size()),
+      records_(workload.requests.size()) {
+  check_feasible(fleet_, workload);
+  for (std::uint32_t i = 0; i < fleet_.pools.size(); ++i) {
+    if (fleet_.pools[i].role == WorkerRole::decode) {
+      decode_pool_ = i;
+    } else {
+      entry_pool_ = i;
+    }
+  }
+  frontend_ = spec.timers[entry_pool_]->frontend_time();
+  queue_.reserve(1024);
+}
+
+SimulationResult Run::run() {
+  start_client();
+  const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
+  bool stopped = false;
+  while (!queue_.empty() && !stopped) {
+    if (queue_.next_time() > horizon) {
+      now_ = horizon;
+      stopped = true;
+    } else if (spec_.cancelled && queue_.popped() % kPollEvery == 0 &&
+               spec_.cancelled->load(std::memory_order_relaxed)) {
+      stopped = true;
+    } else {
+      const Event event = queue_.pop();
+      now_ = event.at;
+      handle(event);
+    }
+  }
+  DYN_ASSERT(stopped || std::all_of(flights_.begin(), flights_.end(),
+                                    [](const Flight& f) { return f.stage == Stage::done; }),
+             "the fleet came to rest with a request inside");
+  return result(now_);
+}
+
+void Run::handle(const Event& event) {
+  switch (event.kind) {
+    case EventKind::send:
+      send(event.target);
+      break;
+    case EventKind::deliver:
+      deliver(event.target);
+      break;
+    case EventKind::transfer_done:
+      transfer_done(event.target);
+      break;
+    case EventKind::engine_due: {
+      EngineSlot& slot = fleet_.engines[event.target];
+      if (event.epoch == slot.epoch && event.at == slot.due) {
+        slot.due = SimTime::max();
+        advance(event.target);
+      }
+      break;
+    }
+  }
+}
+
+void Run::start_client() {
+  const auto count = static_cast<std::uint32_t>(workload_.requests.size());
+  if (workload_.concurrency == 0) {
+    if (count > 0) {
+      push_send(0, workload_.requests[0].arrival);
+      next_ = 1;
+    }
+    return;
+  }
+  const auto slots = static_cast<std::uint32_t>(workload_.concurrency);
+  for (next_ = 0; next_ < std::min(slots, count); ++next_) {
+    push_send(next_, now_);
+  }
+}
+
+void Run::send(std::uint32_t request) {
+  const WorkloadRequest& from = workload_.requests[request];
+  RequestRecord& record = records_[request];
+  record.id = request;
+  record.sent = now_;
+  record.status = RequestStatus::unfinished;
+  record.input_tokens = from.input_tokens;
+  flights_[request].stage = Stage::sent;
+  if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
+    push_send(next_, workload_.requests[next_].arrival);
+    ++next_;
+  }
+  if (frontend_ > Duration{0}) {
+    queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
+  } else {
+    deliver(request);
+  }
+}
+
+/// The request is over; in a closed loop its slot sends the next.
+void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
+  DYN_ASSERT(flights_[request].stage != Stage::done, "a request ends once");
+  flights_[request].stage = Stage::done;
+  records_[request].status = status;
+  records_[request].finished = at;
+  if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
+    push_send(next_, now_);
+    ++next_;
+  }
+}
+
+void Run::deliver(std::uint32_t request) {
+  if (!submit(request, entry_pool_)) {
+    left(request, RequestStatus::rejected, now_);
+  }
+}
+
+/// Routes a request within a pool and queues it there; false if the router refuses it.
+bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
+  Pool& pool = fleet_.pools[pool_index];
+  const engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  observe(pool);
+  tell_output(pool);
+  const Result<policy::RouteChoice> choice = pool.router.route(
+      {to_engine.id, to_engine.prompt_tokens, to_engine.max_output_tokens, to_engine.blocks}, now_);
+  if (!choice) {
+    return false;
+  }
+  const std::uint32_t engine = pool.first_engine + choice->worker.value();
+  Flight& flight = flights_[request];
+  const auto worker = static_cast<std::int32_t>(choice->worker.value());
+  if (pool.role == WorkerRole::prefill) {
+    flight.stage = Stage::prefilling;
+    flight.prefill_engine = engine;
+    records_[request].prefill_worker = worker;
+  } else {
+    flight.stage = pool.role == WorkerRole::decode ? Stage::reserving : Stage::running;
+    flight.engine = engine;
+    records_[request].worker = worker;
+  }
+  fleet_.engines[engine].engine.submit(to_engine, now_);
+  touch(engine);
+  return true;
+}
+
+/// Has the engine advanced at the end of this instant.
+void Run::touch(std::uint32_t engine) {
+  EngineSlot& slot = fleet_.engines[engine];
+  if (slot.due != now_) {
+    slot.due = now_;
+    queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
+                static_cast<std::uint16_t>(engine));
+  }
+}
+
+/// Brings an engine to this instant, reads what happened and schedules what is due next.
+void Run::advance(std::uint32_t engine) {
+  EngineSlot& slot = fleet_.engines[engine];
+  slot.engine.advance(now_, outcome_);
+  read_outcome(engine);
+  const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  if (slot.due == now_ || slot.due == next) {
+    return;  // due at the end of this instant (what was read may have touched it), or as before
+  }
+  slot.due = next;
+  ++slot.epoch;  // whatever was due before is stale
+  if (next != SimTime::max()) {
+    queue_.push(next, Phase::engine, EventKind::engine_due, engine, slot.epoch,
+                static_cast<std::uint16_t>(engine));
+  }
+}
+
+/// Before a choice that depends on what engines have cached, their routers must know of every
+/// block that was stored or evicted by now, runs of steps in progress included.
+void Run::observe(const Pool& pool) {
+  if (!pool.publishes_kv) {
+    return;
+  }
+  for (std::uint32_t i = 0; i < pool.engines; ++i) {
+    if (fleet_.engines[pool.first_engine + i].due != SimTime::max()) {
+      advance(pool.first_engine + i);
+    }
+  }
+}
+
+void Run::read_outcome(std::uint32_t engine) {
+  Pool& pool = pool_of(engine);
+  const WorkerId worker(fleet_.engines[engine].rank);
+  for (const kvbm::KvEvent& event : outcome_.kv_events) {
+    pool.router.on_kv_event(worker, event);
+  }
+  for (const engine::Admission& admission : outcome_.admitted) {
+    RequestRecord& to = record(admission.id);
+    if (to.first_scheduled == SimTime::min()) {
+      to.first_scheduled = admission.at;
+      to.cached_tokens = admission.cached_tokens;
+    }
+  }
+  for (const RequestId id : outcome_.preempted) {
+    ++record(id).preemptions;
+  }
+  for (const engine::TokenEvent& token : outcome_.tokens) {
+    on_token(engine, token);
+  }
+  for (const RequestId id : outcome_.prefilled) {
+    on_prefilled(engine, id.value());
+  }
+  for (const RequestId id : outcome_.kv_wanted) {
+    on_kv_wanted(id.value());
+  }
+  outcome_.clear();
+}
+
+void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
+  RequestRecord& to = record(token.id);
+  Pool& pool = pool_of(engine);
+  if (token.produced == 1) {
+    to.first_token = token.at;
+    pool.router.prefill_done(token.id);
+    follow_output(pool, token.id.value(), engine);
+  } else if (token.produced == 2) {
+    to.second_token = token.at;
+  }
+  if (token.finished) {
+    to.output_tokens = token.produced;
+    forget_output(token.id.value());
+    pool.router.finished(token.id);
+    left(token.id.value(), RequestStatus::completed, token.at);
+  }
+}
+
+/// The prompt is computed and its KV held here until it has reached a decode engine.
+void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
+  const RequestId id(request);
+  pool_of(engine).router.prefill_done(id);
+  if (!submit(request, decode_pool_)) {
+    fleet_.engines[engine].engine.release_held(id, now_);
+    touch(engine);
+    pool_of(engine).router.finished(id);
+    left(request, RequestStatus::rejected, now_);
+  }
+}
+
+/// The decode engine has room: the KV that it has not cached itself sets out.
+void Run::on_kv_wanted(std::uint32_t request) {
+  Flight& flight = flights_[request];
+  flight.stage = Stage::transferring;
+  const auto from = WorkerId(fleet_.worker_of(fleet_.engines[flight.prefill_engine]));
+  const auto to = WorkerId(fleet_.worker_of(fleet_.engines[flight.engine]));
+  const engine::KvLink::Transfer transfer = link_.reserve(
+      from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
+  records_[request].transfer = transfer.ends - now_;
+  queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
+}
+
+void Run::transfer_done(std::uint32_t request) {
+  Flight& flight = flights_[request];
+  const RequestId id(request);
+  flight.stage = Stage::running;
+  fleet_.engines[flight.prefill_engine].engine.release_held(id, now_);
+  pool_of(flight.prefill_engine).router.finished(id);
+  fleet_.engines[flight.engine].engine.kv_received(id, now_);
+  pool_of(flight.engine).router.prefill_done(id);
+  touch(flight.prefill_engine);
+  touch(flight.engine);
+}
+
+void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine) {
+  if (!pool.follows_output) {
+    return;
+  }
+  EngineSlot& slot = fleet_.engines[engine];
+  Flight& flight = flights_[request];
+  flight.first_step = slot.engine.load(now_).steps;
+  flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
+  slot.decoding.push_back(RequestId(request));
+}
+
+void Run::forget_output(std::uint32_t request) {
+  Flight& flight = flights_[request];
+  EngineSlot& slot = fleet_.engines[flight.engine];
+  if (!fleet_.pools[slot.pool].follows_output) {
+    return;
+  }
+  const RequestId last = slot.decoding.back();
+  slot.decoding[flight.decoding_slot] = last;
+  flights_[last.value()].decoding_slot = flight.decoding_slot;
+  slot.decoding.pop_back();
+}
+
+/// Tells the router of the output blocks that were begun since it was last asked. A request makes
+/// a token in each step after its first (while it is preempted that counts too many, at most its
+/// whole answer), so that nothing need be said step by step.
+void Run::tell_output(Pool& pool) {
+  if (!pool.follows_output) {
+    return;
+  }
+  for (std::uint32_t i = 0; i < pool.engines; ++i) {
+    EngineSlot& slot = fleet_.engines[pool.first_engine + i];
+    const std::int64_t steps = slot.decoding.empty() ? 0 : slot.engine.load(now_).steps;
+    if (slot.decoding.empty() || steps == slot.steps_followed) {
+      continue;
+    }
+    slot.steps_followed = steps;
+    for (const RequestId id : slot.decoding) {
+      Flight& flight = flights_[id.value()];
+      const WorkloadRequest& request = workload_.requests[id.value()];
+      const std::int64_t made = std::min(1 + steps - flight.first_step, request.output_tokens);
+      const std::int64_t blocks = blocks_of(request.input_tokens + made, pool.block_size) -
+                                  blocks_of(request.input_tokens, pool.block_size);
+      for (; flight.output_blocks < blocks; ++flight.output_blocks) {
+        pool.router.output_block(id);
+      }
+    }
+  }
+}
+
+SimulationResult simulate(const SimulationSpec& spec, const Workload& workload) {
+  return Run(spec, workload).run();
+}
+
+}  // namespace dyn::sim

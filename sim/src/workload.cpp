@@ -1,0 +1,85 @@
+#include "dyn/sim/workload.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_map>
+
+#include "dyn/core/check.h"
+
+namespace dyn::sim {
+namespace {
+
+constexpr std::int32_t kMooncakeBlock = 512;
+
+/// Milliseconds, with as many decimals as the nanoseconds need.
+void append_millis(std::string& out, SimTime time) {
+  const std::int64_t nanos = time.time_since_epoch().count();
+  fmt::format_to(std::back_inserter(out), "{}", nanos / 1'000'000);
+  if (const std::int64_t rest = nanos % 1'000'000; rest != 0) {
+    std::string decimals = fmt::format(".{:06}", rest);
+    decimals.erase(decimals.find_last_not_of('0') + 1);
+    out += decimals;
+  }
+}
+
+/// Numbers block hashes by first appearance.
+class Numbering {
+ public:
+  std::uint64_t operator()(kvbm::BlockHash hash) {
+    const auto [entry, is_new] = ids_.try_emplace(static_cast<std::uint64_t>(hash), next_);
+    next_ += is_new ? 1 : 0;
+    return entry->second;
+  }
+  std::uint64_t fresh() { return next_++; }
+
+ private:
+  std::unordered_map<std::uint64_t, std::uint64_t> ids_;
+  std::uint64_t next_ = 0;
+};
+
+}  // namespace
+
+kvbm::PromptBlocks Workload::prompt_blocks(const WorkloadRequest& request,
+                                           int engine_block_size) const {
+  DYN_ASSERT(engine_block_size > 0 && block_tokens % engine_block_size == 0,
+             "a trace's block holds whole engine blocks");
+  const auto factor = static_cast<std::uint32_t>(block_tokens / engine_block_size);
+  const std::int64_t full = request.input_tokens / engine_block_size;
+  const std::int64_t known = static_cast<std::int64_t>(request.block_count) * factor;
+  return {std::span(blocks).subspan(request.first_block, request.block_count), factor,
+          static_cast<std::uint32_t>(std::min(full, known))};
+}
+
+std::string to_mooncake(const Workload& workload) {
+  DYN_ASSERT(workload.block_tokens == kMooncakeBlock, "Mooncake's blocks are of 512 tokens");
+  std::string out;
+  Numbering number;
+  for (const WorkloadRequest& request : workload.requests) {
+    out += "{\"timestamp\": ";
+    append_millis(out, request.arrival);
+    fmt::format_to(std::back_inserter(out),
+                   ", \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [",
+                   request.input_tokens, request.output_tokens);
+    const std::int64_t count = (request.input_tokens + kMooncakeBlock - 1) / kMooncakeBlock;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto index = request.first_block + static_cast<std::size_t>(i);
+      const std::uint64_t id =
+          i < request.block_count ? number(workload.blocks[index]) : number.fresh();
+      fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : ", ", id);
+    }
+    out += "]}\n";
+  }
+  return out;
+}
+
+Workload make_workload(const Recipe& recipe, const std::string& recipe_path) {
+  if (recipe.traffic.trace) {
+    return load_trace(resolve_beside(recipe_path, *recipe.traffic.trace), recipe.traffic,
+                      recipe.seed);
+  }
+  return make_synthetic(recipe.traffic, recipe.seed, recipe.engine.block_size);
+}
+
+}  // namespace dyn::sim

@@ -1,0 +1,145 @@
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "paths.h"
+
+using dyn::find_model;
+using dyn::Precision;
+
+namespace {
+
+/// Sizes in billions as the publisher gives them (model cards and technical reports).
+struct Published {
+  const char* name;
+  double total;
+};
+
+}  // namespace
+
+TEST_CASE("parameters are the published sizes to within one per cent") {
+  const Published sizes[] = {
+      {"Qwen/Qwen3-32B", 32.8},
+      {"Qwen/Qwen3-14B", 14.8},
+      {"Qwen/Qwen3-8B", 8.2},
+      {"Qwen/Qwen3-4B", 4.0},
+      {"Qwen/Qwen3-1.7B", 1.72},
+      {"Qwen/Qwen3-0.6B", 0.596},
+      {"Qwen/Qwen3-30B-A3B", 30.5},
+      {"Qwen/Qwen3-235B-A22B", 235},
+      {"Qwen/Qwen3-Coder-480B-A35B-Instruct", 480},
+      {"Qwen/Qwen2.5-7B", 7.61},
+      {"Qwen/Qwen2.5-14B", 14.7},
+      {"Qwen/Qwen2.5-32B", 32.5},
+      {"Qwen/Qwen2.5-72B", 72.7},
+      {"meta-llama/Llama-3.1-8B", 8.03},
+      {"meta-llama/Llama-3.1-70B", 70.6},
+      {"meta-llama/Llama-3.3-70B-Instruct", 70.6},
+      {"meta-llama/Llama-3.1-405B", 406},
+      {"meta-llama/Llama-3.2-1B", 1.24},
+      {"meta-llama/Llama-3.2-3B", 3.21},
+      {"mistralai/Mistral-7B-v0.1", 7.24},
+      {"mistralai/Mistral-Small-24B-Instruct-2501", 23.6},
+      {"mistralai/Mistral-Nemo-Instruct-2407", 12.2},
+      {"mistralai/Mistral-Large-Instruct-2411", 123},
+      {"mistralai/Mixtral-8x7B-v0.1", 46.7},
+      {"mistralai/Mixtral-8x22B-v0.1", 140.6},
+      {"google/gemma-2-9b", 9.24},
+      {"google/gemma-2-27b", 27.2},
+      {"google/gemma-3-1b-it", 1.0},
+      {"google/gemma-3-4b-it", 3.88},  // Gemma 3 report, table 1, without the vision encoder
+      {"google/gemma-3-12b-it", 11.77},
+      {"google/gemma-3-27b-it", 27.02},
+      {"deepseek-ai/DeepSeek-V3", 671},
+      {"openai/gpt-oss-120b", 116.83},
+      {"openai/gpt-oss-20b", 20.91},
+  };
+  for (const Published& model : sizes) {
+    INFO(model.name);
+    const double counted = static_cast<double>(find_model(model.name).parameters()) / 1e9;
+    CHECK(counted == Approx(model.total).epsilon(0.01));
+  }
+}
+
+TEST_CASE("active parameters are the published ones, some of which leave out the input embedding") {
+  struct Active {
+    const char* name;
+    double active;
+    bool with_embedding;
+  };
+  const Active sizes[] = {
+      {"Qwen/Qwen3-30B-A3B", 3.35, true},          {"Qwen/Qwen3-235B-A22B", 22.0, true},
+      {"mistralai/Mixtral-8x7B-v0.1", 12.9, true}, {"mistralai/Mixtral-8x22B-v0.1", 39.1, true},
+      {"deepseek-ai/DeepSeek-V3", 36.7, false},    {"openai/gpt-oss-120b", 5.13, false},
+      {"openai/gpt-oss-20b", 3.61, false},
+  };
+  for (const Active& size : sizes) {
+    INFO(size.name);
+    const dyn::ModelSpec model = find_model(size.name);
+    const std::int64_t left_out = size.with_embedding ? 0 : model.vocabulary * model.hidden;
+    CHECK(static_cast<double>(model.active_parameters() - left_out) / 1e9 ==
+          Approx(size.active).epsilon(0.01));
+  }
+  const dyn::ModelSpec dense = find_model("Qwen/Qwen3-32B");
+  CHECK(dense.active_parameters() == dense.parameters());
+}
+
+TEST_CASE("KV bytes per token: grouped heads are sharded, latents are not") {
+  const dyn::ModelSpec llama = find_model("meta-llama/Llama-3.1-8B");
+  CHECK(llama.kv_bytes_per_token(Precision::bf16, 1).count() == 131072);  // 32 * 2 * 8 * 128 * 2
+  CHECK(llama.kv_bytes_per_token(Precision::fp8, 1).count() == 65536);
+  CHECK(llama.kv_bytes_per_token(Precision::bf16, 8).count() == 16384);
+  CHECK(llama.kv_bytes_per_token(Precision::bf16, 16).count() == 16384);  // heads are replicated
+  CHECK(llama.kv_bytes_per_token(Precision::bf16, 3).count() == 3 * 16384);
+  const dyn::ModelSpec deepseek = find_model("deepseek-ai/DeepSeek-R1");
+  CHECK(deepseek.kv_bytes_per_token(Precision::bf16, 1).count() == 70272);  // 61 * 576 * 2
+  CHECK(deepseek.kv_bytes_per_token(Precision::bf16, 8).count() == 70272);
+}
+
+TEST_CASE("a model is found with and without its organisation, in any case") {
+  CHECK(find_model("qwen3-32b").name == "Qwen/Qwen3-32B");
+  CHECK(find_model("QWEN/qwen3-32B-fp8").native_weights == Precision::fp8_block);
+  CHECK(find_model("Llama-3.3-70B-Instruct").layers == 80);
+  CHECK(find_model("gpt-oss-120b").native_weights == Precision::mxfp4);
+}
+
+TEST_CASE("an unknown model is an error that names the nearest") {
+  CHECK_THROWS_WITH(find_model("Qwen/Qwen3-33B"),
+                    Catch::Contains("did you mean 'Qwen/Qwen3-32B'?"));
+  CHECK_THROWS_WITH(find_model("llama-3.1-8"), Catch::Contains("did you mean 'Llama-3.1-8B'?"));
+  CHECK_THROWS_AS(find_model(""), dyn::Error);
+  CHECK_THROWS_AS(find_model("no/such/config.json"), dyn::Error);
+}
+
+TEST_CASE("names in the catalogue are unique and each model is whole") {
+  std::set<std::string> names;
+  for (const std::string& name : dyn::model_names()) {
+    INFO(name);
+    CHECK(names.insert(name).second);
+    const dyn::ModelSpec model = find_model(name);
+    CHECK(model.name == name);
+    CHECK(model.max_context >= 8192);
+    CHECK(model.attention.heads % model.attention.kv_heads == 0);
+    CHECK(model.attention.sliding_layers <= model.layers);
+    CHECK((model.attention.sliding_window > 0) == (model.attention.sliding_layers > 0));
+    CHECK((model.intermediate > 0) == (!model.moe || model.moe->dense_layers > 0));
+  }
+  CHECK(names.size() > 60);
+}
+
+TEST_CASE("a folder with a config.json is a model") {
+  const auto folder = std::filesystem::path(DYN_BINARY_DIR) / "core_test_model";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "config.json")
+      << R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 256,
+             "max_position_embeddings": 512})";
+  const dyn::ModelSpec model = find_model(folder.string());
+  CHECK(model.name == "core_test_model");
+  CHECK(model.attention.kv_heads == 4);
+  CHECK(model.attention.head_dim == 16);
+  std::filesystem::remove_all(folder);
+}

@@ -1,0 +1,77 @@
+#include "dyn/perf/builtin_profiles.h"
+
+#include <catch2/catch.hpp>
+
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "dyn/perf/perf_model.h"
+#include "sample_models.h"
+
+namespace dyn::perf {
+
+TEST_CASE("Every GPU of the catalogue has a profile with sound constants and their source") {
+  const std::vector<std::string> names = builtin_profile_names();
+  CHECK(names.size() == gpu_catalogue().size());
+  for (const std::string& name : names) {
+    INFO(name);
+    const Profile profile = builtin_profile(name);
+    CHECK(profile.name == name);
+    CHECK(profile.device.id == name);
+    CHECK_FALSE(profile.engines.empty());
+    for (const OperatorFit& fit : profile.operators) {
+      CHECK(fit.compute_efficiency > 0);
+      CHECK(fit.compute_efficiency <= 1);
+      CHECK(fit.bandwidth_efficiency > 0);
+      CHECK(fit.bandwidth_efficiency <= 1);
+      CHECK(fit.overhead >= Duration{0});
+      CHECK(fit.relative_error > 0);
+      CHECK(fit.relative_error < 1);
+      CHECK_FALSE(fit.source.empty());
+      // A built-in constant is a fit to somebody's measurements at best.
+      CHECK(fit.provenance != Provenance::measured);
+    }
+    for (const EngineHost& host : profile.engines) {
+      CHECK(host.step_base > Duration{0});
+      CHECK_FALSE(host.source.empty());
+    }
+  }
+}
+
+TEST_CASE("An unknown profile is an error") {
+  CHECK_THROWS_AS(builtin_profile("h10"), Error);
+}
+
+TEST_CASE("A device with fits of its own has a narrower interval than one without") {
+  PerfTarget target;
+  target.model = test::llama_8b();
+  StepBatch batch;
+  for (int i = 0; i < 32; ++i) {
+    batch.add_decode(1000);
+  }
+  const auto width = [&](const std::string& gpu) {
+    const Estimate e = PerfModel::compile(target, builtin_profile(gpu))->estimate(batch);
+    return (e.high - e.low) / e.value;
+  };
+  CHECK(width("h100") < width("b200"));
+  CHECK(width("h100") < width("mi300x"));
+  CHECK(width("rtx-4090") < width("l40s"));
+}
+
+TEST_CASE("A faster device is predicted to be faster") {
+  PerfTarget target;
+  target.model = test::llama_8b();
+  StepBatch batch;
+  batch.add_prefill(4096, 0, true);
+  for (int i = 0; i < 64; ++i) {
+    batch.add_decode(2000);
+  }
+  const auto time = [&](const std::string& gpu) {
+    return PerfModel::compile(target, builtin_profile(gpu))->step_time(batch);
+  };
+  CHECK(time("b200") < time("h200"));
+  CHECK(time("h200") < time("h100"));
+  CHECK(time("h100") < time("a100"));
+  CHECK(time("a100") < time("l40s"));
+}
+
+}  // namespace dyn::perf

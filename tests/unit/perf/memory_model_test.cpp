@@ -1,0 +1,131 @@
+#include "dyn/perf/memory_model.h"
+
+#include <catch2/catch.hpp>
+
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "sample_models.h"
+
+namespace dyn::perf {
+
+namespace {
+
+PerfTarget target_of(ModelSpec model, ParallelLayout layout = {},
+                     Precision weights = Precision::bf16, Precision kv = Precision::bf16) {
+  PerfTarget target;
+  target.model = std::move(model);
+  target.layout = layout;
+  target.weights = weights;
+  target.kv_cache = kv;
+  return target;
+}
+
+}  // namespace
+
+TEST_CASE("Llama-3.1-8B on an RTX 4090 gets the KV blocks that vLLM 0.19 reported") {
+  // LLMServingSim 5daddb2: 2588 blocks of 16 at 0.9 of 25,250,627,584 bytes, 2048-token steps.
+  GpuSpec gpu = find_gpu("rtx-4090");
+  gpu.memory = Bytes(25250627584);
+  EngineConfig config;
+  config.max_num_batched_tokens = 2048;
+  const MemoryUse use = memory_use(target_of(test::llama_8b()), gpu, config);
+  CHECK(static_cast<double>(use.weights.count()) == Approx(16.06e9).epsilon(0.005));
+  CHECK(use.kv_bytes_per_block == Bytes(32 * 2 * 8 * 128 * 2 * 16));
+  CHECK(static_cast<double>(use.kv_blocks) == Approx(2588).epsilon(0.10));
+}
+
+TEST_CASE("Qwen3-32B in fp8 on an H200 gets the weights and blocks that AISimulate states") {
+  // Its captured output for 1x H200: weights 34.3 GB, KV 96.7 GB, 11,528 blocks of 64.
+  EngineConfig config;
+  config.block_size = 64;
+  const MemoryUse use = memory_use(target_of(test::qwen3_32b(), {}, Precision::fp8, Precision::fp8),
+                                   find_gpu("h200"), config);
+  CHECK(static_cast<double>(use.weights.count()) == Approx(34.3e9).epsilon(0.01));
+  CHECK(static_cast<double>(use.kv_blocks) == Approx(11528).epsilon(0.10));
+}
+
+TEST_CASE("The parts of the budget add up") {
+  const EngineConfig config;
+  const MemoryUse use =
+      memory_use(target_of(test::llama_70b(), {4, 1, 1, 1}), find_gpu("h100"), config);
+  CHECK(use.kv_blocks > 0);
+  const Bytes kv(use.kv_blocks * use.kv_bytes_per_block.count());
+  const Bytes rest = use.budget - use.weights - use.activations - use.reserve - kv;
+  CHECK(rest >= Bytes(0));
+  CHECK(rest < use.kv_bytes_per_block);
+  CHECK(use.kv_tokens(config.block_size) == use.kv_blocks * 16);
+}
+
+TEST_CASE("Weights that do not fit leave no blocks, whatever the configuration says") {
+  EngineConfig config;
+  CHECK(memory_use(target_of(test::llama_70b()), find_gpu("h100"), config).kv_blocks == 0);
+  config.kv_blocks = 100;
+  CHECK(memory_use(target_of(test::llama_70b()), find_gpu("h100"), config).kv_blocks == 0);
+  CHECK(memory_use(target_of(test::llama_8b()), find_gpu("h100"), config).kv_blocks == 100);
+}
+
+TEST_CASE("Tensor parallelism divides KV heads until there is one, and never MLA's latent") {
+  const EngineConfig config;
+  const auto block = [&](const ModelSpec& model, ParallelLayout layout) {
+    return memory_use(target_of(model, layout), find_gpu("h200"), config)
+        .kv_bytes_per_block.count();
+  };
+  const std::int64_t whole = block(test::llama_8b(), {});
+  CHECK(block(test::llama_8b(), {4, 1, 1, 1}) == whole / 4);
+  CHECK(block(test::llama_8b(), {8, 1, 1, 1}) == whole / 8);
+  CHECK(block(test::llama_8b(), {16, 1, 1, 1}) == whole / 8);
+  CHECK(block(test::llama_8b(), {1, 2, 1, 1}) == whole / 2);
+  CHECK(block(test::deepseek_v3(), {8, 1, 1, 8}) == 61 * 576 * 2 * 16);
+}
+
+TEST_CASE("Every tensor-parallel rank's KV agrees with the model's own figure") {
+  for (const ModelSpec& model : {test::llama_70b(), test::qwen3_30b_a3b(), test::deepseek_v3()}) {
+    for (const int tp : {1, 2, 4, 8}) {
+      const MemoryUse use =
+          memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"), EngineConfig{});
+      CHECK(use.kv_bytes_per_block.count() ==
+            16 * model.kv_bytes_per_token(Precision::bf16, tp).count());
+    }
+  }
+}
+
+TEST_CASE("Weights of an unsharded model agree with its parameter count") {
+  for (const ModelSpec& model : {test::llama_8b(), test::qwen3_30b_a3b(), test::deepseek_v3()}) {
+    const MemoryUse use = memory_use(target_of(model), find_gpu("h200"), EngineConfig{});
+    CHECK(static_cast<double>(use.weights.count()) ==
+          Approx(2.0 * static_cast<double>(model.parameters())).epsilon(0.005));
+  }
+}
+
+TEST_CASE("Experts are spread over all GPUs of tensor x data, attention over tensor alone") {
+  const EngineConfig config;
+  const auto weights = [&](ParallelLayout layout) {
+    return static_cast<double>(
+        memory_use(target_of(test::deepseek_v3(), layout, Precision::fp8), find_gpu("h200"), config)
+            .weights.count());
+  };
+  const double tensor = weights({8, 1, 1, 8});
+  const double data = weights({1, 1, 8, 8});
+  CHECK(tensor == Approx(671e9 / 8).epsilon(0.05));
+  // Each attention-DP rank holds all of attention and the vocabulary, some 20 GB of DeepSeek-V3.
+  CHECK(data > tensor + 10e9);
+  CHECK(data < tensor + 30e9);
+}
+
+TEST_CASE("A larger token budget or more sequences leave less for the KV cache") {
+  EngineConfig config;
+  const PerfTarget target = target_of(test::llama_8b());
+  const std::int64_t blocks = memory_use(target, find_gpu("l40s"), config).kv_blocks;
+  config.max_num_batched_tokens *= 2;
+  CHECK(memory_use(target, find_gpu("l40s"), config).kv_blocks < blocks);
+  config = {};
+  config.max_num_seqs *= 2;
+  CHECK(memory_use(target, find_gpu("l40s"), config).kv_blocks < blocks);
+}
+
+TEST_CASE("The memory of an impossible layout is refused") {
+  CHECK_THROWS_AS(memory_use(target_of(test::llama_8b(), {5, 1, 1, 1}), find_gpu("h100"), {}),
+                  Error);
+}
+
+}  // namespace dyn::perf

@@ -1,0 +1,75 @@
+#include "token_curve.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "measured_grid.h"
+#include "operators.h"
+#include "pricing.h"
+
+namespace dyn::perf {
+
+TEST_CASE("A curve is exact at every small count and between steps of a straight line") {
+  const TokenCurve curve([](std::int64_t n) { return 3.0 + 2.0 * static_cast<double>(n); });
+  for (const double n : {1.0, 2.0, 17.0, 511.0, 512.0, 513.0, 700.0, 8191.0, 100000.0, 1048575.0}) {
+    CHECK(curve.at(n) == Approx(3.0 + 2.0 * n));
+  }
+  CHECK(curve.at(0) == 0);
+  CHECK(curve.at(4.0e6) == Approx(3.0 + 8.0e6));
+  CHECK(TokenCurve().at(123456) == 0);
+}
+
+TEST_CASE("A curve never decreases though what it samples does") {
+  const TokenCurve curve([](std::int64_t n) { return n == 100 ? 5.0 : 1.0; });
+  CHECK(curve.at(99) == 1.0);
+  CHECK(curve.at(100) == 5.0);
+  CHECK(curve.at(5000) == 5.0);
+}
+
+TEST_CASE("Curves add up point by point") {
+  TokenCurve a([](std::int64_t n) { return static_cast<double>(n); });
+  const TokenCurve b([](std::int64_t n) { return std::sqrt(static_cast<double>(n)); });
+  const double before = a.at(5000) + b.at(5000);
+  a += b;
+  CHECK(a.at(5000) == Approx(before));
+  a *= 2;
+  CHECK(a.at(5000) == Approx(2 * before));
+}
+
+TEST_CASE("A correction is linear in log2(x) and held beyond its ends") {
+  const std::vector<CorrectionPoint> points{{4, 1.0}, {64, 2.0}};
+  CHECK(correction_at(points, 1) == 1.0);
+  CHECK(correction_at(points, 16) == Approx(1.5));
+  CHECK(correction_at(points, 1e9) == 2.0);
+  CHECK(correction_at({}, 7) == 1.0);
+  const FactorCurve curve(points);
+  CHECK(curve.at(0) == 1.0);
+  CHECK(curve.at(16) == Approx(1.5));
+  CHECK(curve.at(32) == Approx(1.75));
+  CHECK(curve.at(1e18) == 2.0);
+  CHECK(FactorCurve().at(100) == 1.0);
+}
+
+TEST_CASE("The expected number of used experts runs from the first token's to all of them") {
+  CHECK(expected_experts(128, 8, 1) == Approx(8));
+  CHECK(expected_experts(128, 8, 2) == Approx(8 + 8 * (120.0 / 128)));
+  CHECK(expected_experts(128, 8, 100000) == Approx(128));
+}
+
+TEST_CASE("A measured grid keeps the complete part of uneven measurements") {
+  std::vector<GridPoint<2>> points;
+  for (const double x : {1.0, 2.0, 4.0}) {
+    for (const double y : {10.0, 20.0}) {
+      points.push_back({{x, y}, x * y});
+    }
+  }
+  points.push_back({{3.0, 10.0}, 99.0});  // a row that lacks y = 20
+  const MeasuredGrid<2> grid(points);
+  CHECK(grid.size(0) == 3);
+  CHECK(grid.size(1) == 2);
+  CHECK(grid.at({3.0, 15.0}) == Approx(45.0));
+  CHECK(grid.at({0.5, 5.0}) == Approx(10.0));
+  CHECK(grid.at({9.0, 99.0}) == Approx(80.0));
+}
+
+}  // namespace dyn::perf

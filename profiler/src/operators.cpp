@@ -114,9 +114,9 @@ OperatorSamples Runner::gemm(Precision weights, Duration budget) {
       size.bytes = static_cast<double>(n * k * width + 4 * m * (n + k));
       sample(result, until, size, [&] {
         const std::byte* b = rotation_.next(n * k * width);
-        const kernels::Values values =
-            weights == Precision::fp32 ? kernels::Values(reinterpret_cast<const float*>(b))
-                                       : kernels::Values(reinterpret_cast<const Bf16*>(b));
+        const kernels::Values values = weights == Precision::fp32
+                                           ? kernels::Values(reinterpret_cast<const float*>(b))
+                                           : kernels::Values(reinterpret_cast<const Bf16*>(b));
         require(backend_.gemm({m, n, k, a.data(), values, c.data()}));
       });
     }
@@ -152,9 +152,9 @@ kernels::PagedKv Runner::paged(std::int64_t sequences, std::int64_t context) {
   return kv;
 }
 
-constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;   // a token's keys and values, bf16
-constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;    // a token's query and output
-constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;       // a query-key pair
+constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;  // a token's keys and values, bf16
+constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;   // a token's query and output
+constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;      // a query-key pair
 const float kScale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
 
 OperatorSamples Runner::prefill(Duration budget) {
@@ -164,7 +164,7 @@ OperatorSamples Runner::prefill(Duration budget) {
   const Duration until = session_.clock().now() + budget;
   // Chunk and prior context, by rising work.
   constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
-      {8, 0},   {32, 0},    {16, 240},  {64, 0},   {16, 1008}, {128, 0},  {64, 448},
+      {8, 0},     {32, 0},  {16, 240},  {64, 0},  {16, 1008},  {128, 0},   {64, 448},
       {32, 2016}, {256, 0}, {64, 1984}, {512, 0}, {128, 1920}, {256, 1792}};
   for (const auto& [chunk, prior] : kSizes) {
     const std::int64_t context = chunk + prior;
@@ -177,8 +177,8 @@ OperatorSamples Runner::prefill(Duration budget) {
     size.flops = kPairFlops * size.x;
     size.bytes = kKvBytes * static_cast<double>(context) + kRowBytes * q;
     sample(result, until, size, [&] {
-      require(backend_.attention_prefill({paged(1, context), kHeads, chunk, query.data(), starts,
-                                          out.data(), kScale}));
+      require(backend_.attention_prefill(
+          {paged(1, context), kHeads, chunk, query.data(), starts, out.data(), kScale}));
     });
   }
   return result;
@@ -191,7 +191,7 @@ OperatorSamples Runner::decode(Duration budget) {
   const Duration until = session_.clock().now() + budget;
   // Sequences and their context, by rising work.
   constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
-      {1, 64},  {1, 256},  {4, 64},   {1, 1024}, {4, 256},  {16, 64},
+      {1, 64},   {1, 256},  {4, 64},   {1, 1024}, {4, 256},  {16, 64},
       {1, 4096}, {4, 1024}, {16, 256}, {4, 4096}, {16, 1024}};
   for (const auto& [sequences, context] : kSizes) {
     const auto query = numbers(sequences * kHeads * kHeadDim);
@@ -273,9 +273,13 @@ OperatorSamples Runner::elementwise(Duration budget) {
 
 void fill_with_numbers(std::span<std::byte> area) {
   // 0x3f00 to 0x3f7f as bf16 is 0.5 to 0.998; two of them side by side are a float of that size.
-  for (std::size_t i = 0; i + 2 <= area.size(); i += 2) {
+  const std::size_t pattern = std::min<std::size_t>(area.size() / 2 * 2, 4096);
+  for (std::size_t i = 0; i < pattern; i += 2) {
     const auto bits = static_cast<std::uint16_t>(0x3f00u | (i * 37 >> 3 & 0x7fu));
     std::memcpy(area.data() + i, &bits, sizeof(bits));
+  }
+  for (std::size_t at = pattern; at < area.size(); at += pattern) {
+    std::memcpy(area.data() + at, area.data(), std::min(pattern, area.size() - at));
   }
 }
 

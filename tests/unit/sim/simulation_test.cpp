@@ -206,12 +206,19 @@ TEST_CASE("a workload without requests is a run without events") {
   CHECK(result.records.empty());
 }
 
-TEST_CASE("KV-aware routing finds more of a prefix-heavy trace cached than round robin") {
-  const Workload load = make_conversation(600, std::chrono::seconds(300), 11);
+TEST_CASE("KV-aware routing beats round robin on a prefix-heavy load") {
+  Traffic traffic;
+  traffic.isl = Tokens(8000);
+  traffic.osl = Tokens(50);
+  traffic.rate = RequestsPerSec(7);
+  traffic.requests = 800;
+  traffic.shared_prefix = Tokens(6144);
+  traffic.prefix_groups = 40;  // more than one worker's cache holds
+  const Workload load = make_synthetic(traffic, 11);
   const auto run = [&](RouterKind router) {
     Fleet fleet =
         aggregated(4, {.base = ms(5), .per_prefill = us(40), .per_decode = us(50)}, router);
-    fleet.plan.pools[0].config.kv_blocks = 20'000;
+    fleet.plan.pools[0].config.kv_blocks = 8'000;
     return simulate(fleet.spec(), load);
   };
   const SimulationResult aware = run(RouterKind::kv_aware);
@@ -223,9 +230,9 @@ TEST_CASE("KV-aware routing finds more of a prefix-heavy trace cached than round
     }
     return sum;
   };
-  CHECK(cached(aware) > 2 * cached(blind));
+  CHECK(cached(aware) > 1.5 * static_cast<double>(cached(blind)));
   CHECK(mean_of(aware.report, "time_to_first_token") <
-        0.9 * mean_of(blind.report, "time_to_first_token"));
+        0.7 * mean_of(blind.report, "time_to_first_token"));
 }
 
 }  // namespace

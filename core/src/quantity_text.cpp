@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <span>
@@ -237,9 +238,8 @@ std::string shifted(double value, int decimal) {
   if (e > 2) {
     digits += text.substr(2, e - 2);
   }
-  int exponent = 0;
-  const std::size_t sign_at = e + 1;
-  std::from_chars(buffer + sign_at + (text[sign_at] == '+' ? 1 : 0), end, exponent);
+  int exponent = 0;  // to_chars writes its sign too, and from_chars takes no '+'.
+  std::from_chars(buffer + e + (buffer[e + 1] == '+' ? 2 : 1), end, exponent);
   exponent -= decimal;
   const std::string sign = std::signbit(value) ? "-" : "";
   const int size = static_cast<int>(digits.size());

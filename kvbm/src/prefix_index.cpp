@@ -77,15 +77,16 @@ void PrefixIndex::apply(WorkerId worker, const KvEvent& event) {
   }
 }
 
-void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs) {
+void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs,
+                               std::uint32_t stride) {
   DYN_ASSERT(runs.size() == workers_, "one run per worker");
   std::fill(runs.begin(), runs.end(), 0);
   std::fill(alive_.begin(), alive_.end(), ~0ULL);
   alive_.back() >>= (64 - workers_ % 64) % 64;
   bool any = true;
   std::uint32_t i = 0;
-  for (; any && i < blocks.size(); ++i) {
-    const std::uint32_t* entry = map_.find(key(blocks[i]));
+  for (const std::uint32_t end = blocks.size() / stride; any && i < end; ++i) {
+    const std::uint32_t* entry = map_.find(key(blocks[(i + 1) * stride - 1]));
     if (entry == nullptr) {
       break;
     }

@@ -251,8 +251,8 @@ net::awaitable<void> OpenAiWorker::converse(std::shared_ptr<OpenAiWorker> self,
 
   call->deadline.arm(first, [call] { call->close(); });
   const std::string request = render_request(self->url_, *call->job);
-  auto [write_error, written] =
-      co_await net::async_write(call->socket, net::buffer(request), kAwait);
+  // A failed write shows in the read: the engine may have answered before it took it all.
+  co_await net::async_write(call->socket, net::buffer(request), kAwait);
   call->parser.header_limit(kHeaderLimit);
   call->parser.body_limit(boost::none);
   auto [head_error, head_size] =

@@ -1,5 +1,5 @@
 // libFuzzer target of the config loader: build with the fuzz preset, run with
-// tests/fuzz/corpus/document as corpus. The corpus is replayed by the unit tests of core.
+// tests/fuzz/corpus/document_fuzz as corpus. The corpus is replayed by the unit tests of core.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

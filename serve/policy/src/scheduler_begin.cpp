@@ -110,10 +110,11 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     return;
   }
   const auto& blocks = request.spec.blocks;
+  const auto begin = static_cast<std::uint32_t>(request.named.size());
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
-  for (std::int64_t i = static_cast<std::int64_t>(request.named.size()); i < end; ++i) {
-    request.named.push_back(pool.publish(blocks[static_cast<std::uint32_t>(i)]));
-    --request.nameless;
+  if (end > begin) {
+    pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
+    request.nameless -= end - begin;
   }
 }
 

@@ -12,7 +12,7 @@ namespace {
 TEST_CASE("Every text of the loader's fuzzing corpus is read or refused") {
   int texts = 0;
   for (const auto& entry :
-       std::filesystem::directory_iterator(test::source_path("tests/fuzz/corpus/document"))) {
+       std::filesystem::directory_iterator(test::source_path("tests/fuzz/corpus/document_fuzz"))) {
     std::ifstream file(entry.path(), std::ios::binary);
     std::ostringstream text;
     text << file.rdbuf();
@@ -24,7 +24,7 @@ TEST_CASE("Every text of the loader's fuzzing corpus is read or refused") {
 }
 
 TEST_CASE("Every beginning of a plan is read or refused") {
-  std::ifstream file(test::source_path("tests/fuzz/corpus/document/plan.json"));
+  std::ifstream file(test::source_path("tests/fuzz/corpus/document_fuzz/plan.json"));
   std::ostringstream text;
   text << file.rdbuf();
   const std::string plan = text.str();

@@ -38,17 +38,16 @@ TEST_CASE("Qwen3-32B in fp8 on an H200 gets the weights and blocks that AISimula
   // Its captured output for 1x H200: weights 34.3 GB, KV 96.7 GB, 11,528 blocks of 64.
   EngineConfig config;
   config.block_size = 64;
-  const MemoryUse use =
-      memory_use(target_of(test::qwen3_32b(), {}, Precision::fp8, Precision::fp8),
-                 find_gpu("h200"), config);
+  const MemoryUse use = memory_use(target_of(test::qwen3_32b(), {}, Precision::fp8, Precision::fp8),
+                                   find_gpu("h200"), config);
   CHECK(static_cast<double>(use.weights.count()) == Approx(34.3e9).epsilon(0.01));
   CHECK(static_cast<double>(use.kv_blocks) == Approx(11528).epsilon(0.10));
 }
 
 TEST_CASE("The parts of the budget add up") {
   const EngineConfig config;
-  const MemoryUse use = memory_use(target_of(test::llama_70b(), {4, 1, 1, 1}), find_gpu("h100"),
-                                   config);
+  const MemoryUse use =
+      memory_use(target_of(test::llama_70b(), {4, 1, 1, 1}), find_gpu("h100"), config);
   CHECK(use.kv_blocks > 0);
   const Bytes kv(use.kv_blocks * use.kv_bytes_per_block.count());
   const Bytes rest = use.budget - use.weights - use.activations - use.reserve - kv;
@@ -82,8 +81,8 @@ TEST_CASE("Tensor parallelism divides KV heads until there is one, and never MLA
 TEST_CASE("Every tensor-parallel rank's KV agrees with the model's own figure") {
   for (const ModelSpec& model : {test::llama_70b(), test::qwen3_30b_a3b(), test::deepseek_v3()}) {
     for (const int tp : {1, 2, 4, 8}) {
-      const MemoryUse use = memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"),
-                                       EngineConfig{});
+      const MemoryUse use =
+          memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"), EngineConfig{});
       CHECK(use.kv_bytes_per_block.count() ==
             16 * model.kv_bytes_per_token(Precision::bf16, tp).count());
     }

@@ -29,8 +29,10 @@ class PrefixIndex {
 
   /// For each worker, how many leading blocks of the prompt it has; `runs` has one entry per
   /// worker and is overwritten. Stops at the first block that no worker of the leading run has:
-  /// O(longest run * workers / 64).
-  void leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs);
+  /// O(longest run * workers / 64). With a stride, only every stride-th block counts, the first
+  /// being block stride - 1, and runs are in strides.
+  void leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs,
+                    std::uint32_t stride = 1);
 
   std::uint64_t blocks() const { return map_.size(); }  ///< distinct blocks known
   std::uint64_t blocks(WorkerId worker) const { return per_worker_[worker.value()]; }

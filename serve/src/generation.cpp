@@ -185,10 +185,10 @@ void Generation::on(LegName name, const Prefilled&) {
   place(kDecode);
 }
 
-void Generation::on(LegName, const KvWanted&) {
+void Generation::on(LegName, const KvWanted& event) {
   const SimTime now = fleet_->clock().now();
   const auto transfer =
-      fleet_->reserve_transfer(legs_[kEntry].at, legs_[kDecode].at, job_->prompt_tokens, now);
+      fleet_->reserve_transfer(legs_[kEntry].at, legs_[kDecode].at, event.tokens, now);
   if (on_transfer) {
     on_transfer(transfer.ends - now);
   }

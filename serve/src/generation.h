@@ -58,7 +58,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void on(LegName, const Admitted& event);
   void on(LegName name, const Produced& event);
   void on(LegName name, const Prefilled&);
-  void on(LegName name, const KvWanted&);
+  void on(LegName, const KvWanted& event);
   void on(LegName, const RelayHead& event);
   void on(LegName name, RelayBytes& event);
   void on(LegName name, const RelayEnd&);

@@ -64,8 +64,8 @@ struct Server::Impl {
       : options(std::move(a_options)),
         io(options.threads),
         strand(net::make_strand(io)),
-        state(std::make_shared<ServerState>(std::move(plan), options, io.get_executor())),
         acceptor(listen(io, options)),
+        state(std::make_shared<ServerState>(std::move(plan), options, io.get_executor())),
         signals(strand),
         grace(strand),
         pause(strand),
@@ -84,8 +84,8 @@ struct Server::Impl {
   const ServeOptions options;
   net::io_context io;
   net::any_io_executor strand;
+  tcp::acceptor acceptor;  // before the state: a port in use must not cost another's log
   std::shared_ptr<ServerState> state;
-  tcp::acceptor acceptor;
   net::signal_set signals;
   net::steady_timer grace;
   net::steady_timer pause;

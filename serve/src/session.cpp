@@ -21,7 +21,7 @@ constexpr auto kAwait = net::as_tuple(net::use_awaitable);
 using Parser = http::request_parser<http::string_body>;
 
 constexpr std::size_t kFirstRead = 4096;
-constexpr std::size_t kLingerBytes = 1 << 20;  ///< of a refused body, read so that it is no reset
+constexpr std::size_t kLingerBytes = 64 << 20;  ///< of a refused body, so that it is no reset
 constexpr Duration kLingerTime = std::chrono::seconds(2);
 
 std::string text(boost::beast::string_view view) {

@@ -163,7 +163,7 @@ void SimulatedWorker::dispatch() {
   }
   for (const RequestId id : outcome_.kv_wanted) {
     if (EventSink* sink = sink_of(id)) {
-      sink->deliver(KvWanted{});
+      sink->deliver(KvWanted{engine_.tokens_wanted(id)});
     }
   }
 }

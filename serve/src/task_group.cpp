@@ -52,31 +52,12 @@ void TaskGroup::stop() {
   }
 }
 
-std::size_t TaskGroup::size() const {
-  const std::scoped_lock lock(mutex_);
-  return tasks_.size();
-}
-
-void TaskGroup::on_empty(std::function<void()> callback) {
-  const std::scoped_lock lock(mutex_);
-  on_empty_ = std::move(callback);
-}
-
 void TaskGroup::ended(std::uint64_t id) {
-  std::function<void()> callback;
   std::function<void()> stop;  // destroyed outside the lock
-  {
-    const std::scoped_lock lock(mutex_);
-    const auto it = tasks_.find(id);
-    stop = std::move(it->second);
-    tasks_.erase(it);
-    if (tasks_.empty()) {
-      callback = on_empty_;
-    }
-  }
-  if (callback) {
-    callback();
-  }
+  const std::scoped_lock lock(mutex_);
+  const auto it = tasks_.find(id);
+  stop = std::move(it->second);
+  tasks_.erase(it);
 }
 
 Wake::Wake(const net::any_io_executor& strand) : timer_(strand) {}

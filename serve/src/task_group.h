@@ -12,17 +12,14 @@
 
 namespace dyn::serve {
 
-/// Coroutines that end together: the only way this room spawns one. `stop` asks each to end;
-/// `on_empty` says when all have. Thread-safe.
+/// Coroutines that end together: the only way this room spawns one. `stop` asks each to end; the
+/// io_context runs out of work when all have. Thread-safe.
 class TaskGroup : public std::enable_shared_from_this<TaskGroup> {
  public:
   /// Runs `task` on `executor`. `stop` is called at most once, from any thread, to make it end
   /// soon; it must not hold the group's owner alive. A group that was stopped stops at once.
   void spawn(net::any_io_executor executor, net::awaitable<void> task, std::function<void()> stop);
   void stop();
-  std::size_t size() const;
-  /// Called, from any thread, each time the last task ends.
-  void on_empty(std::function<void()> callback);
 
  private:
   void ended(std::uint64_t id);
@@ -31,7 +28,6 @@ class TaskGroup : public std::enable_shared_from_this<TaskGroup> {
   bool stopped_ = false;
   std::uint64_t next_ = 0;
   std::map<std::uint64_t, std::function<void()>> tasks_;
-  std::function<void()> on_empty_;
 };
 
 /// Lets a coroutine on one strand wait for something that other handlers of the strand do.

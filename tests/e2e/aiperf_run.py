@@ -5,7 +5,6 @@ usage: aiperf_run.py BUILD_DIR
 """
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -52,16 +51,14 @@ def main():
                 '--concurrency', str(CONCURRENCY), '--random-seed', '1', '--ui', 'simple',
                 '--workers-max', '1', '--no-gpu-telemetry', '--no-server-metrics',
                 '--extra-inputs', 'ignore_eos:true', '--artifact-dir', folder / 'artifacts']
-            done = subprocess.run(command, capture_output=True, text=True, timeout=540,
-                                  env={**os.environ, 'HF_HUB_OFFLINE': '1',
-                                       'TRANSFORMERS_OFFLINE': '1'})
+            done = subprocess.run(command, capture_output=True, text=True, timeout=540)
             if done.returncode != 0:
                 print(done.stdout[-4000:], done.stderr[-4000:])
                 return 1
             exported = next((folder / 'artifacts').rglob('profile_export_aiperf.json'))
             report = json.loads(exported.read_text())
             code = server.stop()
-        served = [json.loads(line) for line in open(log)]
+        served = [json.loads(line) for line in log.read_text().splitlines()]
     count = report['request_count']['avg']
     errors = (report.get('error_request_count') or {}).get('avg', 0)
     completed = sum(line['status'] == 'completed' for line in served)

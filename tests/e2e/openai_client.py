@@ -41,7 +41,7 @@ class OpenAiClient(unittest.TestCase):
     def tearDownClass(cls):
         try:
             code = cls.server.stop()
-            lines = [json.loads(line) for line in open(cls.log)]
+            lines = [json.loads(line) for line in cls.log.read_text().splitlines()]
         finally:
             cls.scratch.__exit__(None, None, None)
         assert code == 0, f'exit code {code} after SIGTERM'

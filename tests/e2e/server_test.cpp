@@ -282,13 +282,18 @@ TEST_CASE("both workers are freed wherever a client of theirs leaves") {
 TEST_CASE("full queues answer 429 and say when to come back") {
   Plan plan = aggregated_plan();
   plan.router.max_queued_per_worker = 2;
+  plan.pools[0].config.max_num_seqs = 1;
   RunningServer server(plan, 5ms);
+  const std::string long_one = post(kChat, chat(R"(,"stream":true,"max_tokens":4000)"));
   std::vector<Connection> busy;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 3; ++i) {  // one runs, two wait
     busy.emplace_back(server.port());
-    busy.back().send(post(kChat, chat(R"(,"stream":true,"max_tokens":4000)")));
-    busy.back().read_until("content");
+    busy.back().send(long_one);
+    if (i == 0) {
+      busy.back().read_until("content");
+    }
   }
+  REQUIRE(server.metric_becomes("dyn_worker_requests_waiting{", 2));
   const HttpAnswer refused = server.ask(post(kChat, chat()));
   CHECK(refused.status == 429);
   CHECK(error_code(refused) == "overloaded");

@@ -42,8 +42,11 @@ struct Produced {
 };
 /// Prefill role: the prompt's KV is ready and held until release_held.
 struct Prefilled {};
-/// Decode role: the destination is reserved, the transfer may begin.
-struct KvWanted {};
+/// Decode role: the destination is reserved, the transfer of the KV of so many tokens may begin
+/// (the prompt's, less what is in the cache there).
+struct KvWanted {
+  std::int64_t tokens = 0;
+};
 /// An HTTP answer begins whose bytes are to be passed on as they are.
 struct RelayHead {
   int status = 200;

@@ -57,7 +57,7 @@ struct EngineConfig {
   std::string kind = "vllm";           ///< whose scheduler is followed
   int max_num_seqs = 256;
   std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
-  int block_size = 16;                 ///< tokens of a KV block
+  int block_size = 64;                 ///< tokens of a KV block
   bool prefix_caching = true;
   bool chunked_prefill = true;
   double memory_utilization = 0.9;     ///< fraction of device memory that the engine may use

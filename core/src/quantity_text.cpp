@@ -238,7 +238,9 @@ std::string shifted(double value, int decimal) {
   if (e > 2) {
     digits += text.substr(2, e - 2);
   }
-  const int exponent = std::atoi(buffer + e + 1) - decimal;
+  int exponent = 0;  // to_chars writes its sign too, and from_chars takes no '+'.
+  std::from_chars(buffer + e + (buffer[e + 1] == '+' ? 2 : 1), end, exponent);
+  exponent -= decimal;
   const std::string sign = std::signbit(value) ? "-" : "";
   const int size = static_cast<int>(digits.size());
   if (exponent < -6 || exponent > 20) {

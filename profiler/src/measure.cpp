@@ -36,14 +36,14 @@ GpuSpec device_of(const Machine& machine, FlopsPerSec peak, const MemoryFigures&
   device.name = fmt::format("{} ({} processors)", machine.processor, machine.threads);
   device.vendor = "cpu";
   device.memory = machine.memory;
-  device.memory_bandwidth = memory.read;
+  device.memory_bandwidth = std::max(memory.read, memory.triad);
   device.peak[Precision::fp32] = peak;
   device.gpus_per_node = 1;
-  device.host_link = memory.read;
+  device.host_link = device.memory_bandwidth;
   device.sources["memory"] = "operating system: physical pages";
-  device.sources["memory_bandwidth"] =
-      fmt::format("{}: read; write {}, triad {}, load latency {} ns", source,
-                  gigabytes(memory.write), gigabytes(memory.triad), memory.latency.count());
+  device.sources["memory_bandwidth"] = fmt::format(
+      "{}: read {}, write {}, triad {}, load latency {} ns", source, gigabytes(memory.read),
+      gigabytes(memory.write), gigabytes(memory.triad), memory.latency.count());
   device.sources["peak"] = source + ": multiply-adds on registers, or the best GEMM";
   device.sources["host_link"] = "the device's memory is the host's";
   return device;

@@ -140,10 +140,36 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-std::string device_text(const GpuSpec& d) {
+/// Sources, each listed once below the tables and named there by its number.
+class Notes {
+ public:
+  std::string mark(const std::string& source) {
+    if (source.empty()) {
+      return {};
+    }
+    const auto found = std::find(sources_.begin(), sources_.end(), source);
+    if (found != sources_.end()) {
+      return fmt::format("[{}]", found - sources_.begin() + 1);
+    }
+    sources_.push_back(source);
+    return fmt::format("[{}]", sources_.size());
+  }
+  std::string text() const {
+    std::string result = sources_.empty() ? "" : "\nSources\n";
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      result += fmt::format("  [{}] {}\n", i + 1, sources_[i]);
+    }
+    return result;
+  }
+
+ private:
+  std::vector<std::string> sources_;
+};
+
+std::string device_text(const GpuSpec& d, Notes& notes) {
   const auto source = [&](const char* field) {
     const auto found = d.sources.find(field);
-    return found == d.sources.end() ? std::string() : found->second;
+    return found == d.sources.end() ? std::string() : notes.mark(found->second);
   };
   Table table;
   table.row({"memory", memory_of(d.memory), source("memory")});
@@ -168,7 +194,7 @@ std::string device_text(const GpuSpec& d) {
   return table.text("  ");
 }
 
-std::string operators_text(const std::vector<OperatorFit>& operators) {
+std::string operators_text(const std::vector<OperatorFit>& operators, Notes& notes) {
   Table table;
   table.row({"operator", "precision", "devices", "compute", "bandwidth", "overhead", "error",
              "provenance", "source"});
@@ -178,31 +204,31 @@ std::string operators_text(const std::vector<OperatorFit>& operators) {
                collective ? std::to_string(f.gpus) : "",
                collective ? "" : percent(f.compute_efficiency), percent(f.bandwidth_efficiency),
                text_of(f.overhead), "+-" + percent(f.relative_error), name_of(f.provenance),
-               f.source});
+               notes.mark(f.source)});
   }
   return table.empty()
              ? std::string()
              : "\nOperators (efficiency as a part of the device's figure)\n" + table.text("  ");
 }
 
-std::string engines_text(const std::vector<EngineHost>& engines) {
+std::string engines_text(const std::vector<EngineHost>& engines, Notes& notes) {
   Table table;
   table.row({"engine", "version", "per step", "per sequence", "overlapped", "per request", "error",
              "provenance", "source"});
   for (const EngineHost& e : engines) {
     table.row({e.engine, e.version, text_of(e.step_base), text_of(e.step_per_sequence),
                e.overlapped ? "yes" : "no", text_of(e.frontend_per_request),
-               "+-" + percent(e.relative_error), name_of(e.provenance), e.source});
+               "+-" + percent(e.relative_error), name_of(e.provenance), notes.mark(e.source)});
   }
   return table.empty() ? std::string() : "\nHost time of engines\n" + table.text("  ");
 }
 
-std::string storage_text(const std::vector<StorageFit>& storage) {
+std::string storage_text(const std::vector<StorageFit>& storage, Notes& notes) {
   Table table;
   table.row({"storage", "read", "write", "latency", "provenance", "source"});
   for (const StorageFit& s : storage) {
     table.row({s.name, scaled(s.read.count(), "B/s"), scaled(s.write.count(), "B/s"),
-               text_of(s.latency), name_of(s.provenance), s.source});
+               text_of(s.latency), name_of(s.provenance), notes.mark(s.source)});
   }
   return table.empty() ? std::string() : "\nStorage\n" + table.text("  ");
 }
@@ -265,8 +291,12 @@ std::string profile_text(const Profile& profile) {
   if (!profile.created_by.empty()) {
     result += "  made by: " + profile.created_by + '\n';
   }
-  return result + "\nDevice\n" + device_text(profile.device) + operators_text(profile.operators) +
-         engines_text(profile.engines) + storage_text(profile.storage);
+  Notes notes;
+  result += "\nDevice\n" + device_text(profile.device, notes);
+  result += operators_text(profile.operators, notes);
+  result += engines_text(profile.engines, notes);
+  result += storage_text(profile.storage, notes);
+  return result + notes.text();
 }
 
 std::string builtin_list_text() {

@@ -45,9 +45,11 @@ Plan qwen_plan(int workers, RouterKind router) {
   return plan;
 }
 
-void run_plan(benchmark::State& state, const Plan& plan, const Workload& workload) {
+void run_plan(benchmark::State& state, const Plan& plan, const Workload& workload,
+              bool coarse = false) {
   SimulationSpec spec;
   spec.plan = &plan;
+  spec.coarse_blocks = coarse;
   spec.timers = compile_timers(plan);
   SimulationResult result;
   for (auto _ : state) {
@@ -57,6 +59,12 @@ void run_plan(benchmark::State& state, const Plan& plan, const Workload& workloa
   state.counters["requests"] = static_cast<double>(result.records.size());
   state.counters["events"] = static_cast<double>(result.events);
   state.counters["steps"] = static_cast<double>(result.steps);
+  double cached = 0;
+  for (const RequestRecord& record : result.records) {
+    cached += static_cast<double>(record.cached_tokens);
+  }
+  state.counters["cached"] = cached;
+  state.counters["itl_ms"] = test::mean_of(result.report, "inter_token_latency");
   state.counters["ttft_ms"] = test::mean_of(result.report, "time_to_first_token");
   state.counters["steps/s"] = benchmark::Counter(static_cast<double>(result.steps),
                                                  benchmark::Counter::kIsIterationInvariantRate);
@@ -75,6 +83,12 @@ void conversation_on_workers(benchmark::State& state) {
            conversation());
 }
 BENCHMARK(conversation_on_workers)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+
+void conversation_coarse(benchmark::State& state) {
+  run_plan(state, qwen_plan(static_cast<int>(state.range(0)), RouterKind::kv_aware), conversation(),
+           true);
+}
+BENCHMARK(conversation_coarse)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
 
 void conversation_round_robin(benchmark::State& state) {
   run_plan(state, qwen_plan(8, RouterKind::round_robin), conversation());

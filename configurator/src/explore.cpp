@@ -55,13 +55,16 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
 
 [[noreturn]] void fail_infeasible(const Problem& problem, const Space& space,
                                   const std::string& recipe_path) {
-  const std::string reason =
-      space.rejected.empty() ? "the search space is empty" : space.rejected.front().reason;
+  const std::string gpus =
+      std::to_string(problem.recipe->hardware.count.high) + " " + problem.profile.device.id;
   ErrorItem item = locate(recipe_path, "/hardware/count");
-  item.message = "none of " + std::to_string(space.explored) + " topologies of up to " +
-                 std::to_string(problem.recipe->hardware.count.high) + " " +
-                 problem.profile.device.id + " can run " + problem.model.name +
-                 ", most often because: " + reason;
+  if (space.rejected.empty()) {
+    item.message = "no topology of what 'search' allows has at most " + gpus;
+  } else {
+    item.message = "none of " + std::to_string(space.explored) + " topologies of up to " + gpus +
+                   " can run " + problem.model.name +
+                   ", most often because: " + space.rejected.front().reason;
+  }
   item.hint = what_would_fit(problem);
   throw Error(ErrorKind::infeasible, std::vector<ErrorItem>{std::move(item)});
 }

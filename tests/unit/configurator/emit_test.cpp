@@ -85,17 +85,21 @@ TEST_CASE("compose starts one engine a worker, each on GPUs of its own, behind t
 }
 
 TEST_CASE("the front end's plan names every engine that compose starts") {
-  const auto files = emit(plan_of(1, 2), EmitTarget::compose);
+  const auto files = emit(plan_of(0, 2), EmitTarget::compose);
   const Plan plan = parse_plan(Document::parse(file(files, "plan.json").content, "plan.json"));
   REQUIRE(plan.pools[0].engine.kind == EngineKind::openai);
-  REQUIRE(plan.pools[0].engine.url == std::vector<std::string>{"http://prefill-0:8100"});
-  REQUIRE(plan.pools[1].engine.url ==
-          std::vector<std::string>{"http://decode-0:8100", "http://decode-1:8100"});
+  REQUIRE(plan.pools[0].engine.url ==
+          std::vector<std::string>{"http://worker-0:8100", "http://worker-1:8100"});
 }
 
 TEST_CASE("prefill and decode engines are connected by NIXL") {
   const auto files = emit(plan_of(1, 1), EmitTarget::compose);
-  const YAML::Node services = YAML::Load(file(files, "compose.yaml").content)["services"];
+  REQUIRE(files.size() == 1);
+  const std::string& text = files.front().content;
+  const YAML::Node services = YAML::Load(text)["services"];
+  REQUIRE(services.size() == 2);  // no front end, and it is said what is to be put in front
+  REQUIRE_THAT(text, Catch::Contains("# No front end") &&
+                         Catch::Contains("#   prefill: http://prefill-0:8100"));
   for (const char* name : {"prefill-0", "decode-0"}) {
     const YAML::Node config = YAML::Load(flag(services[name]["command"], "--kv-transfer-config"));
     REQUIRE(config["kv_connector"].Scalar() == "NixlConnector");
@@ -105,7 +109,7 @@ TEST_CASE("prefill and decode engines are connected by NIXL") {
 
 TEST_CASE("a plan of several nodes becomes a compose file a node, with no GPU used twice") {
   const auto files = emit(plan_of(3, 6), EmitTarget::compose);  // 18 GPUs
-  REQUIRE(files.size() == 4);
+  REQUIRE(files.size() == 3);
   std::size_t engines = 0;
   for (int node = 0; node < 3; ++node) {
     const std::string name = "compose.node" + std::to_string(node) + ".yaml";
@@ -113,10 +117,6 @@ TEST_CASE("a plan of several nodes becomes a compose file a node, with no GPU us
     std::set<std::string> gpus;
     std::set<std::string> ports;
     for (const auto& entry : services) {
-      if (entry.first.Scalar() == "frontend") {
-        REQUIRE(node == 0);
-        continue;
-      }
       ++engines;
       REQUIRE(ports.insert(flag(entry.second["command"], "--port")).second);
       const YAML::Node device = entry.second["deploy"]["resources"]["reservations"]["devices"][0];
@@ -129,33 +129,57 @@ TEST_CASE("a plan of several nodes becomes a compose file a node, with no GPU us
   REQUIRE(engines == 9);
 }
 
-TEST_CASE("Kubernetes gets a set, a headless service and limits a pool, and the plan") {
-  const auto files = emit(plan_of(2, 4), EmitTarget::kubernetes);
+std::map<std::string, YAML::Node> objects_of(const Plan& plan) {
   std::map<std::string, YAML::Node> objects;
+  const auto files = emit(plan, EmitTarget::kubernetes);
   for (const YAML::Node& object : YAML::LoadAll(file(files, "kubernetes.yaml").content)) {
     const std::string key = object["kind"].Scalar() + '/' + object["metadata"]["name"].Scalar();
     REQUIRE(objects.emplace(key, object).second);
   }
-  REQUIRE(objects.size() == 7);
-  const YAML::Node set = objects.at("StatefulSet/decode")["spec"];
+  return objects;
+}
+
+/// A set's or deployment's selector must find the pods of its template.
+void check_selector(const YAML::Node& spec) {
+  REQUIRE(spec["selector"]["matchLabels"].size() > 0);
+  for (const auto& label : spec["selector"]["matchLabels"]) {
+    REQUIRE(spec["template"]["metadata"]["labels"][label.first.Scalar()].Scalar() ==
+            label.second.Scalar());
+  }
+}
+
+TEST_CASE("Kubernetes gets a set, a headless service and limits a pool, and the plan") {
+  const auto objects = objects_of(plan_of(0, 4));
+  REQUIRE(objects.size() == 5);
+  const YAML::Node set = objects.at("StatefulSet/worker")["spec"];
   REQUIRE(set["replicas"].as<int>() == 4);
   const YAML::Node container = set["template"]["spec"]["containers"][0];
   REQUIRE(container["resources"]["limits"]["nvidia.com/gpu"].as<int>() == 2);
   REQUIRE(container["securityContext"]["allowPrivilegeEscalation"].as<bool>() == false);
   REQUIRE(container["securityContext"]["capabilities"]["drop"][0].Scalar() == "ALL");
   REQUIRE(container["startupProbe"]["httpGet"]["path"].Scalar() == "/health");
-  for (const char* key : {"StatefulSet/prefill", "StatefulSet/decode", "Deployment/frontend"}) {
-    const YAML::Node spec = objects.at(key)["spec"];
-    for (const auto& label : spec["selector"]["matchLabels"]) {
-      REQUIRE(spec["template"]["metadata"]["labels"][label.first.Scalar()].Scalar() ==
-              label.second.Scalar());
-    }
-  }
-  REQUIRE(objects.at("Service/decode")["spec"]["clusterIP"].Scalar() == "None");
+  check_selector(set);
+  check_selector(objects.at("Deployment/frontend")["spec"]);
+  REQUIRE(objects.at("Service/worker")["spec"]["clusterIP"].Scalar() == "None");
   const std::string text = objects.at("ConfigMap/dyn-plan")["data"]["plan.json"].Scalar();
   const Plan plan = parse_plan(Document::parse(text, "plan.json"));
-  REQUIRE(plan.pools[1].engine.url.back() == "http://decode-3.decode:8100");
-  REQUIRE(plan.pools[1].engine.url.size() == 4);
+  REQUIRE(plan.pools[0].engine.url.size() == 4);
+  REQUIRE(plan.pools[0].engine.url.back() == "http://worker-3.worker:8100");
+}
+
+TEST_CASE("a disaggregated plan's sets on Kubernetes learn their address for NIXL from the pod") {
+  const auto objects = objects_of(plan_of(2, 4));
+  REQUIRE(objects.size() == 4);
+  for (const char* key : {"StatefulSet/prefill", "StatefulSet/decode"}) {
+    const YAML::Node spec = objects.at(key)["spec"];
+    check_selector(spec);
+    bool found = false;
+    for (const YAML::Node& variable : spec["template"]["spec"]["containers"][0]["env"]) {
+      found = found || (variable["name"].Scalar() == "VLLM_NIXL_SIDE_CHANNEL_HOST" &&
+                        variable["valueFrom"]["fieldRef"]["fieldPath"].Scalar() == "status.podIP");
+    }
+    REQUIRE(found);
+  }
 }
 
 TEST_CASE("AMD GPUs get their own image, devices and resource") {

@@ -225,8 +225,9 @@ void describe(ObjectSchema<EngineConfig>& s) {
       .because("vLLM's own for serving");
   s.field("block_size", &EngineConfig::block_size, "Tokens of a KV block.")
       .between(1, 4096)
-      .because("the router tracks a quarter of the blocks of vLLM's 16, for hits at most 63 tokens "
-               "shorter");
+      .because(
+          "the router tracks a quarter of the blocks of vLLM's 16, for hits at most 63 tokens "
+          "shorter");
   s.field("prefix_caching", &EngineConfig::prefix_caching,
           "Keeps the KV blocks of finished requests for prompts that begin alike.")
       .because("vLLM's own");

@@ -8,7 +8,9 @@
 namespace dyn::kvbm {
 
 namespace {
-std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
+std::uint64_t key(BlockHash hash) {
+  return static_cast<std::uint64_t>(hash);
+}
 }  // namespace
 
 BlockPool::BlockPool(std::uint64_t blocks) : total_(blocks), free_(blocks) {

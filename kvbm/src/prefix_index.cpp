@@ -9,7 +9,9 @@ namespace dyn::kvbm {
 
 namespace {
 
-std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
+std::uint64_t key(BlockHash hash) {
+  return static_cast<std::uint64_t>(hash);
+}
 
 /// Calls `visit(worker)` for each set bit of word `w`.
 template <class Visit>
@@ -107,8 +109,7 @@ void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32
 std::uint64_t PrefixIndex::bytes() const {
   return map_.bytes() + hashes_.capacity() * sizeof(BlockHash) +
          bits_.capacity() * sizeof(std::uint64_t) + found_.capacity() +
-         spare_.capacity() * sizeof(std::uint32_t) +
-         per_worker_.capacity() * sizeof(std::uint64_t);
+         spare_.capacity() * sizeof(std::uint32_t) + per_worker_.capacity() * sizeof(std::uint64_t);
 }
 
 std::uint32_t PrefixIndex::new_entry(BlockHash hash) {

@@ -1,5 +1,6 @@
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
+
+#include <catch2/catch.hpp>
 
 #include "dyn/core/recipe.h"
 #include "dyn/kvbm/block_pool.h"

@@ -119,8 +119,7 @@ class NaiveScheduler {
     batch_ = {};
     bool preempted = false;
     for (std::size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
-      const std::int64_t tokens =
-          std::min(running_[i].known() - running_[i].computed, budget_);
+      const std::int64_t tokens = std::min(running_[i].known() - running_[i].computed, budget_);
       bool placed = false;
       while (i < running_.size() && !(placed = place(running_[i], tokens))) {
         Request victim = running_.back();
@@ -217,8 +216,7 @@ class NaiveScheduler {
 
   bool admit(policy::Outcome& outcome) {
     Request r = waiting_.front();
-    const std::int64_t most =
-        config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
+    const std::int64_t most = config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
     const std::vector<int> hits = pool.match(r.hashes, most);
     const std::int64_t cached = static_cast<std::int64_t>(hits.size()) * config_.block_size;
     std::int64_t tokens = r.known() - cached;

@@ -1,5 +1,6 @@
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
+
+#include <catch2/catch.hpp>
 
 #include "dyn/policy/scheduler.h"
 #include "policy_naive_scheduler.h"
@@ -123,8 +124,8 @@ TEST_CASE("the steps foretold as quiet are: one after the other they change noth
       request.prompt_tokens = *rc::gen::inRange(1, 40);
       request.max_output_tokens = *rc::gen::inRange(1, 40);
       const std::int64_t most = request.prompt_tokens + request.max_output_tokens - 1;
-      if (scheduler.fits(request) && (config.chunked_prefill ||
-                                      most <= config.max_num_batched_tokens)) {
+      if (scheduler.fits(request) &&
+          (config.chunked_prefill || most <= config.max_num_batched_tokens)) {
         scheduler.submit(request);
       }
     }

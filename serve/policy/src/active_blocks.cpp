@@ -6,8 +6,8 @@ ActiveBlocks::Added ActiveBlocks::add(std::uint32_t worker, const kvbm::PromptBl
   Added added;
   for (std::uint32_t i = kStride - 1; i < blocks.size(); i += kStride) {
     const kvbm::BlockHash hash = blocks[i];
-    const std::uint32_t id = spare_.empty() ? static_cast<std::uint32_t>(nodes_.size())
-                                            : spare_.back();
+    const std::uint32_t id =
+        spare_.empty() ? static_cast<std::uint32_t>(nodes_.size()) : spare_.back();
     const auto [known, inserted] = by_block_.insert(key(hash, worker), id);
     if (!inserted) {
       added.leaf = *known;

@@ -261,8 +261,7 @@ void Router::finished(RequestId id) {
   --worker.active;
   worker.blocks -= booking->blocks;
   if (impl_->active) {
-    worker.blocks -=
-        std::int64_t{impl_->active->remove(booking->leaf)} * ActiveBlocks::kStride;
+    worker.blocks -= std::int64_t{impl_->active->remove(booking->leaf)} * ActiveBlocks::kStride;
   }
   impl_->bookings.erase(id.value());
 }
@@ -284,7 +283,9 @@ std::uint32_t Router::active_requests(WorkerId worker) const {
   return impl_->workers[worker.value()].active;
 }
 
-std::uint64_t Router::index_blocks() const { return impl_->index ? impl_->index->blocks() : 0; }
+std::uint64_t Router::index_blocks() const {
+  return impl_->index ? impl_->index->blocks() : 0;
+}
 
 std::uint64_t Router::index_bytes() const {
   return impl_->index ? impl_->index->bytes() + impl_->active->bytes() : 0;

@@ -150,8 +150,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
-  const kvbm::BlockPool::Match match = pool.match(
-      request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+  const kvbm::BlockPool::Match match =
+      pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
   std::int64_t end = known;

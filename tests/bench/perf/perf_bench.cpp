@@ -98,7 +98,8 @@ void layer_tables_load(benchmark::State& state) {
     return;
   }
   for (auto _ : state) {
-    benchmark::DoNotOptimize(load_layer_tables(tables_folder(), perf::test::llama_8b(), EngineHost{}));
+    benchmark::DoNotOptimize(
+        load_layer_tables(tables_folder(), perf::test::llama_8b(), EngineHost{}));
   }
 }
 BENCHMARK(layer_tables_load)->Unit(benchmark::kMillisecond);

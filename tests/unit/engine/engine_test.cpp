@@ -16,7 +16,9 @@ class PlainTimer final : public perf::StepTimer {
   }
 };
 
-SimTime at(Duration d) { return SimTime(d); }
+SimTime at(Duration d) {
+  return SimTime(d);
+}
 
 EngineOptions options(Stepping stepping, std::int64_t blocks = 100) {
   EngineOptions result;
@@ -37,7 +39,9 @@ EngineRequest request(std::uint32_t id, std::int64_t prompt, std::int64_t output
   return result;
 }
 
-Engine make(const EngineOptions& o) { return Engine(o, std::make_shared<PlainTimer>()); }
+Engine make(const EngineOptions& o) {
+  return Engine(o, std::make_shared<PlainTimer>());
+}
 
 TEST_CASE("stepwise, every token is an outcome at the end of its step") {
   Engine engine = make(options(Stepping::every_step));

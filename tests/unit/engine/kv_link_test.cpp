@@ -8,7 +8,9 @@ using namespace dyn;
 using namespace dyn::literals;
 using namespace std::chrono_literals;
 
-SimTime at(Duration d) { return SimTime(d); }
+SimTime at(Duration d) {
+  return SimTime(d);
+}
 
 TEST_CASE("transfers wait for both ports and take latency plus bytes over bandwidth") {
   TransferSpec spec;

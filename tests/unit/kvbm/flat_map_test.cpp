@@ -1,8 +1,8 @@
 #include "dyn/kvbm/flat_map.h"
 
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
 
+#include <catch2/catch.hpp>
 #include <map>
 
 namespace {

@@ -1,8 +1,8 @@
 #include "dyn/kvbm/prefix_index.h"
 
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
 
+#include <catch2/catch.hpp>
 #include <map>
 #include <set>
 

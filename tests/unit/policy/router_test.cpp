@@ -1,7 +1,6 @@
 #include "dyn/policy/router.h"
 
 #include <catch2/catch.hpp>
-
 #include <map>
 
 namespace {

@@ -1,7 +1,6 @@
 #include "dyn/policy/scheduler.h"
 
 #include <catch2/catch.hpp>
-
 #include <string>
 
 namespace {

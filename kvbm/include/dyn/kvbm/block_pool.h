@@ -21,7 +21,8 @@ namespace dyn::kvbm {
 /// can be observed - hits, evictions and their order - is the same.
 ///
 /// Two requests may compute the same block at the same time; both copies are kept under the hash
-/// and the one named first is found first. `stored` is recorded for the first copy, `removed` for the last.
+/// and the one named first is found first. `stored` is recorded for the first copy, `removed` for
+/// the last.
 ///
 /// Bookkeeping only: no memory is touched. Deterministic. Not thread-safe.
 class BlockPool {
@@ -29,9 +30,9 @@ class BlockPool {
   explicit BlockPool(std::uint64_t blocks);
 
   std::uint64_t total() const { return total_; }
-  std::uint64_t free() const { return free_; }            ///< takeable, those cached included
-  std::uint64_t cached() const { return cached_; }        ///< free, but still found by hash
-  std::uint64_t used() const { return total_ - free_; }   ///< referenced by someone
+  std::uint64_t free() const { return free_; }           ///< takeable, those cached included
+  std::uint64_t cached() const { return cached_; }       ///< free, but still found by hash
+  std::uint64_t used() const { return total_ - free_; }  ///< referenced by someone
 
   /// A leading run of blocks found by hash.
   struct Match {

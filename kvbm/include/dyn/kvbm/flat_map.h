@@ -30,9 +30,7 @@ class FlatMap {
   }
 
   /// The value of `key`, or null. Valid until the next insertion or deletion.
-  Value* find(std::uint64_t key) {
-    return const_cast<Value*>(std::as_const(*this).find(key));
-  }
+  Value* find(std::uint64_t key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
   const Value* find(std::uint64_t key) const {
     if (entries_.empty()) {
       return nullptr;

@@ -144,9 +144,10 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
 
 void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& bounds,
                      bool closed_loop) {
-  const double slowed =
-      closed_loop ? 1 / bounds.slower : std::min(1.0, 1 / (bounds.utilisation * bounds.slower));
-  const double quickened = closed_loop ? 1 / bounds.faster : 1.0;
+  // An overloaded fleet's throughput is its capacity; one with headroom can lose that first.
+  const double busy = closed_loop ? 1.0 : std::min(1.0, bounds.utilisation);
+  const double slowed = std::min(1.0, 1 / (busy * bounds.slower));
+  const double quickened = busy < 1 ? 1.0 : 1 / bounds.faster;
   for (PlannedMetric& figure : figures) {
     Estimate& estimate = figure.estimate;
     estimate.provenance = bounds.provenance;

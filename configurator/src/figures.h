@@ -26,8 +26,8 @@ struct StepBounds {
 };
 
 /// Sets the intervals of `figures` to first order: latencies are as long as the steps; throughput
-/// falls where slower steps no longer carry the load, and rises only in a closed loop. Queueing
-/// makes the true interval wider near saturation.
+/// falls where slower steps no longer carry the load, and rises only where the fleet is full.
+/// Queueing makes the true interval wider near saturation.
 void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& bounds,
                      bool closed_loop);
 

@@ -112,7 +112,7 @@ Tree engine_service(const Plan& plan, const Placed& worker, bool many_nodes) {
   }
   add_gpus(service, plan, worker);
   service["ipc"] = "host";
-  service["volumes"] = {"${HF_HOME:-~/.cache/huggingface}:/root/.cache/huggingface"};
+  service["volumes"] = {"${HF_HOME:-${HOME}/.cache/huggingface}:/root/.cache/huggingface"};
   service["security_opt"] = {"no-new-privileges:true"};
   if (many_nodes) {
     service["network_mode"] = "host";

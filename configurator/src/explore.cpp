@@ -234,16 +234,11 @@ class Explorer {
     return true;
   }
 
-  /// The bounds of the step times of a pool at its typical step, as factors.
-  struct Bounds {
-    double slower = 1;
-    double faster = 1;
-    Provenance provenance = Provenance::measured;
-  };
-  Bounds bounds_of(std::uint32_t shape, int replicas) {
+  /// The bounds of the step times of a pool at its typical step.
+  StepBounds bounds_of(std::uint32_t shape, int replicas) {
     const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
     const Estimate estimate = model.estimate(scorer_.typical_step(shape, replicas));
-    Bounds bounds;
+    StepBounds bounds;
     bounds.provenance = estimate.provenance;
     if (estimate.value > 0) {
       bounds.slower = std::max(1.0, estimate.high / estimate.value);
@@ -252,13 +247,25 @@ class Explorer {
     return bounds;
   }
 
+  /// Those of a whole topology: the wider ones.
+  StepBounds bounds_of(const Topology& topology) {
+    StepBounds bounds = bounds_of(topology.first, topology.first_replicas);
+    if (topology.disaggregated()) {
+      const StepBounds second = bounds_of(topology.second, topology.second_replicas);
+      bounds.slower = std::max(bounds.slower, second.slower);
+      bounds.faster = std::min(bounds.faster, second.faster);
+      bounds.provenance = worst(bounds.provenance, second.provenance);
+    }
+    return bounds;
+  }
+
   /// Replays the winner exactly, and with slower and with faster steps for its intervals; the
-  /// others get the same relative intervals.
+  /// others' are first order.
   bool find_intervals() {
     Replayed& winner = ranked_.front();
     const Topology& topology = space_.topologies[winner.topology];
-    const Bounds first = bounds_of(topology.first, topology.first_replicas);
-    const Bounds second =
+    const StepBounds first = bounds_of(topology.first, topology.first_replicas);
+    const StepBounds second =
         topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
     const Plan plan = winner.candidate.plan;
     const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
@@ -283,21 +290,17 @@ class Explorer {
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
     for (Replayed& replayed : ranked_) {
-      finish(replayed, winner.candidate.plan.predicted);
+      finish(replayed);
     }
     return true;
   }
 
-  void finish(Replayed& replayed, const std::vector<PlannedMetric>& model) {
+  void finish(Replayed& replayed) {
     Candidate& candidate = replayed.candidate;
     if (candidate.intervals == IntervalMethod::first_order) {
-      const Topology& topology = space_.topologies[replayed.topology];
-      Provenance provenance = bounds_of(topology.first, topology.first_replicas).provenance;
-      if (topology.disaggregated()) {
-        provenance =
-            worst(provenance, bounds_of(topology.second, topology.second_replicas).provenance);
-      }
-      copy_intervals(candidate.plan.predicted, model, provenance);
+      StepBounds bounds = bounds_of(space_.topologies[replayed.topology]);
+      bounds.utilisation = candidate.analytic.utilisation;
+      set_first_order(candidate.plan.predicted, bounds, problem_.stats.summary.concurrency > 0);
     }
     judge(candidate, problem_.recipe->objective);
     annotate(candidate.report, candidate.plan.predicted);

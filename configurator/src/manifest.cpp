@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+
 #include "dyn/core/error.h"
 #include "dyn/core/version.h"
 
@@ -44,7 +46,8 @@ std::string vllm_version(const Plan& plan) {
     // The image of the version that the profile was measured with, so that the prediction is of it.
     if (host.engine == "vllm" && !host.version.empty() &&
         host.version.find_first_not_of("0123456789.") == std::string::npos) {
-      return host.version;
+      const auto dots = std::count(host.version.begin(), host.version.end(), '.');
+      return dots == 1 ? host.version + ".0" : host.version;  // images are tagged v0.12.0
     }
   }
   return kDefaultVllm;

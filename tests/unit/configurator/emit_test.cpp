@@ -78,6 +78,8 @@ TEST_CASE("compose starts one engine a worker, each on GPUs of its own, behind t
       REQUIRE(gpus.insert(id.Scalar()).second);
     }
     REQUIRE(service["volumes"].IsSequence());
+    const std::string image = service["image"].Scalar();
+    REQUIRE(std::count(image.begin(), image.end(), '.') == 2);  // tags have three parts
   }
   REQUIRE(services["frontend"]["command"][0].Scalar() == "serve");
   REQUIRE(services["frontend"]["depends_on"]["worker-2"]["condition"].Scalar() ==

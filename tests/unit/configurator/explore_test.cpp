@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <set>
 
 #include "dyn/configurator/located.h"
 #include "dyn/configurator/result.h"
@@ -55,6 +56,18 @@ TEST_CASE("the result is the same to the byte on one and on three threads") {
   const std::string one = to_json(explored(recipe, 1), recipe, source);
   REQUIRE(one == to_json(explored(recipe, 3), recipe, source));
   REQUIRE(one == to_json(explored(recipe, 1), recipe, source));
+}
+
+TEST_CASE("scheduler knobs that make no difference do not crowd out other topologies") {
+  Recipe recipe = small_recipe();
+  recipe.search.replay = 8;
+  const ExploreResult result = explored(recipe, 2);
+  std::set<std::string> layouts;
+  for (const Candidate& candidate : result.ranked) {
+    layouts.insert(layout_text(candidate.plan));
+  }
+  // One or two GPUs: 1 x tp1, 2 x tp1, 1 x tp2 and one worker of each kind.
+  REQUIRE(layouts.size() == 4);
 }
 
 TEST_CASE("with few GPUs wanted the objective finds the fewest that meet the targets") {

@@ -51,7 +51,7 @@ class OpenAiClient(unittest.TestCase):
 
     def chat(self, **more):
         return self.client.chat.completions.create(
-            model=MODEL, messages=[{'role': 'user', 'content': 'Say something.'}], **more)
+            model=MODEL, messages=[{'role': 'user', 'content': 'Say something. ' * 20}], **more)
 
     def metric(self, name):
         with urllib.request.urlopen(self.server.url + '/metrics') as answer:

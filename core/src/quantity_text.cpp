@@ -51,8 +51,8 @@ constexpr Unit kRequestRateUnits[] = {{"req/s"},          {"/s"},
                                       {"/min", 0, 1, 60}, {"req/h", 0, 1, 3600},
                                       {"/h", 0, 1, 3600}};
 constexpr Unit kPowerUnits[] = {{"W"}, {"kW", 3}, {"MW", 6}};
-constexpr Unit kMoneyUnits[] = {{"USD"}};
-constexpr Unit kMoneyRateUnits[] = {{"USD/h"}};
+constexpr Unit kMoneyUnits[] = {{"USD"}, {"$"}};
+constexpr Unit kMoneyRateUnits[] = {{"USD/h"}, {"$/h"}};
 
 __extension__ using Wide = unsigned __int128;
 
@@ -470,14 +470,15 @@ const QuantityForm& quantity_form(Watts) {
   return form.form;
 }
 const QuantityForm& quantity_form(Dollars) {
-  static const Form form("an amount of money", "$12.50", "$ or USD",
-                         "^(\\$" + std::string(kNumber) + "|" + std::string(kNumber) + " *USD)$");
+  static const Form form(
+      "an amount of money", "$12.50", "$ or USD",
+      "^(\\$" + std::string(kNumber) + "|" + std::string(kNumber) + " *(USD|\\$))$");
   return form.form;
 }
 const QuantityForm& quantity_form(DollarsPerHour) {
   static const Form form(
       "a price", "$2.50/h", "$.../h or USD/h",
-      "^(\\$" + std::string(kNumber) + "/h|" + std::string(kNumber) + " *USD/h)$");
+      "^(\\$" + std::string(kNumber) + "/h|" + std::string(kNumber) + " *(USD|\\$)/h)$");
   return form.form;
 }
 

@@ -63,6 +63,8 @@ TEST_CASE("Rates, work, power and money have their units") {
   CHECK(parsed<Dollars>("$12.50").count() == 12.5);
   CHECK(parsed<DollarsPerHour>("$2.50/h").count() == 2.5);
   CHECK(parsed<DollarsPerHour>("2.5 USD/h").count() == 2.5);
+  CHECK(parsed<DollarsPerHour>("0.9 $/h").count() == 0.9);
+  CHECK(parsed<Dollars>("3 $").count() == 3.0);
 }
 
 TEST_CASE("What has no unit, another's unit or no number is refused") {

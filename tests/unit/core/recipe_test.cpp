@@ -247,7 +247,7 @@ TEST_CASE("Paths are seen from the folder of the file that names them") {
 
 TEST_CASE("Every default is explained with its reason") {
   const std::string text = explain_recipe_defaults();
-  CHECK(text.find("engine.block_size = 16  # vLLM's own\n") != std::string::npos);
+  CHECK(text.find("engine.max_num_seqs = 256  # vLLM's own\n") != std::string::npos);
   CHECK(text.find("weights = what the checkpoint holds\n") != std::string::npos);
   CHECK(text.find("search.pipeline = [1]  # stages lengthen") != std::string::npos);
   CHECK(text.find("model =") == std::string::npos);

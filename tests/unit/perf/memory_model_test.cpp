@@ -27,6 +27,7 @@ TEST_CASE("Llama-3.1-8B on an RTX 4090 gets the KV blocks that vLLM 0.19 reporte
   GpuSpec gpu = find_gpu("rtx-4090");
   gpu.memory = Bytes(25250627584);
   EngineConfig config;
+  config.block_size = 16;
   config.max_num_batched_tokens = 2048;
   const MemoryUse use = memory_use(target_of(test::llama_8b()), gpu, config);
   CHECK(static_cast<double>(use.weights.count()) == Approx(16.06e9).epsilon(0.005));
@@ -53,7 +54,7 @@ TEST_CASE("The parts of the budget add up") {
   const Bytes rest = use.budget - use.weights - use.activations - use.reserve - kv;
   CHECK(rest >= Bytes(0));
   CHECK(rest < use.kv_bytes_per_block);
-  CHECK(use.kv_tokens(config.block_size) == use.kv_blocks * 16);
+  CHECK(use.kv_tokens(config.block_size) == use.kv_blocks * config.block_size);
 }
 
 TEST_CASE("Weights that do not fit leave no blocks, whatever the configuration says") {
@@ -75,7 +76,7 @@ TEST_CASE("Tensor parallelism divides KV heads until there is one, and never MLA
   CHECK(block(test::llama_8b(), {8, 1, 1, 1}) == whole / 8);
   CHECK(block(test::llama_8b(), {16, 1, 1, 1}) == whole / 8);
   CHECK(block(test::llama_8b(), {1, 2, 1, 1}) == whole / 2);
-  CHECK(block(test::deepseek_v3(), {8, 1, 1, 8}) == 61 * 576 * 2 * 16);
+  CHECK(block(test::deepseek_v3(), {8, 1, 1, 8}) == 61 * 576 * 2 * config.block_size);
 }
 
 TEST_CASE("Every tensor-parallel rank's KV agrees with the model's own figure") {
@@ -84,7 +85,7 @@ TEST_CASE("Every tensor-parallel rank's KV agrees with the model's own figure") 
       const MemoryUse use =
           memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"), EngineConfig{});
       CHECK(use.kv_bytes_per_block.count() ==
-            16 * model.kv_bytes_per_token(Precision::bf16, tp).count());
+            EngineConfig{}.block_size * model.kv_bytes_per_token(Precision::bf16, tp).count());
     }
   }
 }

@@ -54,11 +54,16 @@ void add_common_flags(CLI::App& app, Context& context) {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::failed: return kFailed;
-    case ErrorKind::usage: return kUsage;
-    case ErrorKind::bad_input: return kBadInput;
-    case ErrorKind::infeasible: return kInfeasible;
-    case ErrorKind::bug: return kBug;
+    case ErrorKind::failed:
+      return kFailed;
+    case ErrorKind::usage:
+      return kUsage;
+    case ErrorKind::bad_input:
+      return kBadInput;
+    case ErrorKind::infeasible:
+      return kInfeasible;
+    case ErrorKind::bug:
+      return kBug;
   }
   return kBug;
 }
@@ -145,7 +150,9 @@ int parse_and_run(CLI::App& app, Context& context, Action& action, int argc,
 
 }  // namespace
 
-const std::atomic<bool>& Context::interrupted() { return g_interrupted; }
+const std::atomic<bool>& Context::interrupted() {
+  return g_interrupted;
+}
 
 int run(int argc, const char* const* argv) {
   CLI::App app(kDescription, "dyn");

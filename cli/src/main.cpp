@@ -1,3 +1,5 @@
 #include "dyn/cli/app.h"
 
-int main(int argc, char** argv) { return dyn::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  return dyn::cli::run(argc, argv);
+}

@@ -20,11 +20,16 @@ namespace {
 
 const char* kind_name(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::failed: return "failed";
-    case ErrorKind::usage: return "usage";
-    case ErrorKind::bad_input: return "bad_input";
-    case ErrorKind::infeasible: return "infeasible";
-    case ErrorKind::bug: return "bug";
+    case ErrorKind::failed:
+      return "failed";
+    case ErrorKind::usage:
+      return "usage";
+    case ErrorKind::bad_input:
+      return "bad_input";
+    case ErrorKind::infeasible:
+      return "infeasible";
+    case ErrorKind::bug:
+      return "bug";
   }
   return "bug";
 }
@@ -157,8 +162,8 @@ void install_log(const Context& context) {
     set_log(level, {});
     return;
   }
-  auto logger = std::make_shared<spdlog::logger>("dyn",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("dyn", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   logger->set_level(spdlog::level::trace);
   logger->flush_on(spdlog::level::trace);

@@ -83,10 +83,17 @@ int make_trace(const Context& context, const SimulateFlags& flags) {
 }
 
 sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
+  if (recipe.traffic.trace) {
+    const std::string trace = resolve_beside(path, *recipe.traffic.trace);
+    if (!std::filesystem::exists(trace)) {
+      ErrorItem item = configurator::locate(path, "/traffic/trace", *recipe.traffic.trace);
+      item.message = "there is no file " + trace;
+      item.hint = "a trace lies beside its recipe, or has an absolute path";
+      throw Error(ErrorKind::bad_input, std::vector<ErrorItem>{std::move(item)});
+    }
+  }
   sim::Workload workload;
-  const bool trace = recipe.traffic.trace.has_value();
-  configurator::with_location(path, trace ? "/traffic/trace" : "/traffic",
-                              trace ? *recipe.traffic.trace : "",
+  configurator::with_location(path, "/traffic", "",
                               [&] { workload = sim::make_workload(recipe, path); });
   return workload;
 }

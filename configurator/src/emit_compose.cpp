@@ -112,7 +112,7 @@ Tree engine_service(const Plan& plan, const Placed& worker, bool many_nodes) {
   }
   add_gpus(service, plan, worker);
   service["ipc"] = "host";
-  service["volumes"] = {"${HF_HOME:-~/.cache/huggingface}:/root/.cache/huggingface"};
+  service["volumes"] = {"${HF_HOME:-${HOME}/.cache/huggingface}:/root/.cache/huggingface"};
   service["security_opt"] = {"no-new-privileges:true"};
   if (many_nodes) {
     service["network_mode"] = "host";
@@ -164,7 +164,7 @@ std::vector<EmittedFile> emit_compose(const Plan& plan) {
   int nodes = 0;
   const std::vector<Placed> workers = place(plan, nodes);
   const bool many_nodes = nodes > 1;
-  std::vector<std::vector<std::string>> urls(plan.pools.size());
+  EngineUrls urls(plan.pools.size());
   for (const Placed& worker : workers) {
     urls[static_cast<std::size_t>(worker.pool - plan.pools.data())].push_back(
         url_of(worker, many_nodes));
@@ -180,12 +180,14 @@ std::vector<EmittedFile> emit_compose(const Plan& plan) {
         tree["services"][worker.service] = engine_service(plan, worker, many_nodes);
       }
     }
-    if (node == 0) {
+    if (node == 0 && has_frontend(plan)) {
       tree["services"]["frontend"] = frontend_service(workers, nodes);
     }
-    files.push_back({file, to_yaml(tree, manifest_comment(plan, start_text(file, nodes)))});
+    files.push_back({file, to_yaml(tree, manifest_comment(plan, urls, start_text(file, nodes)))});
   }
-  files.push_back({"plan.json", to_json(with_engines(plan, urls))});
+  if (has_frontend(plan)) {
+    files.push_back({"plan.json", to_json(with_engines(plan, urls))});
+  }
   return files;
 }
 

@@ -176,8 +176,8 @@ Tree frontend_name() {
   return service;
 }
 
-Tree plan_map(const Plan& plan) {
-  std::vector<std::vector<std::string>> urls;
+EngineUrls urls_of(const Plan& plan) {
+  EngineUrls urls;
   for (const PoolSpec& pool : plan.pools) {
     const std::string name = pool_name(pool);
     urls.emplace_back();
@@ -186,6 +186,10 @@ Tree plan_map(const Plan& plan) {
                             std::to_string(kEnginePort));
     }
   }
+  return urls;
+}
+
+Tree plan_map(const Plan& plan, const EngineUrls& urls) {
   Tree map = object("v1", "ConfigMap", "dyn-plan");
   map["data"]["plan.json"] = to_json(with_engines(plan, urls));
   return map;
@@ -194,15 +198,24 @@ Tree plan_map(const Plan& plan) {
 }  // namespace
 
 std::vector<EmittedFile> emit_kubernetes(const Plan& plan) {
-  std::string text =
-      to_yaml(plan_map(plan), manifest_comment(plan, "Start: kubectl apply -f kubernetes.yaml"));
-  const auto add = [&](const Tree& tree) { text += "---\n" + to_yaml(tree, {}); };
+  const EngineUrls urls = urls_of(plan);
+  std::vector<Tree> objects;
   for (const PoolSpec& pool : plan.pools) {
-    add(engine_names(pool));
-    add(engine_set(plan, pool));
+    objects.push_back(engine_names(pool));
+    objects.push_back(engine_set(plan, pool));
   }
-  add(frontend_name());
-  add(frontend_deployment());
+  if (has_frontend(plan)) {
+    objects.push_back(plan_map(plan, urls));
+    objects.push_back(frontend_name());
+    objects.push_back(frontend_deployment());
+  }
+  std::string text;
+  for (const Tree& tree : objects) {
+    text +=
+        text.empty()
+            ? to_yaml(tree, manifest_comment(plan, urls, "Start: kubectl apply -f kubernetes.yaml"))
+            : "---\n" + to_yaml(tree, {});
+  }
   return {{"kubernetes.yaml", std::move(text)}};
 }
 

@@ -55,13 +55,16 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
 
 [[noreturn]] void fail_infeasible(const Problem& problem, const Space& space,
                                   const std::string& recipe_path) {
-  const std::string reason =
-      space.rejected.empty() ? "the search space is empty" : space.rejected.front().reason;
+  const std::string gpus =
+      std::to_string(problem.recipe->hardware.count.high) + " " + problem.profile.device.id;
   ErrorItem item = locate(recipe_path, "/hardware/count");
-  item.message = "none of " + std::to_string(space.explored) + " topologies of up to " +
-                 std::to_string(problem.recipe->hardware.count.high) + " " +
-                 problem.profile.device.id + " can run " + problem.model.name +
-                 ", most often because: " + reason;
+  if (space.rejected.empty()) {
+    item.message = "no topology of what 'search' allows has at most " + gpus;
+  } else {
+    item.message = "none of " + std::to_string(space.explored) + " topologies of up to " + gpus +
+                   " can run " + problem.model.name +
+                   ", most often because: " + space.rejected.front().reason;
+  }
   item.hint = what_would_fit(problem);
   throw Error(ErrorKind::infeasible, std::vector<ErrorItem>{std::move(item)});
 }
@@ -112,7 +115,7 @@ class Explorer {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
     const std::size_t first = (total * 2 + 4) / 5;
     const std::size_t second = (total - first + 1) / 2;
-    runs_ = std::min(total, space_.topologies.size()) + 2;
+    runs_ = std::min(total, space_.topologies.size()) + 3;
     if (!replay(search_.next(first, Search::Variety::spread)) ||
         !replay(search_.next(second, Search::Variety::distinct)) ||
         !replay(search_.next(total - first - second, Search::Variety::any)) || !find_intervals()) {
@@ -128,11 +131,16 @@ class Explorer {
  private:
   bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
 
-  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, double factor_first,
-                                 double factor_second) const {
+  /// In which units a replay counts KV: larger ones rank several times faster (within about 1 % of
+  /// the engine's own blocks), the deployment that is reported first is replayed exactly.
+  enum class Blocks { coarse, exact };
+
+  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, Blocks blocks,
+                                 double factor_first = 1, double factor_second = 1) const {
     sim::SimulationSpec spec;
     spec.plan = &plan;
     spec.seed = problem_.recipe->seed;
+    spec.coarse_blocks = blocks == Blocks::coarse;
     spec.cancelled = options_.cancelled;
     const auto add = [&](std::uint32_t shape, double factor) {
       std::shared_ptr<const perf::StepTimer> timer =
@@ -207,7 +215,7 @@ class Explorer {
         [&](std::size_t i) {
           const Topology& topology = space_.topologies[indices[i]];
           const Plan plan = make_plan(problem_, space_, topology);
-          results[i] = make(indices[i], simulate(plan, topology, 1, 1));
+          results[i] = make(indices[i], simulate(plan, topology, Blocks::coarse));
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "simulating"); },
         options_.cancelled);
@@ -226,16 +234,11 @@ class Explorer {
     return true;
   }
 
-  /// The bounds of the step times of a pool at its typical step, as factors.
-  struct Bounds {
-    double slower = 1;
-    double faster = 1;
-    Provenance provenance = Provenance::measured;
-  };
-  Bounds bounds_of(std::uint32_t shape, int replicas) {
+  /// The bounds of the step times of a pool at its typical step.
+  StepBounds bounds_of(std::uint32_t shape, int replicas) {
     const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
     const Estimate estimate = model.estimate(scorer_.typical_step(shape, replicas));
-    Bounds bounds;
+    StepBounds bounds;
     bounds.provenance = estimate.provenance;
     if (estimate.value > 0) {
       bounds.slower = std::max(1.0, estimate.high / estimate.value);
@@ -244,21 +247,39 @@ class Explorer {
     return bounds;
   }
 
-  /// Replays the winner with slower and with faster steps; the others get its relative intervals.
+  /// Those of a whole topology: the wider ones.
+  StepBounds bounds_of(const Topology& topology) {
+    StepBounds bounds = bounds_of(topology.first, topology.first_replicas);
+    if (topology.disaggregated()) {
+      const StepBounds second = bounds_of(topology.second, topology.second_replicas);
+      bounds.slower = std::max(bounds.slower, second.slower);
+      bounds.faster = std::min(bounds.faster, second.faster);
+      bounds.provenance = worst(bounds.provenance, second.provenance);
+    }
+    return bounds;
+  }
+
+  /// Replays the winner exactly, and with slower and with faster steps for its intervals; the
+  /// others' are first order.
   bool find_intervals() {
     Replayed& winner = ranked_.front();
     const Topology& topology = space_.topologies[winner.topology];
-    const Bounds first = bounds_of(topology.first, topology.first_replicas);
-    const Bounds second =
+    const StepBounds first = bounds_of(topology.first, topology.first_replicas);
+    const StepBounds second =
         topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
-    const Plan& plan = winner.candidate.plan;
+    const Plan plan = winner.candidate.plan;
+    const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
     std::vector<PlannedMetric> bounds[2];
     parallel_for(
-        2, options_.threads,
+        3, options_.threads,
         [&](std::size_t i) {
-          bounds[i] = figures_of(i == 0 ? simulate(plan, topology, first.slower, second.slower)
-                                        : simulate(plan, topology, first.faster, second.faster),
-                                 plan.gpus());
+          if (i == 0) {
+            winner = make(winner.topology, simulate(plan, topology, Blocks::exact));
+          } else {
+            const auto [one, two] = factors[i - 1];
+            bounds[i - 1] =
+                figures_of(simulate(plan, topology, Blocks::coarse, one, two), plan.gpus());
+          }
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "error bars"); },
         options_.cancelled);
@@ -269,21 +290,17 @@ class Explorer {
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
     for (Replayed& replayed : ranked_) {
-      finish(replayed, winner.candidate.plan.predicted);
+      finish(replayed);
     }
     return true;
   }
 
-  void finish(Replayed& replayed, const std::vector<PlannedMetric>& model) {
+  void finish(Replayed& replayed) {
     Candidate& candidate = replayed.candidate;
     if (candidate.intervals == IntervalMethod::first_order) {
-      const Topology& topology = space_.topologies[replayed.topology];
-      Provenance provenance = bounds_of(topology.first, topology.first_replicas).provenance;
-      if (topology.disaggregated()) {
-        provenance =
-            worst(provenance, bounds_of(topology.second, topology.second_replicas).provenance);
-      }
-      copy_intervals(candidate.plan.predicted, model, provenance);
+      StepBounds bounds = bounds_of(space_.topologies[replayed.topology]);
+      bounds.utilisation = candidate.analytic.utilisation;
+      set_first_order(candidate.plan.predicted, bounds, problem_.stats.summary.concurrency > 0);
     }
     judge(candidate, problem_.recipe->objective);
     annotate(candidate.report, candidate.plan.predicted);

@@ -142,15 +142,22 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
   }
 }
 
-void copy_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& other,
-                    Provenance provenance) {
+void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& bounds,
+                     bool closed_loop) {
+  // An overloaded fleet's throughput is its capacity; one with headroom can lose that first.
+  const double busy = closed_loop ? 1.0 : std::min(1.0, bounds.utilisation);
+  const double slowed = std::min(1.0, 1 / (busy * bounds.slower));
+  const double quickened = busy < 1 ? 1.0 : 1 / bounds.faster;
   for (PlannedMetric& figure : figures) {
     Estimate& estimate = figure.estimate;
-    estimate.provenance = provenance;
-    const PlannedMetric* model = find(other, figure.name);
-    if (model != nullptr && model->estimate.value > 0) {
-      estimate.low = estimate.value * (model->estimate.low / model->estimate.value);
-      estimate.high = estimate.value * (model->estimate.high / model->estimate.value);
+    estimate.provenance = bounds.provenance;
+    if (figure.unit == "ms") {
+      estimate.low = estimate.value * bounds.faster;
+      estimate.high = estimate.value * bounds.slower;
+    } else if (figure.name.find("throughput") != std::string::npos ||
+               figure.name.starts_with("goodput")) {
+      estimate.low = estimate.value * slowed;
+      estimate.high = estimate.value * quickened;
     }
   }
 }

@@ -16,9 +16,20 @@ std::vector<PlannedMetric> figures_of(const sim::SimulationResult& run, int gpus
 void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& slower,
                    const std::vector<PlannedMetric>& faster, Provenance provenance);
 
-/// Sets the intervals of `figures` to the relative ones of `other`, where it has the figure.
-void copy_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& other,
-                    Provenance provenance);
+/// The ends of the interval of the step times, as factors of their value, and how busy the fleet
+/// is: what a first-order interval follows from.
+struct StepBounds {
+  double slower = 1;
+  double faster = 1;
+  Provenance provenance = Provenance::measured;
+  double utilisation = 0;  ///< offered load / capacity; 1 in a closed loop
+};
+
+/// Sets the intervals of `figures` to first order: latencies are as long as the steps; throughput
+/// falls where slower steps no longer carry the load, and rises only where the fleet is full.
+/// Queueing makes the true interval wider near saturation.
+void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& bounds,
+                     bool closed_loop);
 
 /// Fills in a candidate's SLO checks, verdict and objective from its plan's figures.
 void judge(Candidate& candidate, Objective objective);

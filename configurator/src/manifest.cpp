@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+
 #include "dyn/core/error.h"
 #include "dyn/core/version.h"
 
@@ -44,7 +46,8 @@ std::string vllm_version(const Plan& plan) {
     // The image of the version that the profile was measured with, so that the prediction is of it.
     if (host.engine == "vllm" && !host.version.empty() &&
         host.version.find_first_not_of("0123456789.") == std::string::npos) {
-      return host.version;
+      const auto dots = std::count(host.version.begin(), host.version.end(), '.');
+      return dots == 1 ? host.version + ".0" : host.version;  // images are tagged v0.12.0
     }
   }
   return kDefaultVllm;
@@ -154,7 +157,11 @@ EngineLaunch launch_of(const Plan& plan, const PoolSpec& pool, int port) {
   return launch;
 }
 
-Plan with_engines(const Plan& plan, const std::vector<std::vector<std::string>>& urls) {
+bool has_frontend(const Plan& plan) {
+  return plan.pools.size() == 1;
+}
+
+Plan with_engines(const Plan& plan, const EngineUrls& urls) {
   Plan result = plan;
   for (std::size_t i = 0; i < result.pools.size(); ++i) {
     result.pools[i].engine.kind = EngineKind::openai;
@@ -163,9 +170,22 @@ Plan with_engines(const Plan& plan, const std::vector<std::vector<std::string>>&
   return result;
 }
 
-std::vector<std::string> manifest_comment(const Plan& plan, const std::string& how_to_start) {
+std::vector<std::string> manifest_comment(const Plan& plan, const EngineUrls& urls,
+                                          const std::string& how_to_start) {
   std::vector<std::string> lines{"Written by dyn " + std::string(version()) + " for: " + plan.name,
                                  how_to_start};
+  if (!has_frontend(plan)) {
+    lines.emplace_back(
+        "No front end is among these: this version of dyn serve relays to real "
+        "engines of one aggregated pool");
+    lines.emplace_back(
+        "only. Put a router in front that hands vLLM's kv_transfer_params from "
+        "prefill to decode, of:");
+    for (std::size_t i = 0; i < urls.size(); ++i) {
+      lines.push_back(std::string("  ") + pool_name(plan.pools[i]) + ": " +
+                      fmt::format("{}", fmt::join(urls[i], " ")));
+    }
+  }
   for (const PoolSpec& pool : plan.pools) {
     if (pool.config.max_model_len.value_or(0) > plan.model.max_context) {
       lines.emplace_back("The load has requests beyond the model's context of " +

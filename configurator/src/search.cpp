@@ -74,6 +74,15 @@ bool Search::same_layouts(const Topology& a, const Topology& b) const {
          (!a.disaggregated() || space_.shapes[a.second].layout == space_.shapes[b.second].layout);
 }
 
+bool Search::same_scores(std::size_t a, std::size_t b) const {
+  const AnalyticScore& x = scores_[a];
+  const AnalyticScore& y = scores_[b];
+  const auto near = [](double p, double q) { return std::fabs(p - q) <= 0.005 * std::max(p, q); };
+  return near(x.ttft_mean, y.ttft_mean) && near(x.ttft_p99, y.ttft_p99) &&
+         near(x.itl_mean, y.itl_mean) && near(x.itl_p99, y.itl_p99) &&
+         near(x.request_rate, y.request_rate);
+}
+
 double Search::distance(const Topology& a, const Topology& b) const {
   double sum = same_layouts(a, b) ? 0 : 8;
   sum += std::fabs(portable_log(double(a.first_replicas) / b.first_replicas));
@@ -143,16 +152,22 @@ bool Search::too_alike(std::size_t index, const std::vector<std::size_t>& chosen
   const auto same = [&](std::size_t other_index) {
     return same_layouts(topology, space_.topologies[other_index]);
   };
+  const auto indifferent = [&](std::size_t other) {
+    return alike(other) && same_scores(index, other);
+  };
+  const auto among = [&](const auto& rule) {
+    return std::any_of(chosen.begin(), chosen.end(), rule) ||
+           std::any_of(returned_.begin(), returned_.end(), rule);
+  };
   switch (variety) {
-    case Variety::any:
-      return false;
     case Variety::spread:
       return std::any_of(chosen.begin(), chosen.end(), same);
     case Variety::distinct:
-      break;
+      return among(alike);
+    case Variety::any:
+      return among(indifferent);
   }
-  return std::any_of(chosen.begin(), chosen.end(), alike) ||
-         std::any_of(returned_.begin(), returned_.end(), alike);
+  return false;
 }
 
 std::vector<std::size_t> Search::next(std::size_t count, Variety variety) {
@@ -165,13 +180,14 @@ std::vector<std::size_t> Search::next(std::size_t count, Variety variety) {
   }
   std::sort(order.begin(), order.end(), [](const Merit& a, const Merit& b) { return a.before(b); });
   std::vector<std::size_t> chosen;
-  const auto take = [&](Variety wanted, std::size_t most, std::optional<bool> mode) {
+  const auto take = [&](std::optional<Variety> wanted, std::size_t most, std::optional<bool> mode) {
     for (const Merit& merit : order) {
       if (chosen.size() >= most) {
         return;
       }
       const bool fits_mode = !mode || space_.topologies[merit.index].disaggregated() == *mode;
-      if (!taken_[merit.index] && fits_mode && !too_alike(merit.index, chosen, wanted)) {
+      const bool alike = wanted && too_alike(merit.index, chosen, *wanted);
+      if (!taken_[merit.index] && fits_mode && !alike) {
         taken_[merit.index] = true;
         chosen.push_back(merit.index);
       }
@@ -183,8 +199,11 @@ std::vector<std::size_t> Search::next(std::size_t count, Variety variety) {
     take(variety, count, std::nullopt);
   }
   // Where variety cannot be had, the next best will do.
-  take(variety == Variety::any ? Variety::any : Variety::distinct, count, std::nullopt);
+  if (variety != Variety::any) {
+    take(Variety::distinct, count, std::nullopt);
+  }
   take(Variety::any, count, std::nullopt);
+  take(std::nullopt, count, std::nullopt);
   returned_.insert(returned_.end(), chosen.begin(), chosen.end());
   return chosen;
 }

@@ -36,7 +36,8 @@ class Search {
   Search(const Problem& problem, const Space& space, Scorer& scorer);
 
   /// The next topologies, best first; each is returned once. `spread` asks for different layouts
-  /// and both modes, else only for different layouts or replicas if `distinct`.
+  /// and both modes, `distinct` for different layouts or replicas, `any` leaves out only those that
+  /// differ from one before in knobs which the score says make no difference.
   enum class Variety { spread, distinct, any };
   std::vector<std::size_t> next(std::size_t count, Variety variety);
 
@@ -54,6 +55,7 @@ class Search {
   Merit merit(std::size_t topology) const;
   double distance(const Topology& a, const Topology& b) const;
   bool same_layouts(const Topology& a, const Topology& b) const;
+  bool same_scores(std::size_t a, std::size_t b) const;
   bool too_alike(std::size_t topology, const std::vector<std::size_t>& chosen,
                  Variety variety) const;
 

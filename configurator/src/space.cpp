@@ -90,9 +90,6 @@ std::vector<ParallelLayout> possible_layouts(const Problem& problem) {
 
 LayoutChoice compile_layout(const Problem& problem, const ParallelLayout& layout) {
   LayoutChoice choice{layout, nullptr, layout_problem(problem, layout)};
-  if (choice.rejected.empty() && layout.gpus() > problem.recipe->hardware.count.high) {
-    choice.rejected = "one worker needs more GPUs than hardware.count allows";
-  }
   if (choice.rejected.empty()) {
     try {
       choice.model = perf::PerfModel::compile(problem.target(layout), problem.profile);
@@ -180,7 +177,9 @@ class Enumerator {
 
   void run() {
     for (const ParallelLayout& layout : possible_layouts(problem_)) {
-      space_.layouts.push_back(compile_layout(problem_, layout));
+      if (layout.gpus() <= most()) {
+        space_.layouts.push_back(compile_layout(problem_, layout));
+      }
     }
     const SearchSpace& search = problem_.recipe->search;
     if (search.aggregated) {
@@ -248,10 +247,6 @@ class Enumerator {
   void add_aggregated(std::uint32_t index) {
     const Shape& shape = space_.shapes[index];
     const int gpus = space_.layout(shape).gpus();
-    if (gpus > most()) {
-      add({index, Topology::kNone, 1, 0}, shape.rejected);
-      return;
-    }
     for (const int n : replica_counts(most() / gpus)) {
       if (n * gpus >= fewest()) {
         add({index, Topology::kNone, static_cast<std::uint16_t>(n), 0}, shape.rejected);
@@ -265,11 +260,6 @@ class Enumerator {
     const std::string& rejected = prefill.rejected.empty() ? decode.rejected : prefill.rejected;
     const int a = space_.layout(prefill).gpus();
     const int b = space_.layout(decode).gpus();
-    if (a + b > most()) {
-      add({first, second, 1, 1},
-          rejected.empty() ? "two workers need more GPUs than hardware.count allows" : rejected);
-      return;
-    }
     for (const int p : replica_counts((most() - b) / a)) {
       for (const int d : replica_counts((most() - p * a) / b)) {
         if (p * a + d * b >= fewest()) {

@@ -90,7 +90,11 @@ void check_header(const DocumentSchema& schema, const Document& document) {
 void read_document(const DocumentSchema& schema, const Document& document, void* target) {
   check_header(schema, document);
   Problems problems;
-  schema.type->read_members(document.root(), target, "schema", problems);
+  std::vector<std::string> header{"schema"};
+  for (const auto& [key, doc] : schema.head) {
+    header.push_back(key);
+  }
+  schema.type->read_members(document.root(), target, header, problems);
   problems.throw_if_any();
 }
 

@@ -81,20 +81,12 @@ std::string code(const std::string& text) {
   return '`' + text + '`';
 }
 
-std::string anchor(const std::string& name) {
-  std::string result;
-  for (const char c : name) {
-    result += c == ' ' ? '-' : c;
-  }
-  return result;
-}
-
 /// What a value is, for the table: with a link where it is an object.
 std::string value_cell(const Field& field) {
   const Type& leaf = innermost(*field.type);
   std::string text = field.type->what();
   if (const ObjectType* object = leaf.as_object()) {
-    const std::string link = '[' + object->name() + "](#" + anchor(object->name()) + ')';
+    const std::string link = '[' + object->name() + "](#" + object->name() + ')';
     if (field.type->as_object() != nullptr || field.optional) {
       text = link;
     } else {
@@ -280,6 +272,24 @@ std::string reference_page(const DocumentSchema& schema) {
     page += enums;
   }
   return page;
+}
+
+std::vector<GeneratedFile> schema_docs(const std::vector<const DocumentSchema*>& schemas) {
+  std::vector<GeneratedFile> files;
+  std::string index =
+      "# Files\n\nThe files that dyn reads and writes. Each is declared once in the code; these "
+      "pages, the JSON Schema files and the error messages come from there.\n\n"
+      "| File | Schema | What it is |\n|---|---|---|\n";
+  for (const DocumentSchema* schema : schemas) {
+    const std::string name = schema->kind.substr(schema->kind.find('.') + 1);
+    const std::string json = schema->kind + '.' + std::to_string(schema->version) + ".json";
+    index += "| [" + schema->title + "](" + name + ".md) | [" + schema->id() + "](../schema/" +
+             json + ") | " + cell(schema->doc) + " |\n";
+    files.push_back({"docs/schema/" + json, json_schema(*schema)});
+    files.push_back({"docs/reference/" + name + ".md", reference_page(*schema)});
+  }
+  files.push_back({"docs/reference/README.md", index});
+  return files;
 }
 
 std::string explain_defaults(const ObjectType& type) {

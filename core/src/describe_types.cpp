@@ -10,6 +10,10 @@
 namespace dyn {
 namespace {
 
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
 std::string join(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) {
@@ -300,7 +304,7 @@ void ObjectType::read_field(const Field& field, const Node& node, void* target,
 }
 
 /// Members that no field names: the entries of a field that takes the rest, or errors.
-void ObjectType::read_rest(const Node& node, void* target, std::string_view header,
+void ObjectType::read_rest(const Node& node, void* target, const std::vector<std::string>& header,
                            Problems& problems) const {
   std::vector<std::string> keys;
   const Field* rest = nullptr;
@@ -313,7 +317,7 @@ void ObjectType::read_rest(const Node& node, void* target, std::string_view head
   }
   std::vector<Node> others;
   for (const Node& member : node.children()) {
-    if (member.key() != header && std::find(keys.begin(), keys.end(), member.key()) == keys.end()) {
+    if (!contains(header, member.key()) && !contains(keys, member.key())) {
       others.push_back(member);
     }
   }
@@ -327,8 +331,8 @@ void ObjectType::read_rest(const Node& node, void* target, std::string_view head
   }
 }
 
-void ObjectType::read_members(const Node& node, void* target, std::string_view header,
-                              Problems& problems) const {
+void ObjectType::read_members(const Node& node, void* target,
+                              const std::vector<std::string>& header, Problems& problems) const {
   if (!node.is_object()) {
     problems.add(node, "expected an object with the keys of " + name_ + ", got " + node.quote());
     return;

@@ -75,8 +75,6 @@ class TreeBuilder {
   void end();
   void problem(Mark mark, std::string message, std::string hint = {});
 
-  /// Throws what was collected, for where there is no going on.
-  void throw_problems();
   /// The finished tree; throws what was collected.
   NodeData* finish();
 

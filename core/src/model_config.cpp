@@ -6,6 +6,7 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
 #include "dyn/core/node.h"
+#include "model_quantization.h"
 
 // Field names and the defaults of absent fields are those of the configuration classes in Hugging
 // Face transformers 4.5x (LlamaConfig, Qwen2Config, ..., GptOssConfig).
@@ -349,7 +350,8 @@ class ConfigReader {
 
   void read_precision() {
     if (const std::optional<Node> quantization = field("quantization_config")) {
-      read_quantization(*quantization);
+      model_.native_weights =
+          detail::read_quantization(*quantization, problems_).value_or(Precision::bf16);
       return;
     }
     const std::optional<Node> type = field(field("torch_dtype") ? "torch_dtype" : "dtype");
@@ -363,58 +365,6 @@ class ConfigReader {
     } else {
       problems_.add(*type, "expected bfloat16, float16 or float32, got " + type->quote());
     }
-  }
-
-  void read_quantization(const Node& node) {
-    const auto text = [&node](std::string_view key) {
-      const std::optional<Node> value = node.find(key);
-      return value ? value->as_text().value_or("") : std::string();
-    };
-    const std::string method = text("quant_method");
-    const std::optional<Node> block = node.find("weight_block_size");
-    if (method == "fp8") {
-      model_.native_weights = block && !block->is_null() ? Precision::fp8_block : Precision::fp8;
-    } else if (method == "fbgemm_fp8" || (method == "modelopt" && text("quant_algo") == "FP8")) {
-      model_.native_weights = Precision::fp8;
-    } else if (method == "modelopt" && text("quant_algo") == "NVFP4") {
-      model_.native_weights = Precision::fp4;
-    } else if (method == "mxfp4") {
-      model_.native_weights = Precision::mxfp4;
-    } else if (method == "awq" || method == "gptq") {
-      set_bits(node, "bits", false);
-    } else if (method == "compressed-tensors") {
-      read_compressed_tensors(node);
-    } else {
-      problems_.add(node.find("quant_method").value_or(node), "unsupported quantization",
-                    "supported are fp8, fbgemm_fp8, modelopt (FP8, NVFP4), mxfp4, awq, gptq and "
-                    "compressed-tensors");
-    }
-  }
-
-  void set_bits(const Node& node, std::string_view key, bool floating) {
-    const std::optional<Node> bits = node.find(key);
-    const std::int64_t value = bits ? bits->as_int().value_or(0) : 0;
-    if (value == 8) {
-      model_.native_weights = floating ? Precision::fp8 : Precision::int8;
-    } else if (value == 4) {
-      model_.native_weights = floating ? Precision::fp4 : Precision::int4;
-    } else {
-      problems_.add(bits.value_or(node), "expected '" + std::string(key) + "' to be 4 or 8");
-    }
-  }
-
-  /// config_groups: { group_0: { weights: { num_bits: 8, type: float } } }
-  void read_compressed_tensors(const Node& node) {
-    const std::optional<Node> groups = node.find("config_groups");
-    const std::optional<Node> weights = groups && groups->is_object() && groups->size() > 0
-                                            ? groups->at(0).find("weights")
-                                            : std::nullopt;
-    if (!weights || !weights->is_object()) {
-      problems_.add(node, "expected 'config_groups' with the bits and type of the weights");
-      return;
-    }
-    const std::optional<Node> type = weights->find("type");
-    set_bits(*weights, "num_bits", type && type->as_text() == "float");
   }
 
   Node root_;

@@ -196,7 +196,7 @@ void describe(ObjectSchema<ParallelLayout>& s) {
 }
 
 void describe(ObjectSchema<EngineTarget>& s) {
-  s.about("engine target", "Where the engine behind a worker is.");
+  s.about("engine_target", "Where the engine behind a worker is.");
   s.field("kind", &EngineTarget::kind, "What the engine is.").because("it needs no GPU");
   s.field("url", &EngineTarget::url, "Base URL of each replica (openai).")
       .brief()
@@ -245,7 +245,7 @@ void describe(ObjectSchema<TransferSpec>& s) {
 }
 
 void describe(ObjectSchema<PlannedMetric>& s) {
-  s.about("planned metric",
+  s.about("planned_metric",
           "A predicted figure, kept so that what is served can be checked against it.");
   s.field("name", &PlannedMetric::name,
           "Report tag and statistic, such as time_to_first_token.p99.")

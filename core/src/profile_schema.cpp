@@ -38,7 +38,7 @@ void describe(ObjectSchema<GpuSpec>& s) {
 }
 
 void describe(ObjectSchema<CorrectionPoint>& s) {
-  s.about("correction point", "Where the roofline is off by a factor.");
+  s.about("correction_point", "Where the roofline is off by a factor.");
   s.field("x", &CorrectionPoint::x,
           "Tokens for gemm and moe, query-key pairs for attention_prefill, KV tokens for "
           "attention_decode, bytes for the rest.")
@@ -86,7 +86,7 @@ void describe(ObjectSchema<OperatorFit>& s) {
 }
 
 void describe(ObjectSchema<EngineHost>& s) {
-  s.about("engine host",
+  s.about("engine_host",
           "The engine's own time around the GPU's: host = step_base + step_per_sequence * "
           "sequences; a step takes max(gpu, host) where they overlap, else their sum.");
   s.field("engine", &EngineHost::engine, "Name of the engine.").required().not_empty();

@@ -51,8 +51,8 @@ constexpr Unit kRequestRateUnits[] = {{"req/s"},          {"/s"},
                                       {"/min", 0, 1, 60}, {"req/h", 0, 1, 3600},
                                       {"/h", 0, 1, 3600}};
 constexpr Unit kPowerUnits[] = {{"W"}, {"kW", 3}, {"MW", 6}};
-constexpr Unit kMoneyUnits[] = {{"USD"}};
-constexpr Unit kMoneyRateUnits[] = {{"USD/h"}};
+constexpr Unit kMoneyUnits[] = {{"USD"}, {"$"}};
+constexpr Unit kMoneyRateUnits[] = {{"USD/h"}, {"$/h"}};
 
 __extension__ using Wide = unsigned __int128;
 
@@ -238,7 +238,9 @@ std::string shifted(double value, int decimal) {
   if (e > 2) {
     digits += text.substr(2, e - 2);
   }
-  const int exponent = std::atoi(buffer + e + 1) - decimal;
+  int exponent = 0;  // to_chars writes its sign too, and from_chars takes no '+'.
+  std::from_chars(buffer + e + (buffer[e + 1] == '+' ? 2 : 1), end, exponent);
+  exponent -= decimal;
   const std::string sign = std::signbit(value) ? "-" : "";
   const int size = static_cast<int>(digits.size());
   if (exponent < -6 || exponent > 20) {
@@ -468,14 +470,15 @@ const QuantityForm& quantity_form(Watts) {
   return form.form;
 }
 const QuantityForm& quantity_form(Dollars) {
-  static const Form form("an amount of money", "$12.50", "$ or USD",
-                         "^(\\$" + std::string(kNumber) + "|" + std::string(kNumber) + " *USD)$");
+  static const Form form(
+      "an amount of money", "$12.50", "$ or USD",
+      "^(\\$" + std::string(kNumber) + "|" + std::string(kNumber) + " *(USD|\\$))$");
   return form.form;
 }
 const QuantityForm& quantity_form(DollarsPerHour) {
   static const Form form(
       "a price", "$2.50/h", "$.../h or USD/h",
-      "^(\\$" + std::string(kNumber) + "/h|" + std::string(kNumber) + " *USD/h)$");
+      "^(\\$" + std::string(kNumber) + "/h|" + std::string(kNumber) + " *(USD|\\$)/h)$");
   return form.form;
 }
 

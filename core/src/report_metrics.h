@@ -4,6 +4,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "dyn/core/report.h"
 
@@ -35,5 +36,12 @@ inline constexpr std::array<std::pair<std::string_view, double Metric::*>, 13> k
     {"p99", &Metric::p99},
     {"std", &Metric::std},
 }};
+
+/// Fills the statistics of a metric, which are `per_unit` to one of the metric's unit. Sums run
+/// over sorted values, so that the order of the records does not matter. Needs a value.
+void set_distribution(Metric& metric, std::vector<double> values, double per_unit);
+
+/// The same of values that come with how often they occur. `count` stays 0 if there are none.
+void set_gap_distribution(Metric& metric, std::span<const GapCount> gaps, double per_unit);
 
 }  // namespace dyn::detail

@@ -192,6 +192,9 @@ NodeData& TreeBuilder::append(NodeKind kind, Mark mark) {
 }
 
 void TreeBuilder::scalar(NodeKind kind, std::string text, bool quoted, Mark mark) {
+  if (kind == NodeKind::null && have_key_ && mark.line > key_mark_.line) {
+    mark = key_mark_;  // nothing at all, which yaml-cpp finds where the next thing is
+  }
   NodeData& node = append(kind, mark);
   node.text = std::move(text);
   node.quoted = quoted;
@@ -207,14 +210,10 @@ void TreeBuilder::end() {
   open_.pop_back();
 }
 
-void TreeBuilder::throw_problems() {
+NodeData* TreeBuilder::finish() {
   if (!problems_.empty()) {
     throw Error(ErrorKind::bad_input, std::move(problems_));
   }
-}
-
-NodeData* TreeBuilder::finish() {
-  throw_problems();
   DYN_ASSERT(open_.empty(), "every list and object is closed");
   if (root_ == nullptr) {
     scalar(NodeKind::null, {}, false, {0, 0});

@@ -30,6 +30,9 @@ class Handler final : public YAML::EventHandler {
                      "write the value where it is used");
   }
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+    if (within_key_ > 0) {
+      return;
+    }
     if (builder_.wants_key()) {
       builder_.problem(to_mark(mark), "a key is empty");
       builder_.key({}, to_mark(mark));
@@ -44,33 +47,46 @@ class Handler final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
                 const std::string& value) override {
     check_tag(mark, tag);
-    const bool quoted = tag == "!";
+    if (within_key_ > 0) {
+      return;
+    }
     if (builder_.wants_key()) {
       builder_.key(value, to_mark(mark));
       return;
     }
+    const bool quoted = tag == "!";
     builder_.scalar(quoted ? NodeKind::text : classify_plain(value), value, quoted, to_mark(mark));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
                        YAML::EmitterStyle::value) override {
     begin(NodeKind::list, mark, tag);
   }
-  void OnSequenceEnd() override { builder_.end(); }
+  void OnSequenceEnd() override { end(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
                   YAML::EmitterStyle::value) override {
     begin(NodeKind::object, mark, tag);
   }
-  void OnMapEnd() override { builder_.end(); }
+  void OnMapEnd() override { end(); }
 
  private:
   void begin(NodeKind kind, const YAML::Mark& mark, const std::string& tag) {
     check_tag(mark, tag);
-    if (builder_.wants_key()) {
+    if (within_key_ > 0) {
+      ++within_key_;
+    } else if (builder_.wants_key()) {
+      // Stepped over: an unclosed bracket looks so, too, and then the parser says that at the end.
       builder_.problem(to_mark(mark), "a key must be text, not " + std::string(to_text(kind)));
-      // What follows would be taken for keys and values: there is no going on.
-      builder_.throw_problems();
+      within_key_ = 1;
+    } else {
+      builder_.begin(kind, to_mark(mark));
     }
-    builder_.begin(kind, to_mark(mark));
+  }
+  void end() {
+    if (within_key_ == 0) {
+      builder_.end();
+    } else if (--within_key_ == 0) {
+      builder_.key({}, Mark{});
+    }
   }
   void check_tag(const YAML::Mark& mark, const std::string& tag) {
     if (!tag.empty() && tag != "?" && tag != "!") {
@@ -79,7 +95,14 @@ class Handler final : public YAML::EventHandler {
   }
 
   TreeBuilder& builder_;
+  int within_key_ = 0;  ///< levels of lists and objects open within a key
 };
+
+/// Behind the last character that is no blank.
+Mark end_of(const Source& source) {
+  const std::size_t last = source.text.find_last_not_of(" \t\r\n");
+  return source.mark_at(last == std::string::npos ? 0 : last + 1);
+}
 
 /// What yaml-cpp's message means for the text around it.
 std::string hint_for(const Source& source, Mark mark, const std::string& message) {
@@ -88,9 +111,8 @@ std::string hint_for(const Source& source, Mark mark, const std::string& message
   if (line.substr(0, indent).find('\t') != std::string_view::npos) {
     return "indent with spaces, not tabs";
   }
-  const std::size_t last = source.text.find_last_not_of(" \t\r\n");
   const bool unclosed = message.starts_with("end of ") || message.find("EOF") != std::string::npos;
-  if (unclosed && (last == std::string::npos || source.mark_at(last).line <= mark.line)) {
+  if (unclosed && end_of(source).line <= mark.line) {
     return "the file may be truncated";
   }
   if (message.find("illegal map value") != std::string::npos) {
@@ -130,7 +152,10 @@ NodeData* parse_yaml(Document::Impl& document, std::uint32_t index) {
       }
     }
   } catch (const YAML::Exception& e) {
-    const Mark mark = to_mark(e.mark);
+    Mark mark = to_mark(e.mark);
+    if (e.msg.starts_with("end of ") && mark.line == 0 && mark.column == 0) {
+      mark = end_of(source);  // where the text ends, yaml-cpp gives its beginning
+    }
     throw error_at(source, mark, "this is not valid YAML: " + e.msg, hint_for(source, mark, e.msg));
   }
   return builder.finish();

@@ -11,7 +11,9 @@ namespace {
 constexpr std::uint64_t kSaltSeed = 0x64796e2e73616c74;     // "dyn.salt"
 constexpr std::uint64_t kContentSeed = 0x64796e2e636f6e74;  // "dyn.cont"
 
-std::uint64_t value(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
+std::uint64_t value(BlockHash hash) {
+  return static_cast<std::uint64_t>(hash);
+}
 
 }  // namespace
 

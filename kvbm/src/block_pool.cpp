@@ -1,13 +1,16 @@
 #include "dyn/kvbm/block_pool.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "dyn/core/check.h"
 
 namespace dyn::kvbm {
 
 namespace {
-std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
+std::uint64_t key(BlockHash hash) {
+  return static_cast<std::uint64_t>(hash);
+}
 }  // namespace
 
 BlockPool::BlockPool(std::uint64_t blocks) : total_(blocks), free_(blocks) {
@@ -19,14 +22,23 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
                                   std::vector<BlockId>& found) const {
   found.clear();
   Match result;
-  for (const std::uint32_t end = std::min(limit, blocks.size()); result.blocks < end;) {
-    const std::uint32_t* node = by_hash_.find(key(blocks[result.blocks]));
-    if (node == nullptr) {
-      break;
+  if (buckets_.empty()) {
+    return result;
+  }
+  const std::uint32_t end = std::min(limit, blocks.size());
+  for (std::uint32_t begin = 0; begin < end; begin += kBatch) {
+    BlockHash hashes[kBatch];
+    const std::uint32_t count = std::min(end - begin, kBatch);
+    prefetch(blocks, begin, begin + count, hashes);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const std::uint32_t node = find(hashes[i]);
+      if (node == kNone) {
+        return result;
+      }
+      result.idle += nodes_[node].count == 0 ? 1 : 0;
+      ++result.blocks;
+      found.push_back(BlockId(node));
     }
-    result.idle += nodes_[*node].count == 0 ? 1 : 0;
-    found.push_back(BlockId(*node));
-    ++result.blocks;
   }
   return result;
 }
@@ -57,6 +69,9 @@ void BlockPool::take(std::uint64_t count) {
     if (node.kind == Kind::nameless) {
       count -= node.count;
     } else {
+      if (node.next != kNone && nodes_[node.next].kind == Kind::named) {
+        __builtin_prefetch(&buckets_[bucket(nodes_[node.next].hash)]);
+      }
       forget(first);
       --cached_;
       --count;
@@ -67,22 +82,28 @@ void BlockPool::take(std::uint64_t count) {
   }
 }
 
-BlockId BlockPool::publish(BlockHash hash) {
-  DYN_ASSERT(nameless_used_ > 0, "publishes a block that nobody took");
-  --nameless_used_;
-  const std::uint32_t node = new_node(Kind::named, 1);
-  nodes_[node].hash = hash;
-  const auto [first, inserted] = by_hash_.insert(key(hash), node);
-  if (inserted) {
-    record(KvEvent::Kind::stored, hash);
-    return BlockId(node);
+void BlockPool::publish(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
+                        std::vector<BlockId>& named) {
+  if (begin >= end) {
+    return;
   }
-  std::uint32_t last = *first;
-  while (nodes_[last].twin != kNone) {
-    last = nodes_[last].twin;
+  DYN_ASSERT(nameless_used_ >= end - begin, "publishes a block that nobody took");
+  nameless_used_ -= end - begin;
+  if (buckets_.empty()) {
+    const int bits = static_cast<int>(std::bit_width(total_));
+    buckets_.assign(std::size_t{1} << bits, kNone);
+    bucket_shift_ = 64 - bits;
   }
-  nodes_[last].twin = node;
-  return BlockId(node);
+  for (; begin < end; begin += kBatch) {
+    BlockHash hashes[kBatch];
+    const std::uint32_t count = std::min(end - begin, kBatch);
+    prefetch(blocks, begin, begin + count, hashes);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const std::uint32_t node = new_node(Kind::named, 1);
+      name(node, hashes[i]);
+      named.push_back(BlockId(node));
+    }
+  }
 }
 
 void BlockPool::release(std::span<const BlockId> named, std::uint64_t nameless) {
@@ -108,7 +129,7 @@ bool BlockPool::clear() {
   }
   nodes_.clear();
   spare_.clear();
-  by_hash_.clear();
+  std::fill(buckets_.begin(), buckets_.end(), kNone);
   head_ = tail_ = kNone;
   cached_ = 0;
   append_nameless(total_);
@@ -126,7 +147,7 @@ std::uint32_t BlockPool::new_node(Kind kind, std::uint32_t count) {
     spare_.pop_back();
   }
   Node& node = nodes_[id];
-  node.previous = node.next = node.twin = kNone;
+  node.previous = node.next = node.next_in_bucket = kNone;
   node.kind = kind;
   node.count = count;
   return id;
@@ -157,21 +178,56 @@ void BlockPool::append_nameless(std::uint64_t count) {
   append(new_node(Kind::nameless, static_cast<std::uint32_t>(count)));
 }
 
-/// Takes the block's copy out of the map.
+std::size_t BlockPool::bucket(BlockHash hash) const {
+  // Fibonacci hashing, since an owner's hashes need not be random.
+  return static_cast<std::size_t>((key(hash) * 0x9E3779B97F4A7C15ULL) >> bucket_shift_);
+}
+
+void BlockPool::prefetch(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
+                         BlockHash (&hashes)[kBatch]) const {
+  for (std::uint32_t i = begin; i < end; ++i) {
+    hashes[i - begin] = blocks[i];
+    __builtin_prefetch(&buckets_[bucket(hashes[i - begin])]);
+  }
+}
+
+std::uint32_t BlockPool::find(BlockHash hash) const {
+  std::uint32_t node = buckets_[bucket(hash)];
+  while (node != kNone && nodes_[node].hash != hash) {
+    node = nodes_[node].next_in_bucket;
+  }
+  return node;
+}
+
+/// Puts the node at the end of its bucket, behind older copies.
+void BlockPool::name(std::uint32_t id, BlockHash hash) {
+  nodes_[id].hash = hash;
+  std::uint32_t* link = &buckets_[bucket(hash)];
+  bool first = true;
+  while (*link != kNone) {
+    first = first && nodes_[*link].hash != hash;
+    link = &nodes_[*link].next_in_bucket;
+  }
+  *link = id;
+  if (first) {
+    record(KvEvent::Kind::stored, hash);
+  }
+}
+
+/// Takes the node out of its bucket.
 void BlockPool::forget(std::uint32_t id) {
   const Node& node = nodes_[id];
-  std::uint32_t* first = by_hash_.find(key(node.hash));
-  DYN_ASSERT(first != nullptr, "a named block is not in the map");
-  if (*first != id) {
-    std::uint32_t before = *first;
-    while (nodes_[before].twin != id) {
-      before = nodes_[before].twin;
-    }
-    nodes_[before].twin = node.twin;
-  } else if (node.twin != kNone) {
-    *first = node.twin;
-  } else {
-    by_hash_.erase(key(node.hash));
+  std::uint32_t* link = &buckets_[bucket(node.hash)];
+  bool last = true;
+  while (*link != id) {
+    last = last && nodes_[*link].hash != node.hash;
+    link = &nodes_[*link].next_in_bucket;
+  }
+  *link = node.next_in_bucket;
+  for (std::uint32_t other = *link; last && other != kNone; other = nodes_[other].next_in_bucket) {
+    last = nodes_[other].hash != node.hash;
+  }
+  if (last) {
     record(KvEvent::Kind::removed, node.hash);
   }
 }
@@ -210,15 +266,14 @@ void BlockPool::check_invariants(std::uint64_t references, std::uint64_t nameles
   }
   DYN_ASSERT(before == tail_, "the free list has the wrong end");
   DYN_ASSERT(listed == free_ && listed_named == cached_, "free blocks do not add up");
-  std::uint64_t mapped = 0;
-  for (const Node& node : nodes_) {
-    const std::uint32_t* first =
-        node.kind == Kind::named ? by_hash_.find(key(node.hash)) : nullptr;
-    if (first != nullptr && &nodes_[*first] == &node) {
-      ++mapped;
+  std::uint64_t bucketed = 0;
+  for (const std::uint32_t first : buckets_) {
+    for (std::uint32_t id = first; id != kNone; id = nodes_[id].next_in_bucket) {
+      DYN_ASSERT(nodes_[id].kind == Kind::named, "the map knows a block that is gone");
+      ++bucketed;
     }
   }
-  DYN_ASSERT(mapped == by_hash_.size(), "the map knows a block that is gone");
+  DYN_ASSERT(bucketed == named, "a named block is not in the map");
 }
 
 }  // namespace dyn::kvbm

@@ -9,7 +9,9 @@ namespace dyn::kvbm {
 
 namespace {
 
-std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
+std::uint64_t key(BlockHash hash) {
+  return static_cast<std::uint64_t>(hash);
+}
 
 /// Calls `visit(worker)` for each set bit of word `w`.
 template <class Visit>
@@ -77,15 +79,16 @@ void PrefixIndex::apply(WorkerId worker, const KvEvent& event) {
   }
 }
 
-void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs) {
+void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs,
+                               std::uint32_t stride) {
   DYN_ASSERT(runs.size() == workers_, "one run per worker");
   std::fill(runs.begin(), runs.end(), 0);
   std::fill(alive_.begin(), alive_.end(), ~0ULL);
   alive_.back() >>= (64 - workers_ % 64) % 64;
   bool any = true;
   std::uint32_t i = 0;
-  for (; any && i < blocks.size(); ++i) {
-    const std::uint32_t* entry = map_.find(key(blocks[i]));
+  for (const std::uint32_t end = blocks.size() / stride; any && i < end; ++i) {
+    const std::uint32_t* entry = map_.find(key(blocks[(i + 1) * stride - 1]));
     if (entry == nullptr) {
       break;
     }
@@ -106,8 +109,7 @@ void PrefixIndex::leading_runs(const PromptBlocks& blocks, std::span<std::uint32
 std::uint64_t PrefixIndex::bytes() const {
   return map_.bytes() + hashes_.capacity() * sizeof(BlockHash) +
          bits_.capacity() * sizeof(std::uint64_t) + found_.capacity() +
-         spare_.capacity() * sizeof(std::uint32_t) +
-         per_worker_.capacity() * sizeof(std::uint64_t);
+         spare_.capacity() * sizeof(std::uint32_t) + per_worker_.capacity() * sizeof(std::uint64_t);
 }
 
 std::uint32_t PrefixIndex::new_entry(BlockHash hash) {

@@ -72,8 +72,8 @@ struct Free {
 
 bool transfer(int descriptor, bool write, std::byte* data, std::size_t bytes, std::int64_t at) {
   while (bytes > 0) {
-    const ssize_t n = write ? ::pwrite(descriptor, data, bytes, at)
-                            : ::pread(descriptor, data, bytes, at);
+    const ssize_t n =
+        write ? ::pwrite(descriptor, data, bytes, at) : ::pread(descriptor, data, bytes, at);
     if (n < 0 && errno == EINTR) {
       continue;
     }
@@ -141,10 +141,14 @@ DiskFigures measure_disk(Session& session, const std::string& folder, Duration b
   }
   const auto pages = static_cast<std::uint64_t>(figures.bytes) / kPage;
   bool good = true;
-  figures.latency = session.time(budget / 4, [&] {
-    const auto at = static_cast<std::int64_t>(random() % pages * kPage);
-    good = transfer(file.descriptor(), false, chunk.get(), kPage, at) && good;
-  }).median;
+  figures.latency =
+      session
+          .time(budget / 4,
+                [&] {
+                  const auto at = static_cast<std::int64_t>(random() % pages * kPage);
+                  good = transfer(file.descriptor(), false, chunk.get(), kPage, at) && good;
+                })
+          .median;
   if (!good) {
     fail(folder, EIO);
   }

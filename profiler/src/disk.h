@@ -8,10 +8,10 @@
 namespace dyn::profiler {
 
 struct DiskFigures {
-  BytesPerSec read{0};   ///< sequential, 1 MiB at a time
-  BytesPerSec write{0};  ///< the same, with the final flush
-  Duration latency{0};   ///< median read of 4 KiB at a random place
-  bool direct = false;   ///< past the page cache
+  BytesPerSec read{0};     ///< sequential, 1 MiB at a time
+  BytesPerSec write{0};    ///< the same, with the final flush
+  Duration latency{0};     ///< median read of 4 KiB at a random place
+  bool direct = false;     ///< past the page cache
   std::int64_t bytes = 0;  ///< written
 };
 

@@ -25,7 +25,9 @@ Bytes area_size(const Machine& machine) {
   return std::max(std::min(wanted, machine.memory / 8), 64_MiB);
 }
 
-std::string gigabytes(BytesPerSec rate) { return fmt::format("{:.1f} GB/s", rate.count() * 1e-9); }
+std::string gigabytes(BytesPerSec rate) {
+  return fmt::format("{:.1f} GB/s", rate.count() * 1e-9);
+}
 
 GpuSpec device_of(const Machine& machine, FlopsPerSec peak, const MemoryFigures& memory,
                   const std::string& source) {
@@ -34,14 +36,14 @@ GpuSpec device_of(const Machine& machine, FlopsPerSec peak, const MemoryFigures&
   device.name = fmt::format("{} ({} processors)", machine.processor, machine.threads);
   device.vendor = "cpu";
   device.memory = machine.memory;
-  device.memory_bandwidth = memory.read;
+  device.memory_bandwidth = std::max(memory.read, memory.triad);
   device.peak[Precision::fp32] = peak;
   device.gpus_per_node = 1;
-  device.host_link = memory.read;
+  device.host_link = device.memory_bandwidth;
   device.sources["memory"] = "operating system: physical pages";
-  device.sources["memory_bandwidth"] =
-      fmt::format("{}: read; write {}, triad {}, load latency {} ns", source,
-                  gigabytes(memory.write), gigabytes(memory.triad), memory.latency.count());
+  device.sources["memory_bandwidth"] = fmt::format(
+      "{}: read {}, write {}, triad {}, load latency {} ns", source, gigabytes(memory.read),
+      gigabytes(memory.write), gigabytes(memory.triad), memory.latency.count());
   device.sources["peak"] = source + ": multiply-adds on registers, or the best GEMM";
   device.sources["host_link"] = "the device's memory is the host's";
   return device;
@@ -111,11 +113,14 @@ Measurement measure(const MeasureOptions& options, Session& session) {
   m.profile.name = machine.host;
   m.profile.created_by = options.command + " (dyn " + std::string(version()) + ")";
   m.profile.description = "this machine's processors, measured with dyn's own kernels";
-  m.profile.device =
-      device_of(machine, std::max(peak, best_rate(operators)), memory, source);
+  m.profile.device = device_of(machine, std::max(peak, best_rate(operators)), memory, source);
   for (const OperatorSamples& o : operators) {
-    FitInput input{o.kind, o.precision, m.profile.device.peak.at(Precision::fp32),
-                   m.profile.device.memory_bandwidth, o.samples, {}};
+    FitInput input{o.kind,
+                   o.precision,
+                   m.profile.device.peak.at(Precision::fp32),
+                   m.profile.device.memory_bandwidth,
+                   o.samples,
+                   {}};
     input.source = fmt::format("{}: {}, {} sizes", source, o.what, o.samples.size());
     m.profile.operators.push_back(fit_operator(input));
   }

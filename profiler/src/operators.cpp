@@ -39,13 +39,13 @@ std::vector<float> numbers(std::int64_t n) {
 class Rotation {
  public:
   explicit Rotation(std::span<std::byte> area) : area_(area) {}
-  const std::byte* next(std::int64_t bytes) {
+  std::byte* next(std::int64_t bytes) {
     const auto size = static_cast<std::size_t>(bytes + 63) / 64 * 64;
     DYN_ASSERT(size <= area_.size(), "the area holds every operand");
     if (at_ + size > area_.size()) {
       at_ = 0;
     }
-    const std::byte* result = area_.data() + at_;
+    std::byte* result = area_.data() + at_;
     at_ += size;
     return result;
   }
@@ -53,6 +53,12 @@ class Rotation {
  private:
   std::span<std::byte> area_;
   std::size_t at_ = 0;
+};
+
+/// The time of an operator: until when in all, and how long for each size.
+struct Share {
+  Duration until{0};
+  Duration each{0};
 };
 
 class Runner {
@@ -66,14 +72,16 @@ class Runner {
   OperatorSamples elementwise(Duration budget);
 
  private:
-  /// Times `launch` unless the budget of `to` is spent.
-  void sample(OperatorSamples& to, Duration until, Sample size,
+  Share share(Duration budget, std::size_t sizes) {
+    return {session_.clock().now() + budget, budget / static_cast<std::int64_t>(sizes)};
+  }
+  /// Times `launch` for `time.each`, unless the operator's time is up.
+  void sample(OperatorSamples& to, const Share& time, Sample size,
               const std::function<void()>& launch) {
-    const Duration left = until - session_.clock().now();
-    if (left <= Duration(0) && to.samples.size() >= kLeastSamples) {
+    if (session_.clock().now() >= time.until && to.samples.size() >= kLeastSamples) {
       return;
     }
-    const Timing timing = session_.time(std::max(left / 4, Duration(0)), [&] {
+    const Timing timing = session_.time(time.each, [&] {
       launch();
       require(backend_.synchronize());
     });
@@ -82,9 +90,9 @@ class Runner {
   }
   /// Keys and values of sequences of `context` tokens each, in scattered blocks of `area_`.
   kernels::PagedKv paged(std::int64_t sequences, std::int64_t context);
-  void time_norm(OperatorSamples& to, Duration until, std::int64_t tokens);
-  void time_rope(OperatorSamples& to, Duration until, std::int64_t tokens);
-  void time_gather(OperatorSamples& to, Duration until, std::int64_t blocks);
+  void time_norm(OperatorSamples& to, const Share& time, std::int64_t tokens);
+  void time_rope(OperatorSamples& to, const Share& time, std::int64_t tokens);
+  void time_gather(OperatorSamples& to, const Share& time, std::int64_t blocks);
 
   Session& session_;
   kernels::Backend& backend_;
@@ -100,23 +108,27 @@ OperatorSamples Runner::gemm(Precision weights, Duration budget) {
   result.kind = OperatorKind::gemm;
   result.precision = weights;
   result.what = weights == Precision::fp32 ? "GEMM, fp32 weights" : "GEMM, bf16 weights";
-  const Duration until = session_.clock().now() + budget;
   const auto width = static_cast<std::int64_t>(bytes_per_value(weights));
   constexpr std::pair<std::int64_t, std::int64_t> kShapes[] = {
       {kHidden, kHidden}, {2 * kHidden, kHidden}, {kHidden / 2, 2 * kHidden}};
-  for (const std::int64_t m : {1, 2, 4, 8, 16, 32, 64, 128}) {
-    for (const auto& [n, k] : kShapes) {
+  // The ends of the range first, so that whatever there is time for spans it.
+  constexpr std::int64_t kTokens[] = {1, 128, 16, 4, 64, 2, 32, 8};
+  const Share time = share(budget, std::size(kShapes) * std::size(kTokens));
+  for (const auto& shape : kShapes) {
+    const std::int64_t n = shape.first;
+    const std::int64_t k = shape.second;
+    for (const std::int64_t m : kTokens) {
       const auto a = numbers(m * k);
       std::vector<float> c(static_cast<std::size_t>(m * n));
       Sample size;
       size.x = static_cast<double>(m);
       size.flops = 2.0 * static_cast<double>(m * n * k);
       size.bytes = static_cast<double>(n * k * width + 4 * m * (n + k));
-      sample(result, until, size, [&] {
+      sample(result, time, size, [&] {
         const std::byte* b = rotation_.next(n * k * width);
-        const kernels::Values values =
-            weights == Precision::fp32 ? kernels::Values(reinterpret_cast<const float*>(b))
-                                       : kernels::Values(reinterpret_cast<const Bf16*>(b));
+        const kernels::Values values = weights == Precision::fp32
+                                           ? kernels::Values(reinterpret_cast<const float*>(b))
+                                           : kernels::Values(reinterpret_cast<const Bf16*>(b));
         require(backend_.gemm({m, n, k, a.data(), values, c.data()}));
       });
     }
@@ -152,21 +164,23 @@ kernels::PagedKv Runner::paged(std::int64_t sequences, std::int64_t context) {
   return kv;
 }
 
-constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;   // a token's keys and values, bf16
-constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;    // a token's query and output
-constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;       // a query-key pair
+constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;  // a token's keys and values, bf16
+constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;   // a token's query and output
+constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;      // a query-key pair
 const float kScale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
 
 OperatorSamples Runner::prefill(Duration budget) {
   OperatorSamples result;
   result.kind = OperatorKind::attention_prefill;
   result.what = "prefill attention, bf16 cache";
-  const Duration until = session_.clock().now() + budget;
-  // Chunk and prior context, by rising work.
+  // Chunk and prior context; the ends of the range first.
   constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
-      {8, 0},   {32, 0},    {16, 240},  {64, 0},   {16, 1008}, {128, 0},  {64, 448},
-      {32, 2016}, {256, 0}, {64, 1984}, {512, 0}, {128, 1920}, {256, 1792}};
-  for (const auto& [chunk, prior] : kSizes) {
+      {8, 0},   {128, 1920}, {64, 448},  {32, 0},   {512, 0}, {32, 2016},
+      {128, 0}, {16, 1008},  {64, 1984}, {16, 240}, {64, 0},  {256, 0}};
+  const Share time = share(budget, std::size(kSizes));
+  for (const auto& shape : kSizes) {
+    const std::int64_t chunk = shape.first;
+    const std::int64_t prior = shape.second;
     const std::int64_t context = chunk + prior;
     const auto query = numbers(chunk * kHeads * kHeadDim);
     std::vector<float> out(query.size());
@@ -176,9 +190,9 @@ OperatorSamples Runner::prefill(Duration budget) {
     size.x = q * static_cast<double>(prior) + 0.5 * q * (q + 1);
     size.flops = kPairFlops * size.x;
     size.bytes = kKvBytes * static_cast<double>(context) + kRowBytes * q;
-    sample(result, until, size, [&] {
-      require(backend_.attention_prefill({paged(1, context), kHeads, chunk, query.data(), starts,
-                                          out.data(), kScale}));
+    sample(result, time, size, [&] {
+      require(backend_.attention_prefill(
+          {paged(1, context), kHeads, chunk, query.data(), starts, out.data(), kScale}));
     });
   }
   return result;
@@ -188,19 +202,21 @@ OperatorSamples Runner::decode(Duration budget) {
   OperatorSamples result;
   result.kind = OperatorKind::attention_decode;
   result.what = "decode attention, bf16 cache";
-  const Duration until = session_.clock().now() + budget;
-  // Sequences and their context, by rising work.
+  // Sequences and their context; the ends of the range first.
   constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
-      {1, 64},  {1, 256},  {4, 64},   {1, 1024}, {4, 256},  {16, 64},
-      {1, 4096}, {4, 1024}, {16, 256}, {4, 4096}, {16, 1024}};
-  for (const auto& [sequences, context] : kSizes) {
+      {1, 64},   {16, 1024}, {4, 256}, {1, 4096}, {16, 64}, {1, 1024},
+      {4, 1024}, {1, 256},   {4, 64},  {16, 256}, {4, 4096}};
+  const Share time = share(budget, std::size(kSizes));
+  for (const auto& shape : kSizes) {
+    const std::int64_t sequences = shape.first;
+    const std::int64_t context = shape.second;
     const auto query = numbers(sequences * kHeads * kHeadDim);
     std::vector<float> out(query.size());
     Sample size;
     size.x = static_cast<double>(sequences * context);
     size.flops = kPairFlops * size.x;
     size.bytes = kKvBytes * size.x + kRowBytes * static_cast<double>(sequences);
-    sample(result, until, size, [&] {
+    sample(result, time, size, [&] {
       require(backend_.attention_decode(
           {paged(sequences, context), kHeads, query.data(), out.data(), kScale}));
     });
@@ -208,33 +224,35 @@ OperatorSamples Runner::decode(Duration budget) {
   return result;
 }
 
-void Runner::time_norm(OperatorSamples& to, Duration until, std::int64_t tokens) {
-  const auto x = numbers(tokens * kHidden);
+void Runner::time_norm(OperatorSamples& to, const Share& time, std::int64_t tokens) {
+  const std::int64_t values = tokens * kHidden;
   const auto weight = numbers(kHidden);
-  std::vector<float> out(x.size());
+  std::vector<float> out(static_cast<std::size_t>(values));
   Sample size;
-  size.bytes = 8.0 * static_cast<double>(x.size());
+  size.bytes = 8.0 * static_cast<double>(values);
   size.x = size.bytes;
-  size.flops = 4.0 * static_cast<double>(x.size());
-  sample(to, until, size, [&] {
-    require(backend_.rms_norm({tokens, kHidden, x.data(), weight.data(), out.data()}));
+  size.flops = 4.0 * static_cast<double>(values);
+  sample(to, time, size, [&] {
+    const auto* x = reinterpret_cast<const float*>(rotation_.next(4 * values));
+    require(backend_.rms_norm({tokens, kHidden, x, weight.data(), out.data()}));
   });
 }
 
-void Runner::time_rope(OperatorSamples& to, Duration until, std::int64_t tokens) {
-  auto x = numbers(tokens * kHeads * kHeadDim);
+void Runner::time_rope(OperatorSamples& to, const Share& time, std::int64_t tokens) {
+  const std::int64_t values = tokens * kHeads * kHeadDim;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
   std::iota(positions.begin(), positions.end(), 1000);
   Sample size;
-  size.bytes = 8.0 * static_cast<double>(x.size());
+  size.bytes = 8.0 * static_cast<double>(values);
   size.x = size.bytes;
-  size.flops = 3.0 * static_cast<double>(x.size());
-  sample(to, until, size, [&] {
-    require(backend_.rope({tokens, kHeads, kHeadDim, 0, x.data(), positions.data()}));
+  size.flops = 3.0 * static_cast<double>(values);
+  sample(to, time, size, [&] {
+    auto* x = reinterpret_cast<float*>(rotation_.next(4 * values));
+    require(backend_.rope({tokens, kHeads, kHeadDim, 0, x, positions.data()}));
   });
 }
 
-void Runner::time_gather(OperatorSamples& to, Duration until, std::int64_t blocks) {
+void Runner::time_gather(OperatorSamples& to, const Share& time, std::int64_t blocks) {
   kernels::BlockCopy copy;
   copy.count = blocks;
   copy.block_bytes = 2 * kBlockSize * kKvHeads * kHeadDim * 2;
@@ -247,7 +265,7 @@ void Runner::time_gather(OperatorSamples& to, Duration until, std::int64_t block
   Sample size;
   size.bytes = 2.0 * static_cast<double>(staging.size());
   size.x = size.bytes;
-  sample(to, until, size, [&] {
+  sample(to, time, size, [&] {
     for (std::int32_t& id : ids) {
       first_block_ = static_cast<std::int32_t>((first_block_ + 617) % copy.pool_blocks);
       id = first_block_;
@@ -260,11 +278,13 @@ OperatorSamples Runner::elementwise(Duration budget) {
   OperatorSamples result;
   result.kind = OperatorKind::elementwise;
   result.what = "RMSNorm, RoPE and block gather";
-  const Duration until = session_.clock().now() + budget;
-  for (const std::int64_t size : {1, 8, 64, 512}) {
-    time_norm(result, until, size);
-    time_rope(result, until, size);
-    time_gather(result, until, std::min<std::int64_t>(size, 128));
+  // Between two of these the weights of a layer pass by, so their operands are not in a cache.
+  constexpr std::int64_t kSizes[] = {1, 512, 64, 8};
+  const Share time = share(budget, 3 * std::size(kSizes));
+  for (const std::int64_t size : kSizes) {
+    time_norm(result, time, size);
+    time_rope(result, time, size);
+    time_gather(result, time, std::min<std::int64_t>(size, 128));
   }
   return result;
 }
@@ -273,9 +293,13 @@ OperatorSamples Runner::elementwise(Duration budget) {
 
 void fill_with_numbers(std::span<std::byte> area) {
   // 0x3f00 to 0x3f7f as bf16 is 0.5 to 0.998; two of them side by side are a float of that size.
-  for (std::size_t i = 0; i + 2 <= area.size(); i += 2) {
+  const std::size_t pattern = std::min<std::size_t>(area.size() / 2 * 2, 4096);
+  for (std::size_t i = 0; i < pattern; i += 2) {
     const auto bits = static_cast<std::uint16_t>(0x3f00u | (i * 37 >> 3 & 0x7fu));
     std::memcpy(area.data() + i, &bits, sizeof(bits));
+  }
+  for (std::size_t at = pattern; at < area.size(); at += pattern) {
+    std::memcpy(area.data() + at, area.data(), std::min(pattern, area.size() - at));
   }
 }
 

@@ -24,8 +24,9 @@ struct OperatorSamples {
 void fill_with_numbers(std::span<std::byte> area);
 
 /// Times every kernel over a range of sizes. Weights and caches are taken from ever other places
-/// of `area`, which is larger than the processor's caches, as those of a model are. `budget` is
-/// for all of them; sizes that no longer fit into it are left out, the smallest never.
+/// of `area`, which is larger than the processor's caches, as those of a model are; `area` is
+/// changed. `budget` is for all of them; sizes that no longer fit into it are left out, but what
+/// is left always spans the range.
 std::vector<OperatorSamples> time_operators(Session& session, kernels::Backend& backend,
                                             std::span<std::byte> area, Duration budget);
 

@@ -20,9 +20,9 @@ std::optional<Timing> time_repeatedly(Clock& clock, const TimingOptions& options
   body();
   std::vector<Duration> times;
   Duration before = clock.now();
-  while (static_cast<int>(times.size()) < options.max_repeats &&
-         (static_cast<int>(times.size()) < options.min_repeats ||
-          before - start < options.budget)) {
+  while (
+      static_cast<int>(times.size()) < options.max_repeats &&
+      (static_cast<int>(times.size()) < options.min_repeats || before - start < options.budget)) {
     if (cancelled()) {
       return std::nullopt;
     }

@@ -30,9 +30,10 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
 
 }  // namespace
 
-/// Has every engine report the steps that ended within a run of steps in progress.
+/// Has every engine report the steps that ended by now within a run of steps in progress.
 void Run::settle(SimTime end) {
   for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
+    fleet_.engines[i].engine.load(end);  // ends them; advance() hands out what they made
     fleet_.engines[i].engine.advance(end, outcome_);
     read_outcome(i);
   }

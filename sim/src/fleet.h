@@ -44,8 +44,8 @@ struct Fleet {
 };
 
 /// Asserts what a parsed plan guarantees: resolved configs, one aggregated pool or one prefill and
-/// one decode pool, one timer per pool.
-Fleet make_fleet(const SimulationSpec& spec);
+/// one decode pool, one timer per pool. The workload decides how coarse blocks may be.
+Fleet make_fleet(const SimulationSpec& spec, const Workload& workload);
 
 /// Throws Error(bad_input) where the workload's blocks cannot be cut into the engines', and
 /// Error(infeasible) naming the first requests that an engine of the fleet could never run.

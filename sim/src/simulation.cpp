@@ -26,7 +26,7 @@ std::int64_t blocks_of(std::int64_t tokens, int block_size) {
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
-      fleet_(make_fleet(spec)),
+      fleet_(make_fleet(spec, workload)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()) {

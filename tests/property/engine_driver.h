@@ -71,9 +71,8 @@ class Driver {
         break;
       }
       const std::int64_t engine_at = due ? due->time_since_epoch().count() / 1000 : 0;
-      const bool engine_turn =
-          due && (commands_.empty() || engine_at < commands_.begin()->at ||
-                  (engine_at == commands_.begin()->at && engine_first_));
+      const bool engine_turn = due && (commands_.empty() || engine_at < commands_.begin()->at ||
+                                       (engine_at == commands_.begin()->at && engine_first_));
       const std::int64_t now = engine_turn ? engine_at : commands_.begin()->at;
       if (engine_turn) {
         ++seen_.events;

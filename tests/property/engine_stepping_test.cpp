@@ -1,5 +1,6 @@
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
+
+#include <catch2/catch.hpp>
 
 #include "engine_driver.h"
 
@@ -108,8 +109,8 @@ TEST_CASE("every request that is not cancelled finishes, and leaves no block beh
     const test::Seen seen = run(c, engine::Stepping::fast_forward, true);
     const engine::Engine probe(c.options, std::make_shared<test::SumTimer>());
     for (const test::TestRequest& request : c.requests) {
-      const auto key = std::make_tuple(request.spec.id.value(), request.spec.max_output_tokens,
-                                       true);
+      const auto key =
+          std::make_tuple(request.spec.id.value(), request.spec.max_output_tokens, true);
       const bool expected = !probe.why_impossible(request.spec);
       if (cancelled.count(request.spec.id.value()) == 0) {
         RC_ASSERT((seen.tokens.count(key) == 1) == expected);

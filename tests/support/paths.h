@@ -17,6 +17,8 @@ inline std::filesystem::path reference_data(std::string_view relative) {
   return std::filesystem::path(DYN_SOURCE_DIR) / "../shared/data" / relative;
 }
 
-inline bool have_reference_data() { return std::filesystem::exists(reference_data("README.md")); }
+inline bool have_reference_data() {
+  return std::filesystem::exists(reference_data("README.md"));
+}
 
 }  // namespace dyn::test

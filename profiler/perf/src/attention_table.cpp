@@ -7,8 +7,7 @@
 namespace dyn::perf {
 
 AttentionTable::AttentionTable(const std::string& path) {
-  const CsvTable table(path,
-                       {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"});
+  const CsvTable table(path, {"prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"});
   std::vector<GridPoint<2>> prefill;
   std::vector<GridPoint<2>> decode;
   std::vector<GridPoint<4>> mixed;

@@ -26,7 +26,7 @@ struct Constants {
 
 /// What one architecture is good at; everything but collectives.
 struct Family {
-  Constants gemm;      ///< bf16
+  Constants gemm;  ///< bf16
   Constants gemm_fp8;
   Constants moe;
   Constants prefill;
@@ -46,19 +46,33 @@ constexpr const char* kFlash2 =
     "FlashAttention-2 (Dao 2023, figure 4) at long and its use of bandwidth at short context";
 
 Constants sampling_constants() {
-  return {1, 1.0, 25, 0.3, Provenance::interpolated,
-          std::string(kLayers) + ": 25 us and 8 bytes a vocabulary entry on RTX 4090 and RTX PRO "
-                                 "6000"};
+  return {1,
+          1.0,
+          25,
+          0.3,
+          Provenance::interpolated,
+          std::string(kLayers) +
+              ": 25 us and 8 bytes a vocabulary entry on RTX 4090 and RTX PRO "
+              "6000"};
 }
 
 Family ampere() {
   const Provenance fitted = Provenance::interpolated;
   Family f;
   f.gemm = {0.712, 0.783, 8.6, 0.17, fitted, std::string(kVidur) + ", A100, MAPE 7.6 %"};
-  f.gemm_fp8 = {0.712, 0.783, 8.6, 0.3, Provenance::extrapolated,
+  f.gemm_fp8 = {0.712,
+                0.783,
+                8.6,
+                0.3,
+                Provenance::extrapolated,
                 "as bf16: no native fp8, weights are widened on the way in"};
-  f.moe = {0.55, 0.75, 10, 0.35, Provenance::extrapolated, "as grouped GEMM on Hopper, scaled by "
-                                                           "the ratio of plain GEMM"};
+  f.moe = {0.55,
+           0.75,
+           10,
+           0.35,
+           Provenance::extrapolated,
+           "as grouped GEMM on Hopper, scaled by "
+           "the ratio of plain GEMM"};
   f.prefill = {0.60, 0.8, 8, 0.35, Provenance::extrapolated, kFlash2};
   f.decode = {0.5, 0.82, 9, 0.25, Provenance::extrapolated, kFlash2};
   f.elementwise = {1, 0.75, 2.5, 0.35, fitted, std::string(kVidur) + ", A100, norm, rope, act"};
@@ -70,21 +84,39 @@ Family ampere() {
 Family hopper() {
   const Provenance fitted = Provenance::interpolated;
   Family f;
-  f.gemm = {0.695, 0.903, kHopperGemmOverheadUs, 0.22, fitted,
+  f.gemm = {0.695,
+            0.903,
+            kHopperGemmOverheadUs,
+            0.22,
+            fitted,
             std::string(kVidur) + ", H100, MAPE 10.8 %; launch gap inside CUDA graphs from " +
                 kSiliconSource};
-  f.gemm_fp8 = {0.714, 0.876, kHopperFp8OverheadUs, 0.33, fitted,
-                std::string(kInferSim) + ", fp8 GEMM, MAPE 15 %; launch gap inside CUDA graphs "
-                                         "from " +
+  f.gemm_fp8 = {0.714,
+                0.876,
+                kHopperFp8OverheadUs,
+                0.33,
+                fitted,
+                std::string(kInferSim) +
+                    ", fp8 GEMM, MAPE 15 %; launch gap inside CUDA graphs "
+                    "from " +
                     kSiliconSource};
   f.moe = {0.58, 0.80, 10, 0.27, fitted, std::string(kInferSim) + ", grouped GEMM, MAPE 8-12 %"};
   f.prefill = {0.615, 0.9, 10, 0.16, fitted, std::string(kInferSim) + ", MLA prefill, MAPE 7 %"};
-  f.decode = {0.55, 0.94, kHopperDecodeOverheadUs, 0.15, fitted,
+  f.decode = {0.55,
+              0.94,
+              kHopperDecodeOverheadUs,
+              0.15,
+              fitted,
               std::string(kInferSim) + ", MHA and MLA decode, MAPE 3-5 %; launch gap from " +
                   kSiliconSource};
-  f.elementwise = {1, 0.75, kHopperElementwiseOverheadUs, 0.35, fitted,
-                   std::string(kVidur) + ", H100, norm, rope, act; launch gap, some kernels being "
-                                         "fused away, from " +
+  f.elementwise = {1,
+                   0.75,
+                   kHopperElementwiseOverheadUs,
+                   0.35,
+                   fitted,
+                   std::string(kVidur) +
+                       ", H100, norm, rope, act; launch gap, some kernels being "
+                       "fused away, from " +
                        kSiliconSource};
   f.sampling = sampling_constants();
   f.sampling.provenance = Provenance::extrapolated;
@@ -99,8 +131,8 @@ Family ada() {
   f.moe = {0.75, 0.85, 10, 0.4, Provenance::extrapolated, "as plain GEMM on the RTX 4090"};
   f.prefill = {0.749, 0.8, 6, 0.5, fitted, std::string(kLayers) + ", RTX 4090, MAPE 23 %"};
   f.decode = {0.5, 0.879, 13.4, 0.33, fitted, std::string(kLayers) + ", RTX 4090, MAPE 12 %"};
-  f.elementwise = {1, 1.0, 2.0, 0.45, fitted,
-                   std::string(kLayers) + ", RTX 4090; small tensors stay in L2"};
+  f.elementwise = {1,    1.0,    2.0,
+                   0.45, fitted, std::string(kLayers) + ", RTX 4090; small tensors stay in L2"};
   f.sampling = sampling_constants();
   return f;
 }
@@ -120,8 +152,8 @@ Family workstation_blackwell() {
 
 /// Another architecture's constants for a device without measurements of its own.
 Family carried_over(Family f, const std::string& from, double error_factor) {
-  for (Constants* c : {&f.gemm, &f.gemm_fp8, &f.moe, &f.prefill, &f.decode, &f.elementwise,
-                       &f.sampling}) {
+  for (Constants* c :
+       {&f.gemm, &f.gemm_fp8, &f.moe, &f.prefill, &f.decode, &f.elementwise, &f.sampling}) {
     c->provenance = Provenance::extrapolated;
     c->error = std::min(0.8, c->error * error_factor);
     c->source = "carried over from " + from + ": " + c->source;
@@ -143,7 +175,14 @@ Family family_of(const GpuSpec& gpu) {
     return ada();
   }
   if (gpu.id == "l40s") {
-    return carried_over(ada(), "the RTX 4090, the same architecture", 2.0);
+    // The RTX 4090's specified rate is half its tensor cores', which it reaches; the L40S's is
+    // all of them at boost clock, out of reach within 350 W.
+    Family f = carried_over(ada(), "the RTX 4090, the same architecture", 2.0);
+    for (Constants* c : {&f.gemm, &f.gemm_fp8, &f.moe, &f.prefill}) {
+      c->compute = 0.6;
+      c->error = std::max(c->error, 0.35);
+    }
+    return f;
   }
   if (gpu.id == "rtx-pro-6000") {
     return workstation_blackwell();
@@ -204,12 +243,12 @@ void add_collectives(Profile& profile) {
     error = 0.3;
     source = vidur + ", A100 DGX, MAPE 8-16 %";
   } else if (gpu.id == "h100" || gpu.id == "h200") {
-    fits = {{kHopperAllReduceUs[0], kHopperAllReduceUs[1], kHopperAllReduceUs[2]},
-            {282, 380, 339}};
+    fits = {{kHopperAllReduceUs[0], kHopperAllReduceUs[1], kHopperAllReduceUs[2]}, {282, 380, 339}};
     provenance = gpu.id == "h100" ? Provenance::interpolated : Provenance::extrapolated;
     error = gpu.id == "h100" ? 0.3 : 0.4;
-    source = vidur + ", H100 DGX bus bandwidth, MAPE 6-13 %; latency of the engines' own "
-                     "all-reduce from " +
+    source = vidur +
+             ", H100 DGX bus bandwidth, MAPE 6-13 %; latency of the engines' own "
+             "all-reduce from " +
              kSiliconSource;
   } else if (link < 100) {
     fits = {{25, 35, 50}, {0.7 * link, 0.6 * link, 0.5 * link}};
@@ -248,9 +287,9 @@ Profile builtin_profile(const std::string& gpu) {
   profile.device = find_gpu(gpu);
   profile.name = profile.device.id;
   profile.created_by = "built into dyn " + std::string(version());
-  profile.description =
-      profile.device.name + ": constants fitted from published measurements where there are any, "
-                            "else carried over from the nearest architecture";
+  profile.description = profile.device.name +
+                        ": constants fitted from published measurements where there are any, "
+                        "else carried over from the nearest architecture";
   const Family f = family_of(profile.device);
   profile.operators = {
       fit(OperatorKind::gemm, f.gemm),

@@ -75,7 +75,9 @@ std::vector<LayerUse> dense_layers(const ModelSpec& model) {
   };
 }
 
-std::vector<LayerUse> sampled_layers() { return {{"lm_head", 1}, {"sampler", 1}}; }
+std::vector<LayerUse> sampled_layers() {
+  return {{"lm_head", 1}, {"sampler", 1}};
+}
 
 /// Reads (layer, count, time) and adds up what one step runs, by count.
 CountTable load_layers(const std::string& path, const std::string& count_column,
@@ -124,8 +126,8 @@ void add_experts(const std::string& path, const ModelSpec& model, CountTable& su
   const double layers = model.layers - moe.dense_layers;
   for (std::size_t n = 1; n <= sum.last(); ++n) {
     const double tokens = static_cast<double>(n);
-    const double experts = expected_experts(moe.experts, moe.experts_per_token,
-                                            static_cast<std::int64_t>(n));
+    const double experts =
+        expected_experts(moe.experts, moe.experts_per_token, static_cast<std::int64_t>(n));
     Curve at_experts;
     for (const auto& [measured, curve] : by_tokens) {
       at_experts[measured] = curve_at(curve, experts);
@@ -176,8 +178,7 @@ class LayerTables final : public StepTimer {
 }  // namespace
 
 std::shared_ptr<const StepTimer> load_layer_tables(const std::string& folder,
-                                                   const ModelSpec& model,
-                                                   const EngineHost& host) {
+                                                   const ModelSpec& model, const EngineHost& host) {
   if (!std::filesystem::is_directory(folder)) {
     throw Error(ErrorKind::bad_input, folder + ": no such folder of layer tables");
   }

@@ -126,8 +126,8 @@ class MeasuredGrid {
     double least = 2;
     for (std::size_t d = 0; d < N; ++d) {
       for (std::size_t i = 0; axes_[d].size() > 1 && i < axes_[d].size(); ++i) {
-        const double share = static_cast<double>(counts[d][i] * axes_[d].size()) /
-                             static_cast<double>(cells);
+        const double share =
+            static_cast<double>(counts[d][i] * axes_[d].size()) / static_cast<double>(cells);
         if (share <= least) {
           least = share;
           worst_axis = d;
@@ -135,8 +135,7 @@ class MeasuredGrid {
         }
       }
     }
-    axes_[worst_axis].erase(axes_[worst_axis].begin() +
-                            static_cast<std::ptrdiff_t>(worst_value));
+    axes_[worst_axis].erase(axes_[worst_axis].begin() + static_cast<std::ptrdiff_t>(worst_value));
   }
 
   std::array<std::vector<double>, N> axes_;

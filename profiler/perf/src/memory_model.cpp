@@ -24,10 +24,10 @@ double activation_bytes(const PerfTarget& target, const EngineConfig& config) {
     const double sharing =
         static_cast<double>(target.layout.tensor * target.layout.data) / target.layout.expert;
     // Tokens of all attention-DP ranks meet here, of which each expert rank gets its share.
-    const double rows = static_cast<double>(moe.experts_per_token) * target.layout.data /
-                        target.layout.expert;
-    widest = std::max(widest, rows * (3 * static_cast<double>(moe.expert_intermediate) / sharing +
-                                      hidden));
+    const double rows =
+        static_cast<double>(moe.experts_per_token) * target.layout.data / target.layout.expert;
+    widest = std::max(widest,
+                      rows * (3 * static_cast<double>(moe.expert_intermediate) / sharing + hidden));
   }
   const AttentionSpec& a = model.attention;
   const double heads = 2 * static_cast<double>(a.heads) * a.head_dim / tp;
@@ -47,7 +47,9 @@ double reserve_bytes(const ParallelLayout& layout) {
   return (460 + nccl) * kMiB;
 }
 
-Bytes rounded(double bytes) { return Bytes(static_cast<std::int64_t>(std::llround(bytes))); }
+Bytes rounded(double bytes) {
+  return Bytes(static_cast<std::int64_t>(std::llround(bytes)));
+}
 
 }  // namespace
 

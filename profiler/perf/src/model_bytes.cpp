@@ -14,9 +14,8 @@ double attention_values(const ModelSpec& model, double tp) {
   const double heads = a.heads / tp;
   if (a.kind == AttentionKind::latent) {
     const double qk = a.qk_nope_head_dim + a.qk_rope_head_dim;
-    const double queries = a.q_lora_rank > 0
-                               ? hidden * a.q_lora_rank + a.q_lora_rank * heads * qk
-                               : hidden * heads * qk;
+    const double queries = a.q_lora_rank > 0 ? hidden * a.q_lora_rank + a.q_lora_rank * heads * qk
+                                             : hidden * heads * qk;
     const double down = hidden * (a.kv_lora_rank + a.qk_rope_head_dim);
     const double up = a.kv_lora_rank * heads * (a.qk_nope_head_dim + a.v_head_dim);
     return queries + down + up + heads * a.v_head_dim * hidden;
@@ -50,10 +49,10 @@ double weight_bytes(const PerfTarget& target) {
     const double share = target.layout.tensor * target.layout.data;
     const double experts = static_cast<double>(moe.experts) * matrices * hidden *
                            static_cast<double>(moe.expert_intermediate) / share;
-    const double shared = moe.shared_experts > 0
-                              ? matrices * hidden * static_cast<double>(moe.shared_intermediate) /
-                                    tp
-                              : 0;
+    const double shared =
+        moe.shared_experts > 0
+            ? matrices * hidden * static_cast<double>(moe.shared_intermediate) / tp
+            : 0;
     values += with_experts * (experts + shared);
     plain += with_experts * hidden * moe.experts;
   }

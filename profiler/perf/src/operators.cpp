@@ -10,7 +10,9 @@ namespace {
 
 constexpr double kActivation = 2.0;  // bytes of a bf16 activation
 
-std::string text(std::int64_t value) { return std::to_string(value); }
+std::string text(std::int64_t value) {
+  return std::to_string(value);
+}
 
 [[noreturn]] void refuse(const ModelSpec& model, const std::string& why, const std::string& hint) {
   throw Error(ErrorKind::infeasible, model.name + ": " + why, hint);
@@ -259,9 +261,9 @@ void GraphBuilder::add_experts() {
   op.fixed_bytes = matrices * hidden() * width * bytes_per_value(target_.weights);
   op.bytes = (2 * hidden() + matrices * width) * kActivation;
   op.launches = 3;  // sort and align, two grouped multiplies
-  op.experts = ExpertSpread{static_cast<double>(moe.experts),
-                            static_cast<double>(moe.experts_per_token), layout_.expert,
-                            static_cast<double>(layout_.data)};
+  op.experts =
+      ExpertSpread{static_cast<double>(moe.experts), static_cast<double>(moe.experts_per_token),
+                   layout_.expert, static_cast<double>(layout_.data)};
   add(op);
   if (layout_.data == 1) {
     add_all_reduce("expert_all_reduce", expert_layers_, layout_.tensor, hidden() * kActivation);
@@ -344,14 +346,14 @@ void check_layout(const ModelSpec& model, const ParallelLayout& layout) {
   }
   if (layout.pipeline > model.layers) {
     refuse(model,
-           "pipeline parallelism " + text(layout.pipeline) + " exceeds its " +
-               text(model.layers) + " layers",
+           "pipeline parallelism " + text(layout.pipeline) + " exceeds its " + text(model.layers) +
+               " layers",
            "");
   }
   if (model.intermediate % layout.tensor != 0) {
     refuse(model,
-           "tensor parallelism " + text(layout.tensor) +
-               " does not divide its intermediate size " + text(model.intermediate),
+           "tensor parallelism " + text(layout.tensor) + " does not divide its intermediate size " +
+               text(model.intermediate),
            "");
   }
   const int gpus = layout.tensor * layout.data;

@@ -22,8 +22,8 @@ enum class Driver {
 struct ExpertSpread {
   double experts = 0;
   double per_token = 0;
-  int ranks = 1;              ///< GPUs over which whole experts are spread
-  double tokens_factor = 1;   ///< attention-DP ranks whose tokens meet at the experts
+  int ranks = 1;             ///< GPUs over which whole experts are spread
+  double tokens_factor = 1;  ///< attention-DP ranks whose tokens meet at the experts
 };
 
 /// One operator on one GPU: `count` times a step, each with work that is linear in the driver.

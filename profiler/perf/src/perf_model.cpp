@@ -44,8 +44,10 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   switch (op.op.kind) {
     case OperatorKind::all_reduce:
     case OperatorKind::all_to_all:
-    case OperatorKind::send_recv: return r.overhead > r.memory ? "latency" : "network";
-    default: break;
+    case OperatorKind::send_recv:
+      return r.overhead > r.memory ? "latency" : "network";
+    default:
+      break;
   }
   const double work = std::max(r.compute, r.memory);
   if (r.overhead > work) {
@@ -63,11 +65,12 @@ struct PerfModel::Impl {
     TokenCurve curve;
   };
 
-  std::vector<Tabled> tabled;            // in order of execution
-  std::vector<PricedOperator> attention; // in order of execution, each count > 0
+  std::vector<Tabled> tabled;                // in order of execution
+  std::vector<PricedOperator> attention;     // in order of execution, each count > 0
+  std::vector<AttentionCost> costs;          // of each, for look-ups
   std::vector<std::size_t> attention_after;  // tabled operators before each
-  TokenCurve by_tokens;   // sum of all that grow with tokens
-  TokenCurve by_sampled;  // sum of all that grow with sampled sequences
+  TokenCurve by_tokens;                      // sum of all that grow with tokens
+  TokenCurve by_sampled;                     // sum of all that grow with sampled sequences
   EngineHost host;
   double host_base = 0;
   double host_per_sequence = 0;
@@ -85,6 +88,7 @@ struct PerfModel::Impl {
 void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
   PricedOperator priced = price(op, profile);
   if (op.driver == Driver::prefill || op.driver == Driver::decode) {
+    costs.push_back(attention_cost(priced));
     attention.push_back(std::move(priced));
     attention_after.push_back(tabled.size());
     return;
@@ -137,8 +141,8 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
 
 double PerfModel::Impl::gpu_seconds(const StepView& v) const noexcept {
   double seconds = by_tokens.at(v.tokens) + by_sampled.at(v.sampled);
-  for (const PricedOperator& op : attention) {
-    seconds += op.op.count * attention_at(op, v).seconds;
+  for (const AttentionCost& cost : costs) {
+    seconds += cost.count * attention_at(cost, v).seconds;
   }
   return seconds;
 }
@@ -177,11 +181,12 @@ Duration PerfModel::step_time(const StepBatch& batch) const noexcept {
   return std::max(Duration{1}, Duration(static_cast<std::int64_t>(seconds * 1e9 + 0.5)));
 }
 
-Duration PerfModel::frontend_time() const noexcept { return impl_->host.frontend_per_request; }
+Duration PerfModel::frontend_time() const noexcept {
+  return impl_->host.frontend_per_request;
+}
 
-OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op,
-                                             const StepView& v) const {
-  const Roofline r = attention_at(op, v);
+OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op, const StepView& v) const {
+  const Roofline r = attention_at(attention_cost(op), v);
   OperatorTime time;
   time.name = op.op.name;
   time.time = from_seconds(op.op.count * r.seconds);

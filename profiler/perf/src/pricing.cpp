@@ -11,7 +11,9 @@ namespace dyn::perf {
 
 namespace {
 
-double log2_of(double x) { return portable_log(x) / std::numbers::ln2; }
+double log2_of(double x) {
+  return portable_log(x) / std::numbers::ln2;
+}
 
 bool is_collective(OperatorKind kind) {
   return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
@@ -100,22 +102,6 @@ FactorCurve::FactorCurve(const std::vector<CorrectionPoint>& points) {
   }
 }
 
-double FactorCurve::at(double x) const noexcept {
-  if (factors_.empty()) {
-    return 1;
-  }
-  if (x < 1) {
-    return factors_.front();
-  }
-  const auto bits = std::bit_cast<std::uint64_t>(x);
-  const std::size_t step = static_cast<std::size_t>(bits >> 50) - 1023 * 4;
-  if (step + 1 >= factors_.size()) {
-    return factors_.back();
-  }
-  const double fraction = static_cast<double>(bits & ((1ULL << 50) - 1)) * 0x1p-50;
-  return factors_[step] + fraction * (factors_[step + 1] - factors_[step]);
-}
-
 PricedOperator price(const Operator& op, const Profile& profile) {
   int d = 0;
   const OperatorFit* found = find_fit(profile, op, d);
@@ -137,7 +123,6 @@ PricedOperator price(const Operator& op, const Profile& profile) {
   }
   priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
   priced.correction = fit.correction;
-  priced.factor = FactorCurve(fit.correction);
   priced.source = fit.source;
   if (found != nullptr && d > 0) {
     priced.provenance = worst(priced.provenance, Provenance::extrapolated);
@@ -176,32 +161,38 @@ Roofline roofline_at(const PricedOperator& priced, double n) {
   return r;
 }
 
-Roofline attention_at(const PricedOperator& priced, const StepView& view) noexcept {
+AttentionCost attention_cost(const PricedOperator& priced) {
   const Operator& op = priced.op;
-  const bool prefill = op.driver == Driver::prefill;
-  const double rows = prefill ? view.prefill_tokens : view.decode_sequences;
+  AttentionCost cost;
+  cost.prefill = op.driver == Driver::prefill;
+  cost.count = op.count;
+  cost.compute_pair = op.flops / priced.flop_rate;
+  cost.compute_context = op.context_flops / priced.flop_rate;
+  cost.memory_context = op.bytes / priced.byte_rate;
+  // A chunk reads its own keys and values too.
+  cost.memory_row = (op.row_bytes + (cost.prefill ? op.bytes : 0)) / priced.byte_rate;
+  cost.overhead = priced.overhead;
+  cost.window = op.window;
+  cost.factor = FactorCurve(priced.correction);
+  return cost;
+}
+
+Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept {
   Roofline r;
+  const double rows = cost.prefill ? view.prefill_tokens : view.decode_sequences;
   if (rows == 0) {
     return r;
   }
-  double pairs = prefill ? view.pairs : view.decode_context;
-  double context = prefill ? view.prefill_context : view.decode_context;
-  if (op.window > 0) {
-    const double window = op.window;
-    pairs = std::min(pairs, rows * window);
-    context = std::min(context, (prefill ? view.prefill_sequences : rows) * window);
+  double pairs = cost.prefill ? view.pairs : view.decode_context;
+  double context = cost.prefill ? view.prefill_context : view.decode_context;
+  if (cost.window > 0) {
+    pairs = std::min(pairs, rows * cost.window);
+    context = std::min(context, (cost.prefill ? view.prefill_sequences : rows) * cost.window);
   }
-  double flops = op.flops * pairs;
-  double bytes = op.bytes * context + op.row_bytes * rows;
-  if (prefill) {
-    flops += op.context_flops * context;
-    bytes += op.bytes * rows;
-  }
-  r.compute = flops / priced.flop_rate;
-  r.memory = bytes / priced.byte_rate;
-  r.overhead = priced.overhead;
-  r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
-              priced.factor.at(prefill ? pairs : context);
+  r.compute = cost.compute_pair * pairs + cost.compute_context * context;
+  r.memory = cost.memory_context * context + cost.memory_row * rows;
+  r.overhead = cost.overhead;
+  r.seconds = (std::max(r.compute, r.memory) + r.overhead) * cost.factor.at(pairs);
   return r;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,7 +16,23 @@ class FactorCurve {
  public:
   FactorCurve() = default;  ///< 1 everywhere
   explicit FactorCurve(const std::vector<CorrectionPoint>& points);
-  double at(double x) const noexcept;
+
+  double at(double x) const noexcept {
+    if (factors_.empty()) {
+      return 1;
+    }
+    if (x < 1) {
+      return factors_.front();
+    }
+    // The exponent and the top two bits of the mantissa are the index, the rest the fraction.
+    const auto bits = std::bit_cast<std::uint64_t>(x);
+    const std::size_t step = static_cast<std::size_t>(bits >> 50) - 1023 * 4;
+    if (step + 1 >= factors_.size()) {
+      return factors_.back();
+    }
+    const double fraction = static_cast<double>(bits & ((1ULL << 50) - 1)) * 0x1p-50;
+    return factors_[step] + fraction * (factors_[step + 1] - factors_[step]);
+  }
 
  private:
   static constexpr std::size_t kOctaves = 52;
@@ -25,6 +42,19 @@ class FactorCurve {
 /// `points` at x: linear in log2(x), held beyond the ends; 1 if there are none.
 double correction_at(const std::vector<CorrectionPoint>& points, double x);
 
+/// An attention operator ready for look-ups: seconds per unit of work, without a division.
+struct AttentionCost {
+  bool prefill = false;
+  double count = 0;            ///< executions a step
+  double compute_pair = 0;     ///< seconds of compute per query-key pair (decode: KV token)
+  double compute_context = 0;  ///< prefill: seconds of compute per token of prior context
+  double memory_context = 0;   ///< seconds of memory per KV token
+  double memory_row = 0;       ///< seconds of memory per query token
+  double overhead = 0;
+  double window = 0;  ///< tokens; 0 none
+  FactorCurve factor;
+};
+
 /// An operator with the constants of the device that apply to it.
 struct PricedOperator {
   Operator op;
@@ -32,7 +62,7 @@ struct PricedOperator {
   double byte_rate = 1;  ///< usable bytes per second
   double overhead = 0;   ///< seconds, all launches of one execution
   std::vector<CorrectionPoint> correction;
-  FactorCurve factor;    ///< the same, for the attention operators
+  FactorCurve factor;  ///< the same, for the attention operators
   Provenance provenance = Provenance::specification;
   double relative_error = 0.5;
   std::string source;
@@ -46,8 +76,8 @@ PricedOperator price(const Operator& op, const Profile& profile);
 /// What bounds one execution.
 struct Roofline {
   double compute = 0;
-  double memory = 0;  ///< of the network for collectives
-  double seconds = 0; ///< corrected, overhead included
+  double memory = 0;   ///< of the network for collectives
+  double seconds = 0;  ///< corrected, overhead included
   double overhead = 0;
 };
 
@@ -66,7 +96,9 @@ struct StepView {
   double decode_context = 0;
 };
 
+AttentionCost attention_cost(const PricedOperator& op);
+
 /// One execution of an attention operator. Allocates nothing.
-Roofline attention_at(const PricedOperator& op, const StepView& view) noexcept;
+Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept;
 
 }  // namespace dyn::perf

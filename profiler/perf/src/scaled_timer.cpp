@@ -21,8 +21,7 @@ class ScaledTimer final : public StepTimer {
 
  private:
   Duration scale(Duration time) const noexcept {
-    return Duration(static_cast<std::int64_t>(
-        static_cast<double>(time.count()) * factor_ + 0.5));
+    return Duration(static_cast<std::int64_t>(static_cast<double>(time.count()) * factor_ + 0.5));
   }
 
   std::shared_ptr<const StepTimer> timer_;

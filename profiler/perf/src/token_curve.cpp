@@ -37,8 +37,7 @@ double TokenCurve::beyond(double n) const noexcept {
   // Half an octave back, so that one rough step does not set the slope.
   const std::size_t last = seconds_.size() - 1;
   const std::size_t before = last - 8;
-  const double slope =
-      (seconds_[last] - seconds_[before]) / (point(last) - point(before));
+  const double slope = (seconds_[last] - seconds_[before]) / (point(last) - point(before));
   return seconds_[last] + slope * (n - point(last));
 }
 

@@ -253,8 +253,12 @@ EngineLoad Engine::load(SimTime now) const {
   return load;
 }
 
-std::vector<GapCount> Engine::token_gaps() const { return impl_->gaps.sorted(); }
+std::vector<GapCount> Engine::token_gaps() const {
+  return impl_->gaps.sorted();
+}
 
-void Engine::check_invariants() const { impl_->scheduler.check_invariants(); }
+void Engine::check_invariants() const {
+  impl_->scheduler.check_invariants();
+}
 
 }  // namespace dyn::engine

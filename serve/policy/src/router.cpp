@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "active_blocks.h"
 #include "dyn/core/check.h"
 #include "dyn/core/math.h"
 #include "dyn/core/random.h"
@@ -13,9 +14,6 @@ namespace dyn::policy {
 
 namespace {
 
-// The base's destructor is protected and not virtual; nobody deletes a category.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
 class RouterCategory final : public boost::system::error_category {
  public:
   const char* name() const noexcept override { return "dyn.router"; }
@@ -29,21 +27,21 @@ class RouterCategory final : public boost::system::error_category {
     return "unknown router error";
   }
 };
-#pragma GCC diagnostic pop
 
 struct Worker {
   bool available = true;
   std::uint32_t active = 0;         ///< requests booked
   std::uint32_t queued = 0;         ///< of these, prompts not yet computed
   std::int64_t prefill_tokens = 0;  ///< of queued prompts, those not found in the cache
-  std::int64_t blocks = 0;          ///< prompt and output blocks of booked requests
+  std::int64_t blocks = 0;          ///< active: of booked requests, shared ones once
 };
 
 struct Booking {
   std::uint32_t worker = 0;
   bool prefilling = true;
   std::int64_t prefill_tokens = 0;
-  std::int64_t blocks = 0;
+  std::int64_t blocks = 0;  ///< its own: output, and the end of the prompt
+  std::uint32_t leaf = ActiveBlocks::kNone;
 };
 
 }  // namespace
@@ -59,10 +57,12 @@ struct Router::Impl {
         random(options.seed, "router"),
         workers(options.workers),
         runs(options.workers, 0),
+        shared(options.workers, 0),
         costs(options.workers, 0) {
     DYN_ASSERT(options.workers > 0 && options.block_size > 0, "a router without workers");
     if (kv_aware()) {
       index.emplace(options.workers, options.max_index_blocks);
+      active.emplace(options.workers, options.max_index_blocks);
     }
     eligible.reserve(options.workers);
     ties.reserve(options.workers);
@@ -75,18 +75,24 @@ struct Router::Impl {
   std::uint32_t least_cost();
   std::uint32_t by_softmax();
   void price(const RouteRequest& request);
+  void book(const RouteRequest& request, const RouteChoice& choice);
   void finish_prefill(Booking& booking);
+  std::int64_t blocks_of(const RouteRequest& request) const {
+    return (request.prompt_tokens + options.block_size - 1) / options.block_size;
+  }
 
   RouterOptions options;
   RandomStream random;
   std::vector<Worker> workers;
   kvbm::FlatMap<Booking> bookings;
   std::optional<kvbm::PrefixIndex> index;
+  std::optional<ActiveBlocks> active;
   std::uint32_t turn = 0;
   // Scratch of one choice.
   std::vector<std::uint32_t> eligible;
   std::vector<std::uint32_t> ties;
-  std::vector<std::uint32_t> runs;
+  std::vector<std::uint32_t> runs;    ///< leading blocks cached at each worker
+  std::vector<std::uint32_t> shared;  ///< leading strides active at each worker
   std::vector<double> costs;
 };
 
@@ -110,18 +116,28 @@ Result<RouteChoice> Router::Impl::route(const RouteRequest& request) {
   choice.cached_blocks = runs[chosen];
   choice.cost = costs[chosen];
 
+  book(request, choice);
+  return choice;
+}
+
+void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice) {
   Booking booking;
-  booking.worker = chosen;
+  booking.worker = choice.worker.value();
   const std::int64_t cached = std::int64_t{choice.cached_blocks} * options.block_size;
   booking.prefill_tokens = std::max<std::int64_t>(request.prompt_tokens - cached, 0);
-  booking.blocks = (request.prompt_tokens + options.block_size - 1) / options.block_size;
-  bookings.insert(request.id.value(), booking);
-  Worker& worker = workers[chosen];
+  booking.blocks = blocks_of(request);
+  Worker& worker = workers[booking.worker];
+  if (active) {
+    const ActiveBlocks::Added added = active->add(booking.worker, request.blocks);
+    booking.leaf = added.leaf;
+    booking.blocks -= request.blocks.size() / ActiveBlocks::kStride * ActiveBlocks::kStride;
+    worker.blocks += std::int64_t{added.new_strides} * ActiveBlocks::kStride;
+  }
+  worker.blocks += booking.blocks;
+  worker.prefill_tokens += booking.prefill_tokens;
   ++worker.active;
   ++worker.queued;
-  worker.prefill_tokens += booking.prefill_tokens;
-  worker.blocks += booking.blocks;
-  return choice;
+  bookings.insert(request.id.value(), booking);
 }
 
 std::uint32_t Router::Impl::choose(const RouteRequest& request) {
@@ -192,13 +208,16 @@ std::uint32_t Router::Impl::by_softmax() {
 
 void Router::Impl::price(const RouteRequest& request) {
   index->leading_runs(request.blocks, runs);
+  active->overlaps(request.blocks, shared);
   const RouterConfig& config = options.config;
   for (const std::uint32_t w : eligible) {
     const Worker& worker = workers[w];
     const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
                            static_cast<double>(options.block_size);
     const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    costs[w] = config.prefill_load_scale * work + static_cast<double>(worker.blocks);
+    const std::int64_t blocks =
+        worker.blocks + blocks_of(request) - std::int64_t{shared[w]} * ActiveBlocks::kStride;
+    costs[w] = config.prefill_load_scale * work + static_cast<double>(blocks);
   }
 }
 
@@ -241,6 +260,9 @@ void Router::finished(RequestId id) {
   Worker& worker = impl_->workers[booking->worker];
   --worker.active;
   worker.blocks -= booking->blocks;
+  if (impl_->active) {
+    worker.blocks -= std::int64_t{impl_->active->remove(booking->leaf)} * ActiveBlocks::kStride;
+  }
   impl_->bookings.erase(id.value());
 }
 
@@ -261,8 +283,12 @@ std::uint32_t Router::active_requests(WorkerId worker) const {
   return impl_->workers[worker.value()].active;
 }
 
-std::uint64_t Router::index_blocks() const { return impl_->index ? impl_->index->blocks() : 0; }
+std::uint64_t Router::index_blocks() const {
+  return impl_->index ? impl_->index->blocks() : 0;
+}
 
-std::uint64_t Router::index_bytes() const { return impl_->index ? impl_->index->bytes() : 0; }
+std::uint64_t Router::index_bytes() const {
+  return impl_->index ? impl_->index->bytes() + impl_->active->bytes() : 0;
+}
 
 }  // namespace dyn::policy

@@ -19,8 +19,8 @@ void Outcome::clear() {
 Scheduler::Impl::Impl(const SchedulerOptions& given)
     : options(given),
       block_size(given.config.block_size),
-      max_running(static_cast<std::int32_t>(std::min<std::int64_t>(
-          given.config.max_num_seqs, given.config.max_num_batched_tokens))),
+      max_running(static_cast<std::int32_t>(
+          std::min<std::int64_t>(given.config.max_num_seqs, given.config.max_num_batched_tokens))),
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
       decodes(given.config.block_size) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
@@ -84,9 +84,9 @@ bool Scheduler::fits(const EngineRequest& request) const {
 void Scheduler::submit(const EngineRequest& request) {
   DYN_ASSERT(request.prompt_tokens > 0 && request.max_output_tokens > 0, "an empty request");
   DYN_ASSERT(fits(request), "the request cannot run here");
-  DYN_ASSERT(static_cast<std::int64_t>(request.blocks.size()) * impl_->block_size <=
-                 request.prompt_tokens,
-             "only full prompt blocks have a hash");
+  DYN_ASSERT(
+      static_cast<std::int64_t>(request.blocks.size()) * impl_->block_size <= request.prompt_tokens,
+      "only full prompt blocks have a hash");
   const Slot slot = impl_->requests.insert(request);
   impl_->requests[slot].state = State::waiting;
   impl_->blocked = impl_->blocked && !impl_->waiting.empty();
@@ -147,9 +147,13 @@ bool Scheduler::has_work() const {
   return !impl_->running.empty() || !impl_->waiting.empty() || !impl_->received.empty();
 }
 
-void Scheduler::begin_step(SimTime now, Outcome& outcome) { impl_->begin_step(now, outcome); }
+void Scheduler::begin_step(SimTime now, Outcome& outcome) {
+  impl_->begin_step(now, outcome);
+}
 
-const perf::StepBatch& Scheduler::batch() const { return impl_->batch; }
+const perf::StepBatch& Scheduler::batch() const {
+  return impl_->batch;
+}
 
 bool Scheduler::may_admit() const {
   const bool somebody = !impl_->received.empty() || (!impl_->waiting.empty() && !impl_->blocked);
@@ -180,17 +184,25 @@ std::int64_t Scheduler::end_step(SimTime now, Outcome& outcome) {
   return impl_->end_step(now, outcome);
 }
 
-std::span<const Duration> Scheduler::resumed_gaps() const { return impl_->resumed_gaps; }
+std::span<const Duration> Scheduler::resumed_gaps() const {
+  return impl_->resumed_gaps;
+}
 
-std::vector<kvbm::KvEvent>& Scheduler::kv_events() { return impl_->pool.events(); }
+std::vector<kvbm::KvEvent>& Scheduler::kv_events() {
+  return impl_->pool.events();
+}
 
-std::int32_t Scheduler::running() const { return impl_->running.size; }
+std::int32_t Scheduler::running() const {
+  return impl_->running.size;
+}
 
 std::int32_t Scheduler::waiting() const {
   return impl_->waiting.size + impl_->received.size + impl_->receiving.size;
 }
 
-std::int32_t Scheduler::held() const { return impl_->held.size; }
+std::int32_t Scheduler::held() const {
+  return impl_->held.size;
+}
 
 std::int64_t Scheduler::total_blocks() const {
   return static_cast<std::int64_t>(impl_->pool.total());
@@ -204,6 +216,8 @@ std::int64_t Scheduler::cached_blocks() const {
   return static_cast<std::int64_t>(impl_->pool.cached());
 }
 
-std::int64_t Scheduler::preemptions() const { return impl_->preemptions; }
+std::int64_t Scheduler::preemptions() const {
+  return impl_->preemptions;
+}
 
 }  // namespace dyn::policy

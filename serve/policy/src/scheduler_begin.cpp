@@ -110,10 +110,11 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     return;
   }
   const auto& blocks = request.spec.blocks;
+  const auto begin = static_cast<std::uint32_t>(request.named.size());
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
-  for (std::int64_t i = static_cast<std::int64_t>(request.named.size()); i < end; ++i) {
-    request.named.push_back(pool.publish(blocks[static_cast<std::uint32_t>(i)]));
-    --request.nameless;
+  if (end > begin) {
+    pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
+    request.nameless -= end - begin;
   }
 }
 
@@ -149,8 +150,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
-  const kvbm::BlockPool::Match match = pool.match(
-      request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+  const kvbm::BlockPool::Match match =
+      pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
   std::int64_t end = known;

@@ -34,8 +34,8 @@ void Scheduler::check_invariants() const {
     nameless += static_cast<std::uint64_t>(held);
   }
   DYN_ASSERT(requests == s.requests.size(), "the id map and the records differ");
-  const std::int32_t listed = s.running.size + s.waiting.size + s.received.size +
-                              s.receiving.size + s.held.size;
+  const std::int32_t listed =
+      s.running.size + s.waiting.size + s.received.size + s.receiving.size + s.held.size;
   DYN_ASSERT(static_cast<std::size_t>(listed) == requests, "a request is in no list");
   DYN_ASSERT(s.running.size <= s.max_running, "too many run");
   DYN_ASSERT(decodes.count() == s.decodes.count() && decodes.context() == s.decodes.context(),

@@ -46,14 +46,14 @@ struct Scheduler::Impl {
   std::int32_t max_running;
   kvbm::BlockPool pool;
   RequestTable requests;
-  RequestList running;    ///< in order of admission
-  RequestList waiting;    ///< the queue
-  RequestList received;   ///< in order of reservation
+  RequestList running;   ///< in order of admission
+  RequestList waiting;   ///< the queue
+  RequestList received;  ///< in order of reservation
   RequestList receiving;
   RequestList held;
   DecodeSet decodes;
   perf::StepBatch batch;
-  Slot partial = kNoSlot;  ///< prompt cut off by the budget; always the last that runs
+  Slot partial = kNoSlot;        ///< prompt cut off by the budget; always the last that runs
   std::vector<Slot> completing;  ///< whose prompts the step in progress completes
   bool preempted = false;        ///< somebody was, in this step
   bool had_prefill = false;      ///< the step before had

@@ -37,7 +37,9 @@ TEST_CASE("Every GPU of the catalogue has a profile with sound constants and the
   }
 }
 
-TEST_CASE("An unknown profile is an error") { CHECK_THROWS_AS(builtin_profile("h10"), Error); }
+TEST_CASE("An unknown profile is an error") {
+  CHECK_THROWS_AS(builtin_profile("h10"), Error);
+}
 
 TEST_CASE("A device with fits of its own has a narrower interval than one without") {
   PerfTarget target;

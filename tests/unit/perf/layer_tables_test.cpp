@@ -74,11 +74,15 @@ ModelSpec two_layers() {
   return model;
 }
 
-double microseconds(Duration d) { return to_seconds(d) * 1e6; }
+double microseconds(Duration d) {
+  return to_seconds(d) * 1e6;
+}
 
 /// Dense layers of the two-layer model: embedding and final norm once; per layer two norms and
 /// six others.
-double dense_us(double tokens) { return (2 + 2 * (2 + 6)) * (10 + tokens); }
+double dense_us(double tokens) {
+  return (2 + 2 * (2 + 6)) * (10 + tokens);
+}
 
 void check_error(const TableFolder& folder, const std::string& expected) {
   try {
@@ -185,8 +189,7 @@ TEST_CASE("Experts are read at the number that so many tokens are expected to us
   StepBatch many;
   many.add_prefill(1000, 0, false);
   // All 128 experts are in use; attention beyond the grid is 25 times that of 200 tokens.
-  CHECK(microseconds(timer->step_time(many)) ==
-        Approx(2 * 1100 + 2 * 200 * 25).epsilon(1e-3));
+  CHECK(microseconds(timer->step_time(many)) == Approx(2 * 1100 + 2 * 200 * 25).epsilon(1e-3));
 }
 
 TEST_CASE("Errors of layer tables name the file and the row") {
@@ -216,8 +219,7 @@ TEST_CASE("Attention tables need points of prefill alone and of decode alone") {
   folder.write("attention.csv",
                "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n16,0,0,0,5\n");
   check_error(folder, "no point with decoding sequences alone");
-  folder.write("attention.csv",
-               "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,0,0,5\n");
+  folder.write("attention.csv", "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,0,0,5\n");
   check_error(folder, "neither");
 }
 

@@ -27,6 +27,7 @@ TEST_CASE("Llama-3.1-8B on an RTX 4090 gets the KV blocks that vLLM 0.19 reporte
   GpuSpec gpu = find_gpu("rtx-4090");
   gpu.memory = Bytes(25250627584);
   EngineConfig config;
+  config.block_size = 16;
   config.max_num_batched_tokens = 2048;
   const MemoryUse use = memory_use(target_of(test::llama_8b()), gpu, config);
   CHECK(static_cast<double>(use.weights.count()) == Approx(16.06e9).epsilon(0.005));
@@ -38,23 +39,22 @@ TEST_CASE("Qwen3-32B in fp8 on an H200 gets the weights and blocks that AISimula
   // Its captured output for 1x H200: weights 34.3 GB, KV 96.7 GB, 11,528 blocks of 64.
   EngineConfig config;
   config.block_size = 64;
-  const MemoryUse use =
-      memory_use(target_of(test::qwen3_32b(), {}, Precision::fp8, Precision::fp8),
-                 find_gpu("h200"), config);
+  const MemoryUse use = memory_use(target_of(test::qwen3_32b(), {}, Precision::fp8, Precision::fp8),
+                                   find_gpu("h200"), config);
   CHECK(static_cast<double>(use.weights.count()) == Approx(34.3e9).epsilon(0.01));
   CHECK(static_cast<double>(use.kv_blocks) == Approx(11528).epsilon(0.10));
 }
 
 TEST_CASE("The parts of the budget add up") {
   const EngineConfig config;
-  const MemoryUse use = memory_use(target_of(test::llama_70b(), {4, 1, 1, 1}), find_gpu("h100"),
-                                   config);
+  const MemoryUse use =
+      memory_use(target_of(test::llama_70b(), {4, 1, 1, 1}), find_gpu("h100"), config);
   CHECK(use.kv_blocks > 0);
   const Bytes kv(use.kv_blocks * use.kv_bytes_per_block.count());
   const Bytes rest = use.budget - use.weights - use.activations - use.reserve - kv;
   CHECK(rest >= Bytes(0));
   CHECK(rest < use.kv_bytes_per_block);
-  CHECK(use.kv_tokens(config.block_size) == use.kv_blocks * 16);
+  CHECK(use.kv_tokens(config.block_size) == use.kv_blocks * config.block_size);
 }
 
 TEST_CASE("Weights that do not fit leave no blocks, whatever the configuration says") {
@@ -76,16 +76,16 @@ TEST_CASE("Tensor parallelism divides KV heads until there is one, and never MLA
   CHECK(block(test::llama_8b(), {8, 1, 1, 1}) == whole / 8);
   CHECK(block(test::llama_8b(), {16, 1, 1, 1}) == whole / 8);
   CHECK(block(test::llama_8b(), {1, 2, 1, 1}) == whole / 2);
-  CHECK(block(test::deepseek_v3(), {8, 1, 1, 8}) == 61 * 576 * 2 * 16);
+  CHECK(block(test::deepseek_v3(), {8, 1, 1, 8}) == 61 * 576 * 2 * config.block_size);
 }
 
 TEST_CASE("Every tensor-parallel rank's KV agrees with the model's own figure") {
   for (const ModelSpec& model : {test::llama_70b(), test::qwen3_30b_a3b(), test::deepseek_v3()}) {
     for (const int tp : {1, 2, 4, 8}) {
-      const MemoryUse use = memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"),
-                                       EngineConfig{});
+      const MemoryUse use =
+          memory_use(target_of(model, {tp, 1, 1, 1}), find_gpu("b300"), EngineConfig{});
       CHECK(use.kv_bytes_per_block.count() ==
-            16 * model.kv_bytes_per_token(Precision::bf16, tp).count());
+            EngineConfig{}.block_size * model.kv_bytes_per_token(Precision::bf16, tp).count());
     }
   }
 }

@@ -1,7 +1,8 @@
 #include "dyn/perf/perf_model.h"
 
-#include <catch2/catch.hpp>
 #include <rapidcheck.h>
+
+#include <catch2/catch.hpp>
 
 #include "dyn/core/error.h"
 #include "dyn/perf/builtin_profiles.h"
@@ -167,11 +168,21 @@ TEST_CASE("More tokens and more context never take less time") {
     const int what = *rc::gen::inRange(0, 5);
     const std::int64_t more = *rc::gen::inRange(1, 2000);
     switch (what) {
-      case 0: step.chunks[0].q += more; break;
-      case 1: step.chunks[0].prior += more; break;
-      case 2: step.contexts[0] += more; break;
-      case 3: step.chunks.push_back({more, 0}); break;
-      default: step.contexts.push_back(more); break;
+      case 0:
+        step.chunks[0].q += more;
+        break;
+      case 1:
+        step.chunks[0].prior += more;
+        break;
+      case 2:
+        step.contexts[0] += more;
+        break;
+      case 3:
+        step.chunks.push_back({more, 0});
+        break;
+      default:
+        step.contexts.push_back(more);
+        break;
     }
     for (const auto& model : models()) {
       RC_ASSERT(model->step_time(step.both()) >= model->step_time(before));
@@ -389,8 +400,7 @@ TEST_CASE("A scaled timer scales steps and frontend time alike") {
   const StepBatch batch = decode_batch(4, 10);
   CHECK(to_seconds(slower->step_time(batch)) ==
         Approx(1.25 * to_seconds(model->step_time(batch))).epsilon(1e-6));
-  CHECK(to_seconds(slower->frontend_time()) ==
-        Approx(1.25 * to_seconds(model->frontend_time())));
+  CHECK(to_seconds(slower->frontend_time()) == Approx(1.25 * to_seconds(model->frontend_time())));
   CHECK(slower->step_time(StepBatch{}) == Duration{0});
   CHECK(scaled(model, 1e-12)->step_time(batch) == Duration{1});
 }

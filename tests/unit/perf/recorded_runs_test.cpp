@@ -18,12 +18,14 @@ struct Run {
 void check_run(const Run& run) {
   EngineHost host;
   host.step_base = run.host;
-  const auto timer = load_layer_tables(
-      test::reference_data("operators/vllm019/" + run.gpu + "/meta-llama/Llama-3.1-8B/bf16/tp1")
-          .string(),
-      test::llama_8b(), host);
+  const auto timer =
+      load_layer_tables(dyn::test::reference_data("operators/vllm019/" + run.gpu +
+                                                  "/meta-llama/Llama-3.1-8B/bf16/tp1")
+                            .string(),
+                        test::llama_8b(), host);
   const auto requests = test::read_recorded_run(
-      test::reference_data("real_vllm/real_vllm019_" + run.gpu + "_Llama-3.1-8B.jsonl").string());
+      dyn::test::reference_data("real_vllm/real_vllm019_" + run.gpu + "_Llama-3.1-8B.jsonl")
+          .string());
   REQUIRE(requests.size() == 300);
   const test::Replayed replayed = test::replay(requests, run.limits, *timer);
   const test::Replayed real = test::measured(requests);
@@ -40,7 +42,7 @@ void check_run(const Run& run) {
 // the GPU runs and captures CUDA graphs; 1.5 ms on the RTX PRO 6000, where TPOT needs it.
 
 TEST_CASE("The recorded run on an RTX 4090 is reproduced within a tenth") {
-  if (!test::have_reference_data()) {
+  if (!dyn::test::have_reference_data()) {
     WARN("skipped: no reference data");
     return;
   }
@@ -48,7 +50,7 @@ TEST_CASE("The recorded run on an RTX 4090 is reproduced within a tenth") {
 }
 
 TEST_CASE("The recorded run on an RTX PRO 6000 is reproduced within a tenth") {
-  if (!test::have_reference_data()) {
+  if (!dyn::test::have_reference_data()) {
     WARN("skipped: no reference data");
     return;
   }

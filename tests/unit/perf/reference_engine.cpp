@@ -131,8 +131,7 @@ class Loop {
   }
 
   bool grow(Request& r, std::int64_t tokens) {
-    const std::int64_t missing =
-        blocks_for(tokens) - static_cast<std::int64_t>(r.blocks.size());
+    const std::int64_t missing = blocks_for(tokens) - static_cast<std::int64_t>(r.blocks.size());
     if (missing > pool_.free_blocks()) {
       return false;
     }
@@ -215,8 +214,7 @@ class Loop {
       cached.push_back(block);
       revived += pool_.is_free(block) ? 1 : 0;
     }
-    const std::int64_t missing =
-        blocks_for(r.tokens()) - static_cast<std::int64_t>(cached.size());
+    const std::int64_t missing = blocks_for(r.tokens()) - static_cast<std::int64_t>(cached.size());
     if (missing + revived > pool_.free_blocks()) {
       return false;
     }

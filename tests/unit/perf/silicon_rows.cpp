@@ -89,8 +89,7 @@ std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
   return rows;
 }
 
-double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row,
-                           std::int64_t kv_tokens) {
+double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row, std::int64_t kv_tokens) {
   const double fitting = static_cast<double>(kv_tokens) / (row.isl + row.osl);
   const auto sequences =
       static_cast<std::int64_t>(std::max(1.0, std::min(row.concurrency, fitting)));

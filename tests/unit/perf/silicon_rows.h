@@ -10,7 +10,7 @@ namespace dyn::perf::test {
 /// A measured aggregated deployment of a dense model on H100 or H200, one engine.
 struct SiliconRow {
   std::string id;
-  std::string gpu;     ///< catalogue id
+  std::string gpu;  ///< catalogue id
   PerfTarget target;
   double isl = 0;
   double osl = 0;
@@ -26,7 +26,6 @@ std::vector<SiliconRow> read_silicon_rows(const std::string& path);
 /// Mean step of a closed loop in its steady state: every slot decodes at its mean context, and
 /// each request's prefill chunks ride along once. No more slots run than `kv_tokens` hold.
 /// Milliseconds.
-double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row,
-                           std::int64_t kv_tokens);
+double closed_loop_tpot_ms(const StepTimer& timer, const SiliconRow& row, std::int64_t kv_tokens);
 
 }  // namespace dyn::perf::test

@@ -11,11 +11,12 @@
 namespace dyn::perf {
 
 TEST_CASE("Every measured dense deployment on H100 and H200 fits in memory") {
-  if (!test::have_reference_data()) {
+  if (!dyn::test::have_reference_data()) {
     WARN("skipped: no reference data");
     return;
   }
-  const auto rows = test::read_silicon_rows(test::reference_data("silicon/train.csv").string());
+  const auto rows =
+      test::read_silicon_rows(dyn::test::reference_data("silicon/train.csv").string());
   REQUIRE(rows.size() > 300);
   for (const test::SiliconRow& row : rows) {
     INFO(row.id);
@@ -24,11 +25,12 @@ TEST_CASE("Every measured dense deployment on H100 and H200 fits in memory") {
 }
 
 TEST_CASE("TPOT of dense models on H100 and H200 is roughly as measured") {
-  if (!test::have_reference_data()) {
+  if (!dyn::test::have_reference_data()) {
     WARN("skipped: no reference data");
     return;
   }
-  const auto rows = test::read_silicon_rows(test::reference_data("silicon/train.csv").string());
+  const auto rows =
+      test::read_silicon_rows(dyn::test::reference_data("silicon/train.csv").string());
   double absolute = 0;
   double signed_sum = 0;
   for (const test::SiliconRow& row : rows) {

@@ -6,8 +6,13 @@
 #include <vector>
 
 #include "dyn/sim/simulation.h"
+#include "paths.h"
 
 namespace dyn::sim::test {
+
+using dyn::test::have_reference_data;
+using dyn::test::reference_data;
+using dyn::test::source_path;
 
 constexpr Duration ms(std::int64_t count) {
   return Duration(count * 1'000'000);

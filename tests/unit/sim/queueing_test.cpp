@@ -1,4 +1,5 @@
 // Closed forms of queueing theory that a fleet with one slot must meet.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "dyn/core/random.h"
@@ -9,8 +10,8 @@ namespace {
 
 using namespace test;
 
-constexpr Duration kStep = us(100);
-constexpr double kMeanTokens = 200;  ///< 20 ms of service
+constexpr Duration kStep = us(400);
+constexpr double kMeanTokens = 50;  ///< 20 ms of service
 constexpr int kRequests = 40'000;
 
 /// Poisson arrivals at utilisation `rho` of one server, with service of `tokens()` steps.
@@ -59,29 +60,31 @@ TEST_CASE("one server with constant service waits as an M/D/1 queue") {
 }
 
 TEST_CASE("requests in the system are arrival rate times time in the system (Little)") {
-  const Workload load = exponential_load(0.7);
+  const double rho = 0.7;
+  Workload load = exponential_load(rho);
   const Fleet fleet = one_server();
   const SimulationResult whole = simulate(fleet.spec(), load);
   const Duration span = load.requests.back().arrival.time_since_epoch();
-  // Looks at the engine's own counters at instants spread over the run.
-  double in_system = 0;
-  constexpr int kLooks = 400;
-  Workload head = load;
-  head.requests.resize(4000);
-  const Duration head_span = head.requests.back().arrival.time_since_epoch();
-  const SimulationResult full = simulate(fleet.spec(), head);
-  for (int i = 1; i <= kLooks; ++i) {
-    SimulationSpec spec = fleet.spec();
-    spec.horizon = head_span * i / (kLooks + 1);
-    const SimulationResult part = simulate(spec, head);
-    in_system += part.engines[0].running + part.engines[0].waiting;
-  }
-  const double rate = 4000 / to_seconds(head_span);
-  const double expected = rate * mean_of(full.report, "request_latency") / 1e3;
-  CHECK(in_system / kLooks == Approx(expected).epsilon(0.15));
-  // And the server is busy for the share of time that the load asks for.
+  const double rate = kRequests / to_seconds(span);
+  CHECK(rate * mean_of(whole.report, "request_latency") / 1e3 ==
+        Approx(rho / (1 - rho)).epsilon(0.07));
+  // The server is busy for the share of time that the load asks for.
   CHECK(static_cast<double>(whole.steps) * to_seconds(kStep) / to_seconds(span) ==
-        Approx(0.7).epsilon(0.03));
+        Approx(rho).epsilon(0.03));
+  // At any instant the engine holds just the requests that are between send and last token.
+  load.requests.resize(1500);
+  const Duration part_span = load.requests.back().arrival.time_since_epoch();
+  for (int i = 1; i <= 25; ++i) {
+    SimulationSpec spec = fleet.spec();
+    spec.horizon = part_span * i / 25;
+    const SimulationResult part = simulate(spec, load);
+    const auto inside =
+        std::count_if(whole.records.begin(), whole.records.end(), [&](const RequestRecord& record) {
+          return record.id < 1500 && record.sent <= at(*spec.horizon) &&
+                 record.finished > at(*spec.horizon);
+        });
+    CHECK(part.engines[0].running + part.engines[0].waiting == inside);
+  }
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 
 #include "dyn/core/error.h"
 #include "dyn/sim/workload.h"
@@ -136,6 +138,22 @@ TEST_CASE("a load that cannot be is refused") {
   refused([](Traffic& t) { t.requests = 0; });
   refused([](Traffic& t) { t.concurrency = 0; });
   refused([](Traffic& t) { t.shared_prefix = Tokens(1000); });
+}
+
+TEST_CASE("a recipe's traffic becomes its trace, found beside the recipe, or its load") {
+  const std::filesystem::path folder = std::filesystem::path(DYN_BINARY_DIR) / "sim_recipe_traffic";
+  std::filesystem::create_directories(folder);
+  const Workload made = make_conversation(20, std::chrono::seconds(10), 1);
+  std::ofstream(folder / "trace.jsonl") << to_mooncake(made);
+  Recipe recipe;
+  recipe.traffic.trace = "trace.jsonl";
+  recipe.traffic.limit = 12;
+  CHECK(make_workload(recipe, (folder / "recipe.yaml").string()).requests.size() == 12);
+  recipe.traffic = load(1000, 10, 30);
+  recipe.engine.block_size = 64;
+  const Workload workload = make_workload(recipe, (folder / "recipe.yaml").string());
+  CHECK(workload.requests.size() == 30);
+  CHECK(workload.block_tokens % 64 == 0);
 }
 
 }  // namespace

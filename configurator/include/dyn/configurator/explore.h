@@ -32,7 +32,7 @@ struct AnalyticScore {
 /// How an interval was found.
 enum class IntervalMethod {
   replayed,     ///< the whole load replayed with slower and with faster steps
-  first_order,  ///< the winner's relative interval, applied to this candidate's own figures
+  first_order,  ///< latencies as long as the steps, throughput as far as they carry the load
 };
 
 /// One latency target and what was predicted for it (ms).

@@ -6,9 +6,9 @@ namespace dyn::detail {
 
 /// States what must hold unless dyn itself has a bug; never reachable from bad input. Prints the
 /// reason and aborts. Checked in every build.
-#define DYN_ASSERT(condition, why)                                          \
-  do {                                                                      \
-    if (!(condition)) [[unlikely]] {                                        \
-      ::dyn::detail::check_failed(#condition, why, __FILE__, __LINE__);     \
-    }                                                                       \
+#define DYN_ASSERT(condition, why)                                      \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]] {                                    \
+      ::dyn::detail::check_failed(#condition, why, __FILE__, __LINE__); \
+    }                                                                   \
   } while (false)

@@ -447,6 +447,15 @@ std::string write_document(const DocumentSchema& schema, const void* source);
 std::string json_schema(const DocumentSchema& schema);
 /// Its reference page, in Markdown.
 std::string reference_page(const DocumentSchema& schema);
+/// A file made from schemas; `path` is relative to the project's root.
+struct GeneratedFile {
+  std::string path;
+  std::string content;
+};
+/// docs/schema/<kind>.<version>.json and docs/reference/<name>.md of each, and an index of them.
+/// The program dyn_docs writes them; a test fails where what is committed is something else.
+std::vector<GeneratedFile> schema_docs(const std::vector<const DocumentSchema*>& schemas);
+
 /// One `key = value  # reason` line per field that has a default.
 std::string explain_defaults(const ObjectType& type);
 

@@ -228,8 +228,8 @@ class ObjectType : public Type {
   std::string what() const override { return "an object"; }
   const ObjectType* as_object() const override { return this; }
 
-  /// The same as read and write without the braces around; `header` is a key to step over.
-  void read_members(const Node& node, void* target, std::string_view header,
+  /// The same as read and write without the braces around; `header` are keys to step over.
+  void read_members(const Node& node, void* target, const std::vector<std::string>& header,
                     Problems& problems) const;
   void write_members(const void* source, Writer& writer) const;
   /// Properties, required keys and so on; `header` is the text of the `schema` key, if any, and
@@ -239,7 +239,8 @@ class ObjectType : public Type {
 
  private:
   void read_field(const Field& field, const Node& node, void* target, Problems& problems) const;
-  void read_rest(const Node& node, void* target, std::string_view header, Problems& problems) const;
+  void read_rest(const Node& node, void* target, const std::vector<std::string>& header,
+                 Problems& problems) const;
   std::string name_;
   std::string doc_;
   const void* defaults_;

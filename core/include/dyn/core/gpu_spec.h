@@ -17,7 +17,7 @@ struct GpuSpec {
   BytesPerSec memory_bandwidth;
   std::map<Precision, FlopsPerSec> peak;  ///< by compute precision; a missing one is not native
   Watts power;                            ///< of one device, specified limit
-  int gpus_per_node = 8;
+  int gpus_per_node = 8;   ///< GPUs that `intra_node` joins: a server's, or an NVL72 rack's
   BytesPerSec intra_node;  ///< per GPU and direction, NVLink, xGMI or PCIe
   BytesPerSec inter_node;  ///< per GPU and direction, NIC
   BytesPerSec host_link;   ///< per GPU and direction, PCIe or C2C to the host's memory

@@ -38,9 +38,9 @@ struct MoeSpec {
   int experts = 0;
   int experts_per_token = 0;
   std::int64_t expert_intermediate = 0;
-  int shared_experts = 0;               ///< always active, of `shared_intermediate` in all
+  int shared_experts = 0;  ///< always active, of `shared_intermediate` in all
   std::int64_t shared_intermediate = 0;
-  int dense_layers = 0;                 ///< layers with a dense MLP of `intermediate` instead
+  int dense_layers = 0;  ///< layers with a dense MLP of `intermediate` instead
 };
 
 /// What a decoder-only transformer is, as its Hugging Face config.json says.
@@ -55,7 +55,7 @@ struct ModelSpec {
   bool gated_mlp = true;
   AttentionSpec attention;
   std::optional<MoeSpec> moe;
-  std::int64_t max_context = 0;              ///< tokens
+  std::int64_t max_context = 0;                ///< tokens
   Precision native_weights = Precision::bf16;  ///< what the published checkpoint holds
 
   /// Parameters in all, embeddings included.

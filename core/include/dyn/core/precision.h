@@ -9,15 +9,22 @@ enum class Precision { fp32, bf16, fp16, fp8, fp8_block, int8, fp4, mxfp4, int4 
 /// Bytes per value, scales included.
 constexpr double bytes_per_value(Precision p) {
   switch (p) {
-    case Precision::fp32: return 4.0;
+    case Precision::fp32:
+      return 4.0;
     case Precision::bf16:
-    case Precision::fp16: return 2.0;
+    case Precision::fp16:
+      return 2.0;
     case Precision::fp8:
-    case Precision::int8: return 1.0;
-    case Precision::fp8_block: return 1.0 + 4.0 / (128.0 * 128.0);
-    case Precision::fp4: return 0.5 + 1.0 / 16.0;
-    case Precision::mxfp4: return 0.5 + 1.0 / 32.0;
-    case Precision::int4: return 0.5 + 2.0 / 128.0;
+    case Precision::int8:
+      return 1.0;
+    case Precision::fp8_block:
+      return 1.0 + 4.0 / (128.0 * 128.0);
+    case Precision::fp4:
+      return 0.5 + 1.0 / 16.0;
+    case Precision::mxfp4:
+      return 0.5 + 1.0 / 32.0;
+    case Precision::int4:
+      return 0.5 + 2.0 / 128.0;
   }
   return 0;
 }
@@ -26,14 +33,19 @@ constexpr double bytes_per_value(Precision p) {
 constexpr Precision compute_precision(Precision p) {
   switch (p) {
     case Precision::fp8:
-    case Precision::fp8_block: return Precision::fp8;
-    case Precision::fp4: return Precision::fp4;
-    case Precision::int8: return Precision::int8;
-    case Precision::fp32: return Precision::fp32;
+    case Precision::fp8_block:
+      return Precision::fp8;
+    case Precision::fp4:
+      return Precision::fp4;
+    case Precision::int8:
+      return Precision::int8;
+    case Precision::fp32:
+      return Precision::fp32;
     case Precision::bf16:
     case Precision::fp16:
     case Precision::mxfp4:
-    case Precision::int4: return Precision::bf16;
+    case Precision::int4:
+      return Precision::bf16;
   }
   return Precision::bf16;
 }

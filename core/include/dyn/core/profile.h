@@ -78,8 +78,8 @@ struct StorageFit {
 /// What is known of a device (schema dyn.profile/1): its specification and the constants that
 /// the latency model needs. Built-in profiles exist for every GPU of the catalogue.
 struct Profile {
-  std::string name;         ///< such as h200, or the host's name for a measured CPU
-  std::string created_by;   ///< command and version
+  std::string name;        ///< such as h200, or the host's name for a measured CPU
+  std::string created_by;  ///< command and version
   std::string description;
   GpuSpec device;
   std::vector<OperatorFit> operators;

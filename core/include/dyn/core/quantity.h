@@ -23,9 +23,15 @@ class Quantity {
   constexpr Quantity& operator-=(Quantity other) { return value_ -= other.value_, *this; }
   friend constexpr Quantity operator+(Quantity a, Quantity b) { return a += b; }
   friend constexpr Quantity operator-(Quantity a, Quantity b) { return a -= b; }
-  friend constexpr Quantity operator*(Quantity a, Rep factor) { return Quantity(a.value_ * factor); }
-  friend constexpr Quantity operator*(Rep factor, Quantity a) { return Quantity(a.value_ * factor); }
-  friend constexpr Quantity operator/(Quantity a, Rep divisor) { return Quantity(a.value_ / divisor); }
+  friend constexpr Quantity operator*(Quantity a, Rep factor) {
+    return Quantity(a.value_ * factor);
+  }
+  friend constexpr Quantity operator*(Rep factor, Quantity a) {
+    return Quantity(a.value_ * factor);
+  }
+  friend constexpr Quantity operator/(Quantity a, Rep divisor) {
+    return Quantity(a.value_ / divisor);
+  }
   /// The ratio of two equal dimensions is a bare number.
   friend constexpr double operator/(Quantity a, Quantity b) {
     return static_cast<double>(a.value_) / static_cast<double>(b.value_);
@@ -64,8 +70,12 @@ using SimTime = SimClock::time_point;
 inline Duration from_seconds(double seconds) {
   return Duration(static_cast<std::int64_t>(std::llround(seconds * 1e9)));
 }
-constexpr double to_seconds(Duration d) { return static_cast<double>(d.count()) * 1e-9; }
-constexpr double to_millis(Duration d) { return static_cast<double>(d.count()) * 1e-6; }
+constexpr double to_seconds(Duration d) {
+  return static_cast<double>(d.count()) * 1e-9;
+}
+constexpr double to_millis(Duration d) {
+  return static_cast<double>(d.count()) * 1e-6;
+}
 
 inline Duration operator/(Bytes bytes, BytesPerSec rate) {
   return from_seconds(static_cast<double>(bytes.count()) / rate.count());
@@ -75,7 +85,9 @@ inline Duration operator/(Flops work, FlopsPerSec rate) {
 }
 
 namespace literals {
-constexpr Bytes operator""_B(unsigned long long v) { return Bytes(static_cast<std::int64_t>(v)); }
+constexpr Bytes operator""_B(unsigned long long v) {
+  return Bytes(static_cast<std::int64_t>(v));
+}
 constexpr Bytes operator""_KiB(unsigned long long v) {
   return Bytes(static_cast<std::int64_t>(v) << 10);
 }

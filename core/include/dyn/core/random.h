@@ -15,10 +15,10 @@ class RandomStream {
   RandomStream(std::uint64_t seed, std::string_view name);
 
   std::uint64_t next();
-  double uniform();                              ///< [0, 1), 53 bits
-  std::uint64_t below(std::uint64_t bound);      ///< [0, bound), unbiased; bound > 0
+  double uniform();                          ///< [0, 1), 53 bits
+  std::uint64_t below(std::uint64_t bound);  ///< [0, bound), unbiased; bound > 0
   double exponential(double mean);
-  double normal();                               ///< mean 0, deviation 1
+  double normal();                                  ///< mean 0, deviation 1
   double lognormal(double mean, double deviation);  ///< of the variable itself, not of its log
   double gamma(double shape, double scale);
 

@@ -42,8 +42,8 @@ struct Traffic {
 };
 
 struct Hardware {
-  std::string gpu;             ///< catalogue id, such as h200
-  IntRange count{1, 8};        ///< GPUs a deployment may use
+  std::string gpu;                     ///< catalogue id, such as h200
+  IntRange count{1, 8};                ///< GPUs a deployment may use
   std::optional<std::string> profile;  ///< profile file; default the built-in one of `gpu`
   std::optional<DollarsPerHour> price_per_gpu;
 };
@@ -54,13 +54,13 @@ enum class RouterKind { round_robin, random, least_loaded, kv_aware };
 
 /// Limits of one engine's scheduler and KV cache, in vLLM's terms.
 struct EngineConfig {
-  std::string kind = "vllm";           ///< whose scheduler is followed
+  std::string kind = "vllm";  ///< whose scheduler is followed
   int max_num_seqs = 256;
   std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
-  int block_size = 16;                 ///< tokens of a KV block
+  int block_size = 64;                         ///< tokens of a KV block
   bool prefix_caching = true;
   bool chunked_prefill = true;
-  double memory_utilization = 0.9;     ///< fraction of device memory that the engine may use
+  double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
   bool operator==(const EngineConfig&) const = default;
@@ -79,18 +79,18 @@ struct RouterConfig {
 struct SearchSpace {
   bool aggregated = true;
   bool disaggregated = true;
-  std::vector<int> tensor;                       ///< TP sizes
-  std::vector<int> pipeline{1};                  ///< PP sizes
+  std::vector<int> tensor;       ///< TP sizes
+  std::vector<int> pipeline{1};  ///< PP sizes
   std::vector<std::int64_t> max_num_batched_tokens;
   std::vector<int> max_num_seqs;
-  int replay = 10;                               ///< how many of the best are simulated in full
+  int replay = 10;  ///< how many of the best are simulated in full
 };
 
 /// A question to `dyn simulate` (schema dyn.recipe/1).
 struct Recipe {
-  std::string model;                    ///< catalogue name, or path of a config.json
-  std::optional<Precision> weights;     ///< default what the checkpoint holds
-  std::optional<Precision> kv_cache;    ///< default bf16, or fp8 where the weights are
+  std::string model;                  ///< catalogue name, or path of a config.json
+  std::optional<Precision> weights;   ///< default what the checkpoint holds
+  std::optional<Precision> kv_cache;  ///< default bf16, or fp8 where the weights are
   Hardware hardware;
   Traffic traffic;
   Slo slo;

@@ -6,7 +6,6 @@
 
 #include "dyn/core/id.h"
 #include "dyn/kvbm/block_hash.h"
-#include "dyn/kvbm/flat_map.h"
 
 namespace dyn::kvbm {
 
@@ -22,7 +21,8 @@ namespace dyn::kvbm {
 /// can be observed - hits, evictions and their order - is the same.
 ///
 /// Two requests may compute the same block at the same time; both copies are kept under the hash
-/// and the older is found first. `stored` is recorded for the first copy, `removed` for the last.
+/// and the one named first is found first. `stored` is recorded for the first copy, `removed` for
+/// the last.
 ///
 /// Bookkeeping only: no memory is touched. Deterministic. Not thread-safe.
 class BlockPool {
@@ -30,9 +30,9 @@ class BlockPool {
   explicit BlockPool(std::uint64_t blocks);
 
   std::uint64_t total() const { return total_; }
-  std::uint64_t free() const { return free_; }            ///< takeable, those cached included
-  std::uint64_t cached() const { return cached_; }        ///< free, but still found by hash
-  std::uint64_t used() const { return total_ - free_; }   ///< referenced by someone
+  std::uint64_t free() const { return free_; }           ///< takeable, those cached included
+  std::uint64_t cached() const { return cached_; }       ///< free, but still found by hash
+  std::uint64_t used() const { return total_ - free_; }  ///< referenced by someone
 
   /// A leading run of blocks found by hash.
   struct Match {
@@ -47,8 +47,10 @@ class BlockPool {
   /// Takes `count` nameless blocks from the front of the free list; those among them that were
   /// cached lose their hash. Asserts count <= free().
   void take(std::uint64_t count);
-  /// Puts one of the taken nameless blocks under `hash`, with one reference.
-  BlockId publish(BlockHash hash);
+  /// Puts taken nameless blocks under the hashes of the prompt's blocks [begin, end), with one
+  /// reference each, and appends their ids to `named`.
+  void publish(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
+               std::vector<BlockId>& named);
   /// Gives back a request's blocks: the nameless ones, which follow the others, then `named`
   /// (in order of position) from the last to the first.
   void release(std::span<const BlockId> named, std::uint64_t nameless);
@@ -73,15 +75,22 @@ class BlockPool {
     BlockHash hash{};
     std::uint32_t previous = kNone;  ///< in the free list
     std::uint32_t next = kNone;
+    std::uint32_t next_in_bucket = kNone;
     std::uint32_t count = 0;  ///< named: references; nameless: length of the run
-    std::uint32_t twin = kNone;  ///< the next copy under the same hash
     Kind kind = Kind::spare;
   };
+  /// Hashes that are looked up together, so that memory is fetched for all at once.
+  static constexpr std::uint32_t kBatch = 16;
 
   std::uint32_t new_node(Kind kind, std::uint32_t count);
   void append(std::uint32_t node);
   void unlink(std::uint32_t node);
   void append_nameless(std::uint64_t count);
+  std::size_t bucket(BlockHash hash) const;
+  void prefetch(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
+                BlockHash (&hashes)[kBatch]) const;
+  std::uint32_t find(BlockHash hash) const;
+  void name(std::uint32_t node, BlockHash hash);
   void forget(std::uint32_t node);
   void record(KvEvent::Kind kind, BlockHash hash);
 
@@ -93,7 +102,8 @@ class BlockPool {
   std::uint32_t tail_ = kNone;
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> spare_;
-  FlatMap<std::uint32_t> by_hash_;
+  std::vector<std::uint32_t> buckets_;  ///< first named node of each; empty until one is named
+  int bucket_shift_ = 64;
   std::vector<KvEvent> events_;
   bool recording_ = false;
 };

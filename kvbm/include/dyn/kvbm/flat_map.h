@@ -16,7 +16,7 @@ class FlatMap {
  public:
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  std::size_t bytes() const { return entries_.capacity() * sizeof(Entry) + used_.capacity(); }
+  std::size_t bytes() const { return entries_.capacity() * sizeof(Entry); }
 
   /// Makes room for `count` keys without growing again.
   void reserve(std::size_t count) {
@@ -30,15 +30,13 @@ class FlatMap {
   }
 
   /// The value of `key`, or null. Valid until the next insertion or deletion.
-  Value* find(std::uint64_t key) {
-    return const_cast<Value*>(std::as_const(*this).find(key));
-  }
+  Value* find(std::uint64_t key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
   const Value* find(std::uint64_t key) const {
     if (entries_.empty()) {
       return nullptr;
     }
     const std::size_t i = locate(key);
-    return used_[i] ? &entries_[i].value : nullptr;
+    return entries_[i].used ? &entries_[i].value : nullptr;
   }
 
   /// The value of `key`, inserted as `value` if absent; true if it was.
@@ -47,11 +45,10 @@ class FlatMap {
       rehash(entries_.empty() ? kSmallest : 2 * entries_.size());
     }
     const std::size_t i = locate(key);
-    if (used_[i]) {
+    if (entries_[i].used) {
       return {&entries_[i].value, false};
     }
-    used_[i] = 1;
-    entries_[i] = Entry{key, value};
+    entries_[i] = Entry{key, value, true};
     ++size_;
     return {&entries_[i].value, true};
   }
@@ -62,24 +59,24 @@ class FlatMap {
       return false;
     }
     std::size_t hole = locate(key);
-    if (!used_[hole]) {
+    if (!entries_[hole].used) {
       return false;
     }
     // Pull back every later entry of the cluster whose home is not beyond the hole.
-    for (std::size_t i = next(hole); used_[i]; i = next(i)) {
+    for (std::size_t i = next(hole); entries_[i].used; i = next(i)) {
       const std::size_t distance = (i - home(entries_[i].key)) & mask_;
       if (distance >= ((i - hole) & mask_)) {
         entries_[hole] = entries_[i];
         hole = i;
       }
     }
-    used_[hole] = 0;
+    entries_[hole].used = false;
     --size_;
     return true;
   }
 
   void clear() {
-    used_.assign(used_.size(), 0);
+    entries_.assign(entries_.size(), Entry{});
     size_ = 0;
   }
 
@@ -87,6 +84,7 @@ class FlatMap {
   struct Entry {
     std::uint64_t key = 0;
     Value value{};
+    bool used = false;
   };
   static constexpr std::size_t kSmallest = 16;
 
@@ -97,32 +95,27 @@ class FlatMap {
   std::size_t next(std::size_t i) const { return (i + 1) & mask_; }
   std::size_t locate(std::uint64_t key) const {
     std::size_t i = home(key);
-    while (used_[i] && entries_[i].key != key) {
+    while (entries_[i].used && entries_[i].key != key) {
       i = next(i);
     }
     return i;
   }
   void rehash(std::size_t capacity) {
-    std::vector<Entry> old_entries(capacity);
-    std::vector<std::uint8_t> old_used(capacity, 0);
-    old_entries.swap(entries_);
-    old_used.swap(used_);
+    std::vector<Entry> old(capacity);
+    old.swap(entries_);
     mask_ = capacity - 1;
     shift_ = 64;
     for (std::size_t c = capacity; c > 1; c /= 2) {
       --shift_;
     }
-    for (std::size_t i = 0; i < old_entries.size(); ++i) {
-      if (old_used[i]) {
-        const std::size_t to = locate(old_entries[i].key);
-        used_[to] = 1;
-        entries_[to] = old_entries[i];
+    for (const Entry& entry : old) {
+      if (entry.used) {
+        entries_[locate(entry.key)] = entry;
       }
     }
   }
 
   std::vector<Entry> entries_;
-  std::vector<std::uint8_t> used_;
   std::size_t size_ = 0;
   std::size_t mask_ = 0;
   int shift_ = 64;

@@ -29,13 +29,15 @@ class PrefixIndex {
 
   /// For each worker, how many leading blocks of the prompt it has; `runs` has one entry per
   /// worker and is overwritten. Stops at the first block that no worker of the leading run has:
-  /// O(longest run * workers / 64).
-  void leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs);
+  /// O(longest run * workers / 64). With a stride, only every stride-th block counts, the first
+  /// being block stride - 1, and runs are in strides.
+  void leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs,
+                    std::uint32_t stride = 1);
 
   std::uint64_t blocks() const { return map_.size(); }  ///< distinct blocks known
   std::uint64_t blocks(WorkerId worker) const { return per_worker_[worker.value()]; }
   std::uint64_t evictions() const { return evictions_; }  ///< forgotten for want of room
-  std::uint64_t bytes() const;  ///< memory in use
+  std::uint64_t bytes() const;                            ///< memory in use
 
   /// Asserts that counts, map and sets agree; for tests.
   void check_invariants() const;
@@ -55,12 +57,12 @@ class PrefixIndex {
   std::uint64_t evictions_ = 0;
   std::uint32_t hand_ = 0;
   FlatMap<std::uint32_t> map_;
-  std::vector<BlockHash> hashes_;       ///< by entry
-  std::vector<std::uint64_t> bits_;     ///< by entry, `words_` each; all zero: entry unused
-  std::vector<std::uint8_t> found_;     ///< by entry: seen by a look-up since the hand passed
+  std::vector<BlockHash> hashes_;    ///< by entry
+  std::vector<std::uint64_t> bits_;  ///< by entry, `words_` each; all zero: entry unused
+  std::vector<std::uint8_t> found_;  ///< by entry: seen by a look-up since the hand passed
   std::vector<std::uint32_t> spare_;
   std::vector<std::uint64_t> per_worker_;
-  std::vector<std::uint64_t> alive_;    ///< scratch of leading_runs
+  std::vector<std::uint64_t> alive_;  ///< scratch of leading_runs
 };
 
 }  // namespace dyn::kvbm

@@ -16,11 +16,11 @@ using Progress = std::function<void(double fraction, const std::string& what)>;
 
 struct MeasureOptions {
   Duration budget = std::chrono::seconds(4);  ///< about how long to measure in all
-  std::string disk_folder;  ///< where the disk is measured; empty: not at all
-  std::string command;      ///< how it was asked for, for the profile's sources
-  Progress progress;        ///< may be empty
+  std::string disk_folder;                    ///< where the disk is measured; empty: not at all
+  std::string command;                        ///< how it was asked for, for the profile's sources
+  Progress progress;                          ///< may be empty
   const std::atomic<bool>* cancelled = nullptr;
-  Clock* clock = nullptr;   ///< null: the machine's
+  Clock* clock = nullptr;  ///< null: the machine's
 };
 
 struct Measurement {

@@ -17,7 +17,6 @@ namespace dyn::perf {
 /// Throws Error(bad_input) naming file and row for a missing layer or column, or a time that is
 /// negative or not finite.
 std::shared_ptr<const StepTimer> load_layer_tables(const std::string& folder,
-                                                   const ModelSpec& model,
-                                                   const EngineHost& host);
+                                                   const ModelSpec& model, const EngineHost& host);
 
 }  // namespace dyn::perf

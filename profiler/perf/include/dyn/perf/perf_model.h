@@ -25,7 +25,7 @@ struct PerfTarget {
 
 /// The share of one operator in a step.
 struct OperatorTime {
-  std::string name;      ///< such as qkv_gemm; of all layers together
+  std::string name;  ///< such as qkv_gemm; of all layers together
   Duration time{0};
   std::string bound_by;  ///< compute, memory, network, latency or host
   Provenance provenance = Provenance::specification;
@@ -40,8 +40,7 @@ struct OperatorTime {
 class PerfModel final : public StepTimer {
  public:
   /// Throws Error(infeasible) where the layout does not divide the model.
-  static std::shared_ptr<const PerfModel> compile(const PerfTarget& target,
-                                                  const Profile& profile);
+  static std::shared_ptr<const PerfModel> compile(const PerfTarget& target, const Profile& profile);
   ~PerfModel() override;
 
   Duration step_time(const StepBatch& batch) const noexcept override;

@@ -12,12 +12,12 @@ namespace dyn::perf {
 struct StepBatch {
   std::int32_t prefill_sequences = 0;
   std::int32_t decode_sequences = 0;
-  std::int32_t sampled = 0;             ///< sequences that yield a token in this step
-  std::int64_t prefill_tokens = 0;      ///< sum of q
-  std::int64_t prefill_context = 0;     ///< sum of prior
-  std::int64_t prefill_cross = 0;       ///< sum of q * prior
-  std::int64_t prefill_square = 0;      ///< sum of q * q
-  std::int64_t decode_context = 0;      ///< sum of KV tokens that decoding sequences attend to
+  std::int32_t sampled = 0;          ///< sequences that yield a token in this step
+  std::int64_t prefill_tokens = 0;   ///< sum of q
+  std::int64_t prefill_context = 0;  ///< sum of prior
+  std::int64_t prefill_cross = 0;    ///< sum of q * prior
+  std::int64_t prefill_square = 0;   ///< sum of q * q
+  std::int64_t decode_context = 0;   ///< sum of KV tokens that decoding sequences attend to
 
   std::int64_t tokens() const { return prefill_tokens + decode_sequences; }
   std::int32_t sequences() const { return prefill_sequences + decode_sequences; }

@@ -23,8 +23,8 @@ using policy::TokenEvent;
 struct EngineLoad {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
-  std::int64_t used_blocks = 0;   ///< referenced by a request
-  std::int64_t cached_blocks = 0; ///< free but still holding reusable KV
+  std::int64_t used_blocks = 0;    ///< referenced by a request
+  std::int64_t cached_blocks = 0;  ///< free but still holding reusable KV
   std::int64_t total_blocks = 0;
   std::int64_t steps = 0;
   std::int64_t preemptions = 0;

@@ -11,7 +11,8 @@ namespace dyn::engine {
 
 /// When KV transfers between workers end. Each worker has one sending and one receiving port of
 /// the same bandwidth; a transfer holds both, first come first served, for latency + bytes /
-/// bandwidth; a bandwidth of 0 means that only the latency counts. Pure bookkeeping, used by `sim` and by the simulated workers of `serve`.
+/// bandwidth; a bandwidth of 0 means that only the latency counts. Pure bookkeeping, used by `sim`
+/// and by the simulated workers of `serve`.
 class KvLink {
  public:
   KvLink(const TransferSpec& spec, std::uint32_t sources, std::uint32_t destinations);

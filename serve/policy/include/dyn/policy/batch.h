@@ -12,16 +12,16 @@ namespace dyn::policy {
 /// A request as one engine sees it.
 struct EngineRequest {
   RequestId id;
-  std::int64_t prompt_tokens = 0;  ///< >= 1
+  std::int64_t prompt_tokens = 0;      ///< >= 1
   std::int64_t max_output_tokens = 1;  ///< >= 1; exactly so many are made unless cancelled before
-  kvbm::PromptBlocks blocks;  ///< full prompt blocks; must stay valid until the request leaves
+  kvbm::PromptBlocks blocks;    ///< full prompt blocks; must stay valid until the request leaves
   bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
 };
 
 /// A token (or the first and last of a run of them) that a step made.
 struct TokenEvent {
   RequestId id;
-  SimTime at;               ///< end of the step
+  SimTime at;                 ///< end of the step
   std::int64_t produced = 0;  ///< output tokens of the request so far
   bool finished = false;
 };
@@ -39,9 +39,9 @@ struct Outcome {
   /// Stepwise: every token. Fast-forward: the first, second and last of each request. A request
   /// of the prefill role makes its one token without an entry here; see `prefilled`.
   std::vector<TokenEvent> tokens;
-  std::vector<RequestId> prefilled;   ///< prefill role: done, KV held until release_held()
-  std::vector<RequestId> kv_wanted;   ///< decode role: destination reserved, transfer may begin
-  std::vector<RequestId> preempted;   ///< one entry per preemption
+  std::vector<RequestId> prefilled;  ///< prefill role: done, KV held until release_held()
+  std::vector<RequestId> kv_wanted;  ///< decode role: destination reserved, transfer may begin
+  std::vector<RequestId> preempted;  ///< one entry per preemption
   std::vector<kvbm::KvEvent> kv_events;
   void clear();
 };

@@ -44,8 +44,11 @@ struct RouterOptions {
 /// choice: prefill tokens and blocks active per worker, and which prefix blocks each has cached.
 /// For kv_aware the cost of a worker is
 ///   prefill_load_scale * max(0, (active prefill tokens + prompt) / block - credit * cached blocks)
-///   + active decode blocks,
-/// lowest wins, ties are broken at random (seeded); as Dynamo's router, research notes 1.1.
+///   + blocks that would be active there with this request, those that requests share once,
+/// lowest wins, ties are broken at random (seeded). A temperature T above 0 chooses in proportion
+/// to exp(-cost / (T * range of costs)). As Dynamo's router documents (its KV-router guide). A
+/// request is queued at its worker until its prompt is computed; workers with
+/// max_queued_per_worker queued are not chosen. Only kv_aware keeps an index.
 /// Pure: `now` is an argument; the same calls give the same choices. Not thread-safe.
 class Router {
  public:

@@ -1,0 +1,70 @@
+#include "model_quantization.h"
+
+namespace dyn::detail {
+namespace {
+
+std::string text_of(const Node& object, std::string_view key) {
+  const std::optional<Node> node = object.find(key);
+  return node ? node->as_text().value_or("") : std::string();
+}
+
+/// The format of weights with 4 or 8 bits.
+std::optional<Precision> of_bits(const Node& object, std::string_view key, bool floating,
+                                 Problems& problems) {
+  const std::optional<Node> bits = object.find(key);
+  const std::int64_t value = bits ? bits->as_int().value_or(0) : 0;
+  if (value == 8) {
+    return floating ? Precision::fp8 : Precision::int8;
+  }
+  if (value == 4) {
+    return floating ? Precision::fp4 : Precision::int4;
+  }
+  problems.add(bits.value_or(object), "expected '" + std::string(key) + "' to be 4 or 8");
+  return std::nullopt;
+}
+
+/// config_groups: { group_0: { weights: { num_bits: 8, type: float } } }
+std::optional<Precision> of_compressed_tensors(const Node& node, Problems& problems) {
+  const std::optional<Node> groups = node.find("config_groups");
+  std::optional<Node> weights;
+  if (groups && groups->is_object() && groups->size() > 0) {
+    weights = groups->at(0).find("weights");
+  }
+  if (!weights || !weights->is_object()) {
+    problems.add(node, "expected 'config_groups' with the bits and type of the weights");
+    return std::nullopt;
+  }
+  return of_bits(*weights, "num_bits", text_of(*weights, "type") == "float", problems);
+}
+
+}  // namespace
+
+std::optional<Precision> read_quantization(const Node& node, Problems& problems) {
+  const std::string method = text_of(node, "quant_method");
+  const std::string algorithm = text_of(node, "quant_algo");
+  if (method == "fp8") {
+    const std::optional<Node> block = node.find("weight_block_size");
+    return block && !block->is_null() ? Precision::fp8_block : Precision::fp8;
+  }
+  if (method == "fbgemm_fp8" || (method == "modelopt" && algorithm == "FP8")) {
+    return Precision::fp8;
+  }
+  if (method == "modelopt" && algorithm == "NVFP4") {
+    return Precision::fp4;
+  }
+  if (method == "mxfp4") {
+    return Precision::mxfp4;
+  }
+  if (method == "awq" || method == "gptq") {
+    return of_bits(node, "bits", false, problems);
+  }
+  if (method == "compressed-tensors") {
+    return of_compressed_tensors(node, problems);
+  }
+  problems.add(node.find("quant_method").value_or(node), "unsupported quantization",
+               "supported are fp8, fbgemm_fp8, modelopt (FP8, NVFP4), mxfp4, awq, gptq and "
+               "compressed-tensors");
+  return std::nullopt;
+}
+
+}  // namespace dyn::detail

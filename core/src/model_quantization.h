@@ -1,0 +1,14 @@
+#pragma once
+
+#include <optional>
+
+#include "dyn/core/node.h"
+#include "dyn/core/precision.h"
+
+namespace dyn::detail {
+
+/// How the weights of a checkpoint are stored, from the `quantization_config` of its config.json;
+/// none, and a problem, where that is not supported.
+std::optional<Precision> read_quantization(const Node& node, Problems& problems);
+
+}  // namespace dyn::detail

@@ -1,0 +1,257 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <vector>
+
+#include "dyn/core/recipe.h"
+#include "dyn/perf/step_timer.h"
+#include "dyn/policy/batch.h"
+
+namespace dyn::test {
+
+/// A block pool with one entry a block, written for clarity.
+class NaivePool {
+ public:
+  explicit NaivePool(int blocks) : references_(blocks, 0), hash_(blocks), named_(blocks, false) {
+    for (int i = 0; i < blocks; ++i) {
+      free_.push_back(i);
+    }
+  }
+
+  int free() const { return static_cast<int>(free_.size()); }
+  int cached() const {
+    return static_cast<int>(
+        std::count_if(free_.begin(), free_.end(), [&](int block) { return named_[block]; }));
+  }
+  int used() const { return static_cast<int>(references_.size()) - free(); }
+
+  /// Blocks of the longest cached prefix of `hashes`.
+  std::vector<int> match(const std::vector<kvbm::BlockHash>& hashes, std::int64_t limit) const {
+    std::vector<int> result;
+    for (const kvbm::BlockHash hash : hashes) {
+      const auto copies = copies_.find(hash);
+      if (static_cast<std::int64_t>(result.size()) == limit || copies == copies_.end()) {
+        break;
+      }
+      result.push_back(copies->second.front());
+    }
+    return result;
+  }
+  int idle(const std::vector<int>& blocks) const {
+    return static_cast<int>(
+        std::count_if(blocks.begin(), blocks.end(), [&](int b) { return references_[b] == 0; }));
+  }
+  void acquire(const std::vector<int>& blocks) {
+    for (const int block : blocks) {
+      if (references_[block]++ == 0) {
+        free_.remove(block);
+      }
+    }
+  }
+  int take() {
+    const int block = free_.front();
+    free_.pop_front();
+    if (named_[block]) {
+      named_[block] = false;
+      auto& copies = copies_[hash_[block]];
+      copies.erase(std::find(copies.begin(), copies.end(), block));
+      if (copies.empty()) {
+        copies_.erase(hash_[block]);
+        events.push_back({kvbm::KvEvent::Kind::removed, hash_[block]});
+      }
+    }
+    references_[block] = 1;
+    return block;
+  }
+  void name(int block, kvbm::BlockHash hash) {
+    if (named_[block]) {
+      return;
+    }
+    named_[block] = true;
+    hash_[block] = hash;
+    copies_[hash].push_back(block);
+    if (copies_[hash].size() == 1) {
+      events.push_back({kvbm::KvEvent::Kind::stored, hash});
+    }
+  }
+  /// Releases in reverse order.
+  void release(const std::vector<int>& blocks) {
+    for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+      if (--references_[*block] == 0) {
+        free_.push_back(*block);
+      }
+    }
+  }
+
+  std::vector<kvbm::KvEvent> events;
+
+ private:
+  std::vector<int> references_;
+  std::vector<kvbm::BlockHash> hash_;
+  std::vector<bool> named_;
+  std::list<int> free_;
+  std::map<kvbm::BlockHash, std::vector<int>> copies_;
+};
+
+/// Continuous batching as vLLM's V1 scheduler does it, one request and one block at a time, for
+/// the aggregated role.
+class NaiveScheduler {
+ public:
+  explicit NaiveScheduler(const EngineConfig& config)
+      : config_(config), pool(static_cast<int>(*config.kv_blocks)) {}
+
+  void submit(const policy::EngineRequest& spec, const std::vector<kvbm::BlockHash>& hashes) {
+    waiting_.push_back({spec, hashes, {}, 0, 0});
+  }
+  void cancel(RequestId id) {
+    const auto is = [&](const Request& r) { return r.spec.id == id; };
+    waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), is), waiting_.end());
+    leaving_.push_back(id);
+  }
+  std::size_t size() const { return running_.size() + waiting_.size(); }
+
+  perf::StepBatch begin(policy::Outcome& outcome) {
+    budget_ = config_.max_num_batched_tokens;
+    batch_ = {};
+    bool preempted = false;
+    for (std::size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
+      const std::int64_t tokens = std::min(running_[i].known() - running_[i].computed, budget_);
+      bool placed = false;
+      while (i < running_.size() && !(placed = place(running_[i], tokens))) {
+        Request victim = running_.back();
+        running_.pop_back();
+        pool.release(victim.blocks);
+        victim.blocks.clear();
+        victim.computed = 0;
+        outcome.preempted.push_back(victim.spec.id);
+        waiting_.push_front(victim);
+        preempted = true;
+      }
+    }
+    while (!preempted && !waiting_.empty() && budget_ > 0 &&
+           static_cast<std::int64_t>(running_.size()) < limit() && admit(outcome)) {
+    }
+    return batch_;
+  }
+
+  void end(SimTime now, policy::Outcome& outcome) {
+    std::vector<Request> left;
+    for (Request& r : running_) {
+      const auto leaving = std::find(leaving_.begin(), leaving_.end(), r.spec.id);
+      bool stays = leaving == leaving_.end();
+      if (stays && r.computed == r.known()) {
+        ++r.produced;
+        stays = r.produced < r.spec.max_output_tokens;
+        outcome.tokens.push_back({r.spec.id, now, r.produced, !stays});
+      }
+      if (stays) {
+        left.push_back(r);
+      } else {
+        gone_.push_back(r);
+      }
+    }
+    // The cancelled are taken out first, in the order in which they were.
+    const auto rank = [&](const Request& r) {
+      return std::find(leaving_.begin(), leaving_.end(), r.spec.id) - leaving_.begin();
+    };
+    std::stable_sort(gone_.begin(), gone_.end(),
+                     [&](const Request& x, const Request& y) { return rank(x) < rank(y); });
+    for (const Request& r : gone_) {
+      pool.release(r.blocks);
+    }
+    gone_.clear();
+    leaving_.clear();
+    running_ = left;
+  }
+
+ private:
+  struct Request {
+    policy::EngineRequest spec;
+    std::vector<kvbm::BlockHash> hashes;
+    std::vector<int> blocks;
+    std::int64_t computed;
+    std::int64_t produced;
+
+    std::int64_t known() const { return spec.prompt_tokens + produced; }
+  };
+
+  std::int64_t limit() const {
+    return std::min<std::int64_t>(config_.max_num_seqs, config_.max_num_batched_tokens);
+  }
+  std::int64_t blocks_for(std::int64_t tokens) const {
+    return (tokens + config_.block_size - 1) / config_.block_size;
+  }
+
+  bool place(Request& r, std::int64_t tokens) {
+    const std::int64_t need =
+        blocks_for(r.computed + tokens) - static_cast<std::int64_t>(r.blocks.size());
+    if (need > pool.free()) {
+      return false;
+    }
+    for (std::int64_t i = 0; i < need; ++i) {
+      r.blocks.push_back(pool.take());
+    }
+    const std::int64_t prior = r.computed;
+    r.computed += tokens;
+    if (config_.prefix_caching) {
+      for (std::size_t b = 0; b < r.hashes.size() &&
+                              static_cast<std::int64_t>(b + 1) * config_.block_size <= r.computed;
+           ++b) {
+        pool.name(r.blocks[b], r.hashes[b]);
+      }
+    }
+    const bool completes = r.computed == r.known();
+    if (completes && tokens == 1) {
+      batch_.add_decode(r.computed);
+    } else {
+      batch_.add_prefill(tokens, prior, completes);
+    }
+    budget_ -= tokens;
+    return true;
+  }
+
+  bool admit(policy::Outcome& outcome) {
+    Request r = waiting_.front();
+    const std::int64_t most = config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
+    const std::vector<int> hits = pool.match(r.hashes, most);
+    const std::int64_t cached = static_cast<std::int64_t>(hits.size()) * config_.block_size;
+    std::int64_t tokens = r.known() - cached;
+    if (!config_.chunked_prefill && tokens > budget_) {
+      return false;
+    }
+    tokens = std::min(tokens, budget_);
+    const std::int64_t need = blocks_for(cached + tokens) - static_cast<std::int64_t>(hits.size());
+    if (need + pool.idle(hits) > pool.free()) {
+      return false;
+    }
+    waiting_.pop_front();
+    pool.acquire(hits);
+    r.blocks = hits;
+    r.computed = cached;
+    if (std::find(seen_.begin(), seen_.end(), r.spec.id) == seen_.end()) {
+      seen_.push_back(r.spec.id);
+      outcome.admitted.push_back({r.spec.id, SimTime{}, cached});
+    }
+    place(r, tokens);
+    running_.push_back(r);
+    return true;
+  }
+
+  EngineConfig config_;
+  std::vector<Request> running_;
+  std::deque<Request> waiting_;
+  std::vector<Request> gone_;
+  std::vector<RequestId> leaving_;
+  std::vector<RequestId> seen_;
+  perf::StepBatch batch_;
+  std::int64_t budget_ = 0;
+
+ public:
+  NaivePool pool;
+};
+
+}  // namespace dyn::test

@@ -1,0 +1,101 @@
+#include "search.h"
+
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "problems.h"
+
+namespace dyn::configurator {
+namespace {
+
+using test::large_recipe;
+using test::load_of;
+using test::problem_of;
+
+struct Setup {
+  Recipe recipe = large_recipe();
+  sim::Workload load = load_of(recipe);
+  Problem problem = problem_of(recipe, load);
+  Space space = enumerate(problem);
+  Scorer scorer{problem, space};
+  Search search{problem, space, scorer};
+};
+
+TEST_CASE("the first round has both modes and different layouts") {
+  Setup s;
+  const std::vector<std::size_t> chosen = s.search.next(4, Search::Variety::spread);
+  REQUIRE(chosen.size() == 4);
+  const auto apart = std::count_if(chosen.begin(), chosen.end(), [&](std::size_t i) {
+    return s.space.topologies[i].disaggregated();
+  });
+  REQUIRE(apart == 2);
+}
+
+TEST_CASE("no topology is chosen twice, and all are in the end") {
+  Setup s;
+  s.recipe.hardware.count = {1, 2};
+  s.space = enumerate(s.problem);
+  Search search(s.problem, s.space, s.scorer);
+  std::set<std::size_t> seen;
+  for (int round = 0; round < 1000; ++round) {
+    const auto chosen = search.next(7, Search::Variety::distinct);
+    for (const std::size_t index : chosen) {
+      REQUIRE(seen.insert(index).second);
+    }
+    if (chosen.empty()) {
+      break;
+    }
+  }
+  REQUIRE(seen.size() == s.space.topologies.size());
+}
+
+TEST_CASE("a replay that misses its targets turns the search to larger neighbours") {
+  Setup s;
+  s.recipe.search.disaggregated = false;
+  s.space = enumerate(s.problem);
+  Search search(s.problem, s.space, s.scorer);
+  const std::size_t first = search.next(1, Search::Variety::any).front();
+  AnalyticScore measured = search.score(first);
+  measured.itl_mean *= 3;
+  measured.itl_p99 *= 3;
+  measured.ttft_mean *= 10;
+  measured.ttft_p99 *= 10;
+  search.learn(first, measured);
+  const std::size_t second = search.next(1, Search::Variety::distinct).front();
+  REQUIRE(s.space.gpus(s.space.topologies[second]) > s.space.gpus(s.space.topologies[first]));
+}
+
+Merit any_merit() {
+  Merit merit;
+  merit.worst = *rc::gen::inRange(0, 4) / 2.0;
+  merit.feasible = *rc::gen::arbitrary<bool>();
+  merit.objective = *rc::gen::inRange(-300, 300) / 100.0;
+  merit.latency = *rc::gen::inRange(0, 3);
+  merit.gpus = *rc::gen::inRange(1, 4);
+  merit.index = static_cast<std::size_t>(*rc::gen::inRange(0, 1000));
+  return merit;
+}
+
+TEST_CASE("the order of merit is a strict weak order that prefers what meets the targets") {
+  REQUIRE(rc::check([] {
+    const Merit a = any_merit();
+    const Merit b = any_merit();
+    const Merit c = any_merit();
+    RC_ASSERT(!a.before(a));
+    RC_ASSERT(!(a.before(b) && b.before(a)));
+    RC_ASSERT(!(a.before(b) && b.before(c)) || a.before(c));
+    RC_ASSERT(a.before(b) || b.before(a) || a.index == b.index);
+    if (a.feasible && !b.feasible) {
+      RC_ASSERT(a.before(b));
+    }
+    if (a.feasible == b.feasible && a.feasible && a.objective > b.objective * 1.02 + 0.02) {
+      RC_ASSERT(a.before(b));
+    }
+  }));
+}
+
+}  // namespace
+}  // namespace dyn::configurator

@@ -1,0 +1,98 @@
+#include "dyn/profiler/show.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "dyn/core/document.h"
+#include "dyn/core/error.h"
+#include "dyn/perf/builtin_profiles.h"
+
+namespace dyn::profiler {
+namespace {
+
+template <class Body>
+Error error_of(Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error;
+  }
+  FAIL("no error was thrown");
+  throw;
+}
+
+bool mentions(const std::string& text, const std::string& word) {
+  return text.find(word) != std::string::npos;
+}
+
+TEST_CASE("A known device that is not here is a failure that names its built-in profile",
+          "[show]") {
+  for (const std::string name : {"h100", "H100", "h100-sxm"}) {
+    const Error error = error_of([&] { refuse_device(name); });
+    REQUIRE(error.kind() == ErrorKind::failed);
+    REQUIRE(mentions(error.what(), "'h100'"));
+    REQUIRE(mentions(error.what(), "dyn profile show h100"));
+  }
+}
+
+TEST_CASE("An unknown device is bad input with the name that was meant", "[show]") {
+  const Error gpu = error_of([] { refuse_device("h1000"); });
+  REQUIRE(gpu.kind() == ErrorKind::bad_input);
+  REQUIRE(mentions(gpu.what(), "did you mean 'h100'"));
+  const Error cpu = error_of([] { refuse_device("cpy"); });
+  REQUIRE(cpu.kind() == ErrorKind::bad_input);
+  REQUIRE(mentions(cpu.what(), "did you mean 'cpu'"));
+}
+
+TEST_CASE("A profile opens by name and by path", "[show]") {
+  REQUIRE(open_profile("h200").name == "h200");
+  REQUIRE(error_of([] { open_profile("h20"); }).kind() == ErrorKind::bad_input);
+  const Error missing = error_of([] { open_profile("no/such/profile.json"); });
+  REQUIRE(missing.kind() == ErrorKind::bad_input);
+  REQUIRE(mentions(missing.what(), "no/such/profile.json"));
+}
+
+TEST_CASE("The text of a profile shows each figure with source, error bar and provenance",
+          "[show]") {
+  Profile p;
+  p.name = "toy";
+  p.device.name = "Toy GPU";
+  p.device.memory = Bytes(std::int64_t{80} << 30);
+  p.device.memory_bandwidth = BytesPerSec(3.35e12);
+  p.device.peak[Precision::bf16] = FlopsPerSec(989e12);
+  p.device.sources["memory"] = "toy datasheet";
+  OperatorFit fit;
+  fit.kind = OperatorKind::attention_decode;
+  fit.compute_efficiency = 0.5;
+  fit.bandwidth_efficiency = 0.825;
+  fit.overhead = std::chrono::microseconds(7);
+  fit.relative_error = 0.12;
+  fit.provenance = Provenance::interpolated;
+  fit.source = "some paper";
+  p.operators = {fit};
+  const std::string text = profile_text(p);
+  for (const char* part :
+       {"toy: Toy GPU", "80 GiB", "toy datasheet", "3.35 TB/s", "989 TFLOP/s", "attention_decode",
+        "82.5 %", "7 us", "+-12 %", "interpolated", "some paper"}) {
+    CAPTURE(part, text);
+    REQUIRE(mentions(text, part));
+  }
+  REQUIRE(provenance_summary(p) == "1 interpolated");
+  p.operators.push_back(fit);
+  p.operators.back().provenance = Provenance::measured;
+  REQUIRE(provenance_summary(p) == "1 measured, 1 interpolated");
+}
+
+TEST_CASE("The list has a line for every built-in profile", "[show]") {
+  const std::string text = builtin_list_text();
+  const std::string json = builtin_list_json();
+  for (const std::string& name : perf::builtin_profile_names()) {
+    REQUIRE(mentions(text, "\n" + name + " "));
+    REQUIRE(mentions(json, "\"name\": \"" + name + "\""));
+    REQUIRE(!profile_text(perf::builtin_profile(name)).empty());
+  }
+  REQUIRE_NOTHROW(Document::parse(json, "list.json"));
+}
+
+}  // namespace
+}  // namespace dyn::profiler

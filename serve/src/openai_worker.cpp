@@ -232,45 +232,40 @@ net::awaitable<void> OpenAiWorker::relay(std::shared_ptr<OpenAiWorker> self,
   self->forget(call->job->id);
 }
 
-Duration OpenAiWorker::first_limit(const Job& job) const {
-  const Duration whole = job.stream ? Duration{0} : target_.token_timeout * kWholeAnswerGaps;
-  return target_.first_token_timeout + whole;
-}
-
-void OpenAiWorker::broken(Call& call, bool expired, const char* what) {
-  if (call.closed) {
-    call.sink->deliver(Failed{503, "shutting_down", "the server is shutting down", false});
-    return;
-  }
-  lost();
-  const std::string who = "the engine at " + url_.host_header();
-  call.sink->deliver(expired ? Failed{504, "engine_timeout", who + " fell silent", false}
-                             : Failed{502, "engine_broken", who + what, false});
-}
-
 net::awaitable<void> OpenAiWorker::converse(std::shared_ptr<OpenAiWorker> self,
                                             std::shared_ptr<Call> call) {
-  call->deadline.arm(self->first_limit(*call->job), [call] { call->close(); });
+  const EngineTarget& target = self->target_;
+  const Duration gap = target.token_timeout;
+  const Duration first =
+      target.first_token_timeout + (call->job->stream ? Duration{0} : gap * kWholeAnswerGaps);
+  const auto broken = [&](bool expired, const char* what) {
+    if (call->closed) {
+      call->sink->deliver(Failed{503, "shutting_down", "the server is shutting down", false});
+      return;
+    }
+    self->lost();
+    const std::string who = "the engine at " + self->url_.host_header();
+    call->sink->deliver(expired ? Failed{504, "engine_timeout", who + " fell silent", false}
+                                : Failed{502, "engine_broken", who + what, false});
+  };
+
+  call->deadline.arm(first, [call] { call->close(); });
   const std::string request = render_request(self->url_, *call->job);
   // A failed write shows in the read: the engine may have answered before it took it all.
   co_await net::async_write(call->socket, net::buffer(request), kAwait);
   call->parser.header_limit(kHeaderLimit);
   call->parser.body_limit(boost::none);
-  auto [error, size] =
+  auto [head_error, head_size] =
       co_await http::async_read_header(call->socket, call->buffer, call->parser, kAwait);
-  if (error) {
-    self->broken(*call, call->deadline.disarm(), " closed the connection without an answer");
+  if (head_error) {
+    broken(call->deadline.disarm(), " closed the connection without an answer");
     co_return;
   }
   RelayHead head;
   head.status = static_cast<int>(call->parser.get().result_int());
   head.content_type = std::string(call->parser.get()[http::field::content_type]);
   call->sink->deliver(head);
-  co_await pass_on(self, call);
-}
 
-net::awaitable<void> OpenAiWorker::pass_on(std::shared_ptr<OpenAiWorker> self,
-                                           std::shared_ptr<Call> call) {
   bool computed = false;
   while (!call->parser.is_done()) {
     call->parser.get().body().data = call->bytes.data();
@@ -283,7 +278,8 @@ net::awaitable<void> OpenAiWorker::pass_on(std::shared_ptr<OpenAiWorker> self,
     if (call->parser.is_done()) {
       call->scanner.finish();
     }
-    if (call->scanner.tokens() > 0 && !std::exchange(computed, true)) {
+    if (call->scanner.tokens() > 0 && !computed) {
+      computed = true;
       self->computed(*call->job);
     }
     if (got > 0 || call->parser.is_done()) {
@@ -293,12 +289,11 @@ net::awaitable<void> OpenAiWorker::pass_on(std::shared_ptr<OpenAiWorker> self,
       if (!room && !call->closed) {
         co_await call->room.wait();
       }
-      const bool flows = call->job->stream && computed;
-      const Duration limit = flows ? self->target_.token_timeout : self->first_limit(*call->job);
-      call->deadline.arm(limit, [call] { call->close(); });
+      const bool begun = !call->job->stream || computed;
+      call->deadline.arm(begun && call->job->stream ? gap : first, [call] { call->close(); });
     }
     if (error && error != http::error::need_buffer) {
-      self->broken(*call, call->deadline.disarm(), " broke off in the middle of its answer");
+      broken(call->deadline.disarm(), " broke off in the middle of its answer");
       co_return;
     }
   }

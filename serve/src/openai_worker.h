@@ -41,8 +41,6 @@ class OpenAiWorker final : public Worker, public std::enable_shared_from_this<Op
                                       Duration limit);
   static net::awaitable<void> converse(std::shared_ptr<OpenAiWorker> self,
                                        std::shared_ptr<Call> call);
-  static net::awaitable<void> pass_on(std::shared_ptr<OpenAiWorker> self,
-                                      std::shared_ptr<Call> call);
   static net::awaitable<void> probe(std::shared_ptr<OpenAiWorker> self,
                                     std::shared_ptr<Connection> connection);
   static net::awaitable<bool> healthy(std::shared_ptr<OpenAiWorker> self,
@@ -50,10 +48,8 @@ class OpenAiWorker final : public Worker, public std::enable_shared_from_this<Op
 
   std::shared_ptr<Call> find(RequestId id) const;
   void forget(RequestId id);
-  void broken(Call& call, bool expired, const char* what);
-  Duration first_limit(const Job& job) const;  ///< up to the first sign of an answer's text
-  void lost();                                 ///< out of the choice; the probe begins
-  void computed(const Job& job);               ///< the engine has this prompt in its cache now
+  void lost();                    ///< out of the choice; the probe begins
+  void computed(const Job& job);  ///< the engine has this prompt in its cache now
 
   const net::any_io_executor executor_;
   const Url url_;

@@ -113,12 +113,8 @@ class Explorer {
   /// Fills in the ranking; false where it was cancelled.
   bool run(ExploreResult& result) {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
-    const std::size_t first = (total * 2 + 4) / 5;
-    const std::size_t second = (total - first + 1) / 2;
-    runs_ = std::min(total, space_.topologies.size()) + 3;
-    if (!replay(search_.next(first, Search::Variety::spread)) ||
-        !replay(search_.next(second, Search::Variety::distinct)) ||
-        !replay(search_.next(total - first - second, Search::Variety::any)) || !find_intervals()) {
+    runs_ = std::min(total, space_.topologies.size()) + 2;
+    if (!replay_rounds(total) || !find_intervals()) {
       return false;
     }
     for (Replayed& replayed : ranked_) {

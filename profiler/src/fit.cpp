@@ -240,6 +240,13 @@ double error_of(const std::vector<Ratio>& ratios, bool with_table) {
   return quantile(std::move(deviations), 0.9);
 }
 
+/// By how much errors of fresh samples exceed those of the `n` that three constants were fitted on:
+/// sqrt((n + 3) / (n - 3)), Akaike's final prediction error (1970).
+double optimism(std::size_t n) {
+  const auto samples = static_cast<double>(n);
+  return n > 4 ? std::sqrt((samples + 3) / (samples - 3)) : 2;
+}
+
 // ------------------------------------------------------------------ input
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -300,7 +307,7 @@ OperatorFit fit_operator(const FitInput& input) {
       fit.correction = table;
     }
   }
-  fit.relative_error = std::max(error, kLeastError);
+  fit.relative_error = std::max(error * optimism(ratios.size()), kLeastError);
   return fit;
 }
 

@@ -207,7 +207,7 @@ TEST_CASE("a client that leaves ends its request at the engine") {
 TEST_CASE("a slow client holds the engine back instead of filling the server's memory") {
   const std::string block(64 << 10, 'x');
   std::atomic<std::size_t> sent{0};
-  constexpr std::size_t kTotal = 64 << 20;
+  constexpr std::size_t kTotal = 24 << 20;
   FakeEngine engine([&](Connection& c, const std::string&) {
     c.send(kStreamHead);
     while (sent < kTotal && c.send(chunked(block))) {

@@ -45,7 +45,10 @@ std::string text_of(const std::vector<std::string>& events) {
 
 std::string error_code(const HttpAnswer& answer) {
   const Json json = Json::parse(answer.body, nullptr, false);
-  return json.is_discarded() ? "not JSON: " + answer.body : json["error"].value("code", "null");
+  if (json.is_discarded()) {
+    return "not JSON: " + answer.body;
+  }
+  return json["error"]["code"].is_null() ? "null" : json["error"]["code"].get<std::string>();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <set>
 
 #include "problems.h"
@@ -125,7 +126,8 @@ TEST_CASE("the order of merit is a strict weak order that prefers what meets the
     if (a.feasible && !b.feasible) {
       RC_ASSERT(a.before(b));
     }
-    if (a.feasible == b.feasible && a.feasible && a.objective > b.objective * 1.02 + 0.02) {
+    if (a.feasible == b.feasible && a.feasible &&
+        a.objective > b.objective + 0.02 * std::abs(b.objective) + 0.02) {
       RC_ASSERT(a.before(b));
     }
   }));

@@ -54,6 +54,7 @@ inline PoolSpec pool(WorkerRole role, int replicas) {
   PoolSpec out;
   out.role = role;
   out.replicas = replicas;
+  out.config.block_size = 16;
   out.config.kv_blocks = 100'000;
   out.config.max_model_len = 200'000;
   out.config.max_num_batched_tokens = 8192;

@@ -21,7 +21,7 @@ Mark to_mark(const YAML::Mark& mark) {
 /// its place, so that reading goes on.
 class Handler final : public YAML::EventHandler {
  public:
-  explicit Handler(TreeBuilder& builder) : builder_(builder) {}
+  Handler(TreeBuilder& builder, const Source& source) : builder_(builder), source_(source) {}
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -55,6 +55,9 @@ class Handler final : public YAML::EventHandler {
       return;
     }
     const bool quoted = tag == "!";
+    if (quoted && !is_closed(mark)) {  // yaml-cpp takes the rest of the file for its text
+      throw YAML::ParserException(mark, "end of quoted text not found");
+    }
     builder_.scalar(quoted ? NodeKind::text : classify_plain(value), value, quoted, to_mark(mark));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
@@ -94,7 +97,34 @@ class Handler final : public YAML::EventHandler {
     }
   }
 
+  /// Whether the quote that opens at `mark` is closed somewhere; true where none opens there.
+  bool is_closed(const YAML::Mark& mark) const {
+    const Mark at = to_mark(mark);
+    const std::string& text = source_.text;
+    std::size_t i = at.line < static_cast<int>(source_.lines.size())
+                        ? source_.lines[static_cast<std::size_t>(at.line)]
+                        : text.size();
+    for (int column = 0; column < at.column && i < text.size(); ++i) {
+      // Columns count characters: the bytes of one that continue it do not.
+      column +=
+          i + 1 < text.size() && (static_cast<unsigned char>(text[i + 1]) & 0xC0) == 0x80 ? 0 : 1;
+    }
+    const char quote = i < text.size() ? text[i] : '\0';
+    if (quote != '"' && quote != '\'') {
+      return true;
+    }
+    while (++i < text.size()) {
+      if (text[i] == '\\' && quote == '"') {
+        ++i;
+      } else if (text[i] == quote) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   TreeBuilder& builder_;
+  const Source& source_;
   int within_key_ = 0;  ///< levels of lists and objects open within a key
 };
 
@@ -129,7 +159,7 @@ NodeData* parse_yaml(Document::Impl& document, std::uint32_t index) {
   try {
     std::istringstream stream(source.text);
     YAML::Parser parser(stream);
-    Handler handler(builder);
+    Handler handler(builder, source);
     if (parser.HandleNextDocument(handler)) {
       struct Ignore final : YAML::EventHandler {
         void OnDocumentStart(const YAML::Mark& m) override { mark = m; }
@@ -153,8 +183,13 @@ NodeData* parse_yaml(Document::Impl& document, std::uint32_t index) {
     }
   } catch (const YAML::Exception& e) {
     Mark mark = to_mark(e.mark);
-    if (e.msg.starts_with("end of ") && mark.line == 0 && mark.column == 0) {
-      mark = end_of(source);  // where the text ends, yaml-cpp gives its beginning
+    const Mark end = end_of(source);
+    if (e.msg == "end of quoted text not found") {
+      throw error_at(source, mark, "this is not valid YAML: " + e.msg, "the file may be truncated");
+    }
+    if (e.msg.starts_with("end of ") &&
+        ((mark.line == 0 && mark.column == 0) || mark.line > end.line)) {
+      mark = end;  // where the text ends, yaml-cpp gives its beginning or a line behind it
     }
     throw error_at(source, mark, "this is not valid YAML: " + e.msg, hint_for(source, mark, e.msg));
   }

@@ -113,12 +113,8 @@ class Explorer {
   /// Fills in the ranking; false where it was cancelled.
   bool run(ExploreResult& result) {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
-    const std::size_t first = (total * 2 + 4) / 5;
-    const std::size_t second = (total - first + 1) / 2;
     runs_ = std::min(total, space_.topologies.size()) + 3;
-    if (!replay(search_.next(first, Search::Variety::spread)) ||
-        !replay(search_.next(second, Search::Variety::distinct)) ||
-        !replay(search_.next(total - first - second, Search::Variety::any)) || !find_intervals()) {
+    if (!replay_rounds(total) || !find_intervals()) {
       return false;
     }
     for (Replayed& replayed : ranked_) {
@@ -130,6 +126,32 @@ class Explorer {
 
  private:
   bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
+
+  /// Two fifths of the replays spread over modes and layouts, then a fifth at a time: by the
+  /// corrected scores, and last also variants of the scheduler's knobs.
+  bool replay_rounds(std::size_t total) {
+    std::size_t left = total;
+    std::size_t size = (total * 2 + 4) / 5;
+    Search::Variety variety = Search::Variety::spread;
+    double headroom = 1;
+    while (left > 0) {
+      const std::vector<std::size_t> chosen = search_.next(std::min(size, left), variety);
+      if (chosen.empty()) {
+        return true;
+      }
+      if (!replay(chosen)) {
+        return false;
+      }
+      if (!ranked_.front().merit.feasible) {
+        headroom *= 0.8;
+        search_.demand_headroom(headroom);
+      }
+      left -= std::min(size, left);
+      size = std::max<std::size_t>(2, total / 5);
+      variety = left > size ? Search::Variety::distinct : Search::Variety::any;
+    }
+    return true;
+  }
 
   /// In which units a replay counts KV: larger ones rank several times faster (within about 1 % of
   /// the engine's own blocks), the deployment that is reported first is replayed exactly.
@@ -200,9 +222,11 @@ class Explorer {
     return score;
   }
 
-  void report_progress(std::size_t done, const char* what) const {
+  /// Never goes back, whatever is replayed again.
+  void report_progress(std::size_t done, const char* what) {
+    progress_ = std::max(progress_, std::min(1.0, double(done) / double(runs_)));
     if (options_.progress) {
-      options_.progress(static_cast<double>(done) / static_cast<double>(runs_), what);
+      options_.progress(progress_, what);
     }
   }
 
@@ -226,12 +250,16 @@ class Explorer {
       search_.learn(replayed.topology, measured(replayed.candidate));
       ranked_.push_back(std::move(replayed));
     }
+    sort_ranked();
+    return true;
+  }
+
+  void sort_ranked() {
     std::sort(ranked_.begin(), ranked_.end(),
               [](const Replayed& a, const Replayed& b) { return a.merit.before(b.merit); });
     for (std::size_t i = 1; i < ranked_.size(); ++i) {
       ranked_[i].records = {};
     }
-    return true;
   }
 
   /// The bounds of the step times of a pool at its typical step.
@@ -259,10 +287,22 @@ class Explorer {
     return bounds;
   }
 
-  /// Replays the winner exactly, and with slower and with faster steps for its intervals; the
-  /// others' are first order.
+  /// Replays the winner exactly, and with slower and with faster steps for its intervals; again for
+  /// the next one if that costs it the first place. The others' intervals are first order.
   bool find_intervals() {
-    Replayed& winner = ranked_.front();
+    while (ranked_.front().candidate.intervals == IntervalMethod::first_order) {
+      if (!replay_exactly(ranked_.front())) {
+        return false;
+      }
+      sort_ranked();
+    }
+    for (Replayed& replayed : ranked_) {
+      finish(replayed);
+    }
+    return true;
+  }
+
+  bool replay_exactly(Replayed& winner) {
     const Topology& topology = space_.topologies[winner.topology];
     const StepBounds first = bounds_of(topology.first, topology.first_replicas);
     const StepBounds second =
@@ -270,11 +310,12 @@ class Explorer {
     const Plan plan = winner.candidate.plan;
     const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
     std::vector<PlannedMetric> bounds[2];
+    Replayed exact;
     parallel_for(
         3, options_.threads,
         [&](std::size_t i) {
           if (i == 0) {
-            winner = make(winner.topology, simulate(plan, topology, Blocks::exact));
+            exact = make(winner.topology, simulate(plan, topology, Blocks::exact));
           } else {
             const auto [one, two] = factors[i - 1];
             bounds[i - 1] =
@@ -286,12 +327,10 @@ class Explorer {
     if (cancelled()) {
       return false;
     }
+    winner = std::move(exact);
     set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
-    for (Replayed& replayed : ranked_) {
-      finish(replayed);
-    }
     return true;
   }
 
@@ -314,6 +353,7 @@ class Explorer {
   Search search_;
   std::vector<Replayed> ranked_;
   std::size_t runs_ = 1;
+  double progress_ = 0;
 };
 
 void add_notes(const Problem& problem, ExploreResult& result) {

@@ -20,11 +20,11 @@ std::int64_t objective_step(double value) {
   return value > 0 ? step + kShift : -(step + kShift);
 }
 
-double ratio(double measured, double predicted) {
+double log_ratio(double measured, double predicted) {
   if (measured <= 0 || predicted <= 0) {
-    return 1;
+    return 0;
   }
-  return std::clamp(measured / predicted, 0.05, 20.0);
+  return portable_log(std::clamp(measured / predicted, 0.05, 20.0));
 }
 
 }  // namespace
@@ -94,14 +94,19 @@ double Search::distance(const Topology& a, const Topology& b) const {
   return sum;
 }
 
-AnalyticScore Search::corrected(std::size_t index) const {
-  const Topology& topology = space_.topologies[index];
+Search::Bias Search::expected_bias(const Topology& topology) const {
+  Bias mean{};
   const Seen* nearest = nullptr;
   double least = 0;
+  int count = 0;
   for (const Seen& seen : seen_) {
     const Topology& other = space_.topologies[seen.topology];
     if (other.disaggregated() != topology.disaggregated()) {
       continue;
+    }
+    ++count;
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      mean[i] += seen.bias[i];
     }
     const double d = distance(topology, other);
     if (nearest == nullptr || d < least) {
@@ -109,20 +114,25 @@ AnalyticScore Search::corrected(std::size_t index) const {
       least = d;
     }
   }
-  AnalyticScore score = scores_[index];
   if (nearest == nullptr) {
-    return score;
+    return {};
   }
-  const AnalyticScore& said = scores_[nearest->topology];
   const double trust = 1 / (1 + least / 2);
-  const auto correct = [&](double& value, double measured, double predicted) {
-    value *= portable_pow(ratio(measured, predicted), trust);
-  };
-  correct(score.ttft_mean, nearest->measured.ttft_mean, said.ttft_mean);
-  correct(score.ttft_p99, nearest->measured.ttft_p99, said.ttft_p99);
-  correct(score.itl_mean, nearest->measured.itl_mean, said.itl_mean);
-  correct(score.itl_p99, nearest->measured.itl_p99, said.itl_p99);
-  correct(score.request_rate, nearest->measured.request_rate, said.request_rate);
+  Bias bias{};
+  for (std::size_t i = 0; i < mean.size(); ++i) {
+    bias[i] = trust * nearest->bias[i] + (1 - trust) * mean[i] / count;
+  }
+  return bias;
+}
+
+AnalyticScore Search::corrected(std::size_t index) const {
+  AnalyticScore score = scores_[index];
+  const Bias bias = expected_bias(space_.topologies[index]);
+  double* const values[] = {&score.ttft_mean, &score.ttft_p99, &score.itl_mean, &score.itl_p99,
+                            &score.request_rate};
+  for (std::size_t i = 0; i < bias.size(); ++i) {
+    *values[i] *= portable_exp(bias[i]);
+  }
   return score;
 }
 
@@ -132,7 +142,7 @@ Merit Search::merit(std::size_t index) const {
   const Objective objective = problem_.recipe->objective;
   Merit merit;
   merit.worst = worst_ratio(score, targets_, output);
-  merit.feasible = merit.worst <= 1;
+  merit.feasible = merit.worst <= headroom_;
   merit.gpus = space_.gpus(space_.topologies[index]);
   merit.objective = signed_objective(
       objective, objective_of(objective, score, merit.gpus, merit.feasible, output));
@@ -209,7 +219,12 @@ std::vector<std::size_t> Search::next(std::size_t count, Variety variety) {
 }
 
 void Search::learn(std::size_t topology, const AnalyticScore& measured) {
-  seen_.push_back({topology, measured});
+  const AnalyticScore& said = scores_[topology];
+  seen_.push_back(
+      {topology,
+       {log_ratio(measured.ttft_mean, said.ttft_mean), log_ratio(measured.ttft_p99, said.ttft_p99),
+        log_ratio(measured.itl_mean, said.itl_mean), log_ratio(measured.itl_p99, said.itl_p99),
+        log_ratio(measured.request_rate, said.request_rate)}});
 }
 
 }  // namespace dyn::configurator

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -28,9 +29,10 @@ struct Merit {
 /// More is better, whatever the objective.
 double signed_objective(Objective objective, double value);
 
-/// Chooses which topologies to replay next. Scores every topology once; what a replay shows
-/// corrects the scores of its neighbours (same mode; near in layout and replicas), so that later
-/// rounds close in on where the targets begin to hold.
+/// Chooses which topologies to replay next. Scores every topology once; what replays show corrects
+/// the scores of the same mode: near a replayed topology (in layout and replicas) as that one was
+/// off, far from all of them as they were on average. So later rounds close in on where the targets
+/// begin to hold.
 class Search {
  public:
   Search(const Problem& problem, const Space& space, Scorer& scorer);
@@ -43,14 +45,20 @@ class Search {
 
   /// What the replay of a topology measured.
   void learn(std::size_t topology, const AnalyticScore& measured);
+  /// From now on, counts a topology as within the targets only if its corrected score is below
+  /// `share` of every one: for when those taken for good turned out not to be.
+  void demand_headroom(double share) { headroom_ = share; }
 
   const AnalyticScore& score(std::size_t topology) const { return scores_[topology]; }
 
  private:
+  /// Logarithms of measured / predicted: TTFT mean and p99, ITL mean and p99, request rate.
+  using Bias = std::array<double, 5>;
   struct Seen {
     std::size_t topology;
-    AnalyticScore measured;
+    Bias bias;
   };
+  Bias expected_bias(const Topology& topology) const;
   AnalyticScore corrected(std::size_t topology) const;
   Merit merit(std::size_t topology) const;
   double distance(const Topology& a, const Topology& b) const;
@@ -66,6 +74,7 @@ class Search {
   std::vector<bool> taken_;
   std::vector<std::size_t> returned_;
   std::vector<Seen> seen_;
+  double headroom_ = 1;
 };
 
 }  // namespace dyn::configurator

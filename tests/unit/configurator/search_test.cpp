@@ -69,6 +69,41 @@ TEST_CASE("a replay that misses its targets turns the search to larger neighbour
   REQUIRE(s.space.gpus(s.space.topologies[second]) > s.space.gpus(s.space.topologies[first]));
 }
 
+TEST_CASE("what replays show also corrects layouts that were not replayed") {
+  Setup s;
+  s.recipe.search.disaggregated = false;
+  s.space = enumerate(s.problem);
+  Search search(s.problem, s.space, s.scorer);
+  const auto layout_of = [&](std::size_t i) {
+    return s.space.layout(s.space.shapes[s.space.topologies[i].first]);
+  };
+  // Every replay finds first tokens twenty times later than was said, whatever its layout.
+  const std::vector<std::size_t> first = search.next(2, Search::Variety::spread);
+  for (const std::size_t index : first) {
+    AnalyticScore measured = search.score(index);
+    measured.ttft_mean *= 20;
+    measured.ttft_p99 *= 20;
+    search.learn(index, measured);
+  }
+  const std::size_t next = search.next(1, Search::Variety::distinct).front();
+  REQUIRE(search.score(next).ttft_p99 * 5 < 2.0);  // it leaves room for being off, too
+  REQUIRE(layout_of(first[0]) != layout_of(first[1]));
+}
+
+TEST_CASE("demanding headroom leaves no one who barely meets the targets in front") {
+  Setup s;
+  const auto worst_of_first = [&](double share) {
+    Search search(s.problem, s.space, s.scorer);
+    search.demand_headroom(share);
+    const std::size_t index = search.next(1, Search::Variety::any).front();
+    return worst_ratio(search.score(index), s.recipe.slo.targets(),
+                       s.problem.stats.summary.mean_output);
+  };
+  REQUIRE(worst_of_first(1.0) <= 1.0);
+  REQUIRE(worst_of_first(0.4) <= 0.4);
+  REQUIRE(worst_of_first(0.4) < worst_of_first(1.0));
+}
+
 Merit any_merit() {
   Merit merit;
   merit.worst = *rc::gen::inRange(0, 4) / 2.0;

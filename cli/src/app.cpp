@@ -119,7 +119,11 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int report(const Context& context, const Error& error) {
-  print_error(context, error);
+  try {
+    print_error(context, error);
+  } catch (const Error&) {
+    // Whoever read stdout has left: there is nobody to tell.
+  }
   return exit_code(error.kind());
 }
 

@@ -20,7 +20,7 @@ void TaskGroup::spawn(net::any_io_executor executor, net::awaitable<void> task,
     stop_now = stopped_;
     tasks_.emplace(id, stop_now ? nullptr : stop);
   }
-  net::co_spawn(std::move(executor), std::move(task),
+  net::co_spawn(executor, std::move(task),
                 [group = shared_from_this(), id](const std::exception_ptr& error) {
                   if (error) {
                     try {

@@ -131,7 +131,8 @@ TEST_CASE("the steps foretold as quiet are: one after the other they change noth
     }
     std::int64_t quiet = 0;
     std::int32_t batch = 0;
-    for (int step = 0; step < 300; ++step) {
+    // One at a time, twelve requests of 39 tokens in and out take some 600 steps.
+    for (int step = 0; step < 2000 && scheduler.has_work(); ++step) {
       policy::Outcome outcome;
       scheduler.begin_step(SimTime{}, outcome);
       if (quiet > 0) {

@@ -44,16 +44,6 @@ engine::KvLink make_link(const Plan& plan) {
   return {plan.transfer, replicas(WorkerRole::prefill), replicas(WorkerRole::decode)};
 }
 
-/// A decode worker is chosen by what it holds: the prompt is computed elsewhere.
-RouterConfig router_config(const RouterConfig& config, WorkerRole role) {
-  RouterConfig result = config;
-  if (role == WorkerRole::decode) {
-    result.overlap_credit = 0;
-    result.prefill_load_scale = 0;
-  }
-  return result;
-}
-
 void check_pool(const PoolSpec& pool, bool alone) {
   const std::string where = "pool '" + name_of_role(pool.role) + "'";
   if (is_relayed(pool) && !alone) {
@@ -117,7 +107,7 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options)
 
 void Fleet::add_pool(const Plan& plan, const PoolSpec& spec) {
   policy::RouterOptions router;
-  router.config = router_config(plan.router, spec.role);
+  router.config = policy::router_config(plan.router, spec.role);
   router.workers = worker_count(spec);
   router.block_size = spec.config.block_size;
   router.seed = RandomStream(plan.seed, "router/" + name_of_role(spec.role)).next();

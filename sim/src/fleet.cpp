@@ -29,17 +29,6 @@ const char* name_of(WorkerRole role) {
   return "";
 }
 
-/// The prompt is computed elsewhere, so that neither it nor what is cached of it is a reason to
-/// choose a decode worker; what it holds is.
-RouterConfig router_config(const RouterConfig& config, WorkerRole role) {
-  RouterConfig out = config;
-  if (role == WorkerRole::decode) {
-    out.overlap_credit = 0;
-    out.prefill_load_scale = 0;
-  }
-  return out;
-}
-
 /// Tokens of a block that is coarse enough to be fast and fine enough to be right: the engine's
 /// own times a power of two that divides the workload's.
 int coarse_block(const EngineConfig& config, const Workload& workload) {
@@ -77,7 +66,7 @@ Pool make_pool(const SimulationSpec& spec, const PoolSpec& pool, std::uint32_t f
   const auto engines = static_cast<std::uint32_t>(pool.replicas * pool.layout.data);
   const bool chooses_by_kv = plan.router.kind == RouterKind::kv_aware && engines > 1;
   policy::RouterOptions options;
-  options.config = router_config(plan.router, pool.role);
+  options.config = policy::router_config(plan.router, pool.role);
   options.workers = engines;
   options.block_size = pool.config.block_size;
   options.seed = RandomStream(spec.seed, std::string("router/") + name_of(pool.role)).next();

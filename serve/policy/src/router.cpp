@@ -46,6 +46,15 @@ struct Booking {
 
 }  // namespace
 
+RouterConfig router_config(const RouterConfig& config, WorkerRole role) {
+  RouterConfig out = config;
+  if (role == WorkerRole::decode) {
+    out.overlap_credit = 0;
+    out.prefill_load_scale = 0;
+  }
+  return out;
+}
+
 boost::system::error_code make_error_code(router_errc e) {
   static const RouterCategory category;
   return {static_cast<int>(e), category};

@@ -52,6 +52,18 @@ TEST_CASE("round robin takes turns and skips who is not available") {
   CHECK(router.route(request(12), SimTime{})->worker == WorkerId(1));
 }
 
+TEST_CASE("a decode pool is not chosen by prompts that are computed elsewhere") {
+  RouterConfig config;
+  config.overlap_credit = 2;
+  config.prefill_load_scale = 3;
+  for (const WorkerRole role : {WorkerRole::aggregated, WorkerRole::prefill}) {
+    CHECK(router_config(config, role).overlap_credit == 2);
+    CHECK(router_config(config, role).prefill_load_scale == 3);
+  }
+  CHECK(router_config(config, WorkerRole::decode).overlap_credit == 0);
+  CHECK(router_config(config, WorkerRole::decode).prefill_load_scale == 0);
+}
+
 TEST_CASE("least loaded counts requests until they are finished") {
   Router router(options(RouterKind::least_loaded, 2));
   const WorkerId first = router.route(request(1), SimTime{})->worker;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dyn/core/id.h"
+#include "dyn/core/plan.h"
 #include "dyn/core/recipe.h"
 #include "dyn/core/result.h"
 #include "dyn/kvbm/block_hash.h"
@@ -31,6 +32,11 @@ struct RouteChoice {
   std::uint32_t cached_blocks = 0;  ///< leading blocks that the index knows at that worker
   double cost = 0;
 };
+
+/// What is asked of the router of a pool of this role. The prompt of a decode worker's request is
+/// computed elsewhere, so that neither it nor what is cached of it is a reason to choose that
+/// worker; what the worker holds is.
+RouterConfig router_config(const RouterConfig& config, WorkerRole role);
 
 struct RouterOptions {
   RouterConfig config;

@@ -36,9 +36,20 @@ void describe(EnumSchema<OperatorKind>& s) {
       .value(OperatorKind::elementwise, "elementwise",
              "norms, rotary embedding, activation, residual, KV write.")
       .value(OperatorKind::all_reduce, "all_reduce", "sum over a tensor-parallel group.")
+      .value(OperatorKind::all_gather, "all_gather", "every GPU's part to all of a group.")
+      .value(OperatorKind::reduce_scatter, "reduce_scatter", "sums, a part of them to each GPU.")
       .value(OperatorKind::all_to_all, "all_to_all", "exchange between experts.")
       .value(OperatorKind::send_recv, "send_recv", "hand-over between pipeline stages.")
-      .value(OperatorKind::sampling, "sampling", "logits to tokens.");
+      .value(OperatorKind::sampling, "sampling", "logits to tokens.")
+      .value(OperatorKind::latent_prefill, "latent_prefill", "MLA of prompt tokens.")
+      .value(OperatorKind::latent_decode, "latent_decode", "MLA of one new token each.")
+      .value(OperatorKind::sparse_prefill, "sparse_prefill",
+             "DSA of prompt tokens, indexer included.")
+      .value(OperatorKind::sparse_decode, "sparse_decode",
+             "DSA of one new token each, indexer included.")
+      .value(OperatorKind::linear_prefill, "linear_prefill", "gated delta rule of prompt tokens.")
+      .value(OperatorKind::linear_decode, "linear_decode",
+             "gated delta rule of one new token each.");
 }
 
 void describe(EnumSchema<WorkerRole>& s) {

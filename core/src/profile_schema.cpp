@@ -49,13 +49,71 @@ void describe(ObjectSchema<CorrectionPoint>& s) {
       .above(0.0);
 }
 
+void describe(ObjectSchema<SurfaceAxis>& s) {
+  s.about("surface_axis", "One quantity that a surface grows with.");
+  s.field("quantity", &SurfaceAxis::quantity, "What is counted, such as tokens.")
+      .required()
+      .not_empty();
+  s.field("knots", &SurfaceAxis::knots, "Where the surface is given; rising, above 0.")
+      .required()
+      .above(0.0)
+      .brief();
+  s.check([](const SurfaceAxis& axis, Checker& checker) {
+    if (axis.knots.empty()) {
+      checker.error("knots", "an axis needs at least one knot");
+    }
+    for (std::size_t i = 1; i < axis.knots.size(); ++i) {
+      if (axis.knots[i] <= axis.knots[i - 1]) {
+        checker.error("knots", i,
+                      "knots must rise: " + shortest(axis.knots[i]) + " follows " +
+                          shortest(axis.knots[i - 1]));
+      }
+    }
+  });
+}
+
+void describe(ObjectSchema<CorrectionSurface>& s) {
+  s.about("surface",
+          "A correction over several quantities at once: log2(measured / modelled time) on a "
+          "rectangular grid, linear in the log2 of each quantity, held beyond the ends.");
+  s.field("axes", &CorrectionSurface::axes, "The quantities, slowest first.").required();
+  s.field("log2_factors", &CorrectionSurface::log2_factors,
+          "One for every combination of knots, the last axis fastest.")
+      .required()
+      .brief();
+  s.check([](const CorrectionSurface& surface, Checker& checker) {
+    std::size_t cells = surface.axes.empty() ? 0 : 1;
+    for (const SurfaceAxis& axis : surface.axes) {
+      cells *= axis.knots.size();
+    }
+    if (cells != surface.log2_factors.size()) {
+      checker.error("log2_factors",
+                    "has " + std::to_string(surface.log2_factors.size()) + " values, the axes " +
+                        std::to_string(cells) + " combinations of knots",
+                    "give one value for each");
+    }
+  });
+}
+
 void describe(ObjectSchema<OperatorFit>& s) {
-  s.about("operator",
-          "The time of one operator: (max(flops / (compute_efficiency * peak), bytes / "
-          "(bandwidth_efficiency * bandwidth)) + overhead) * correction. For collectives the "
-          "bandwidth is the link's.");
+  s.about(
+      "operator",
+      "The time of one operator: (max(flops / (compute_efficiency * peak), bytes / "
+      "(bandwidth_efficiency * bandwidth)) + overhead) * correction * 2^surface. For collectives "
+      "the "
+      "bandwidth is the link's.");
   s.field("kind", &OperatorFit::kind, "Which operator.").required();
   s.field("precision", &OperatorFit::precision, "Compute precision that the figures hold for.");
+  s.field("engine", &OperatorFit::engine, "Engine whose kernels were measured; empty for any.");
+  s.field("version", &OperatorFit::version, "Version of that engine.");
+  s.field("kv_cache", &OperatorFit::kv_cache, "Precision of the KV cache, for attention.");
+  s.field("head_dim", &OperatorFit::head_dim, "Size of a head, for attention; 0 for any.")
+      .between(0, 65'536);
+  s.field("kv_group", &OperatorFit::kv_group,
+          "Heads that share a KV head, for attention; 0 for any.")
+      .between(0, 65'536);
+  s.field("window", &OperatorFit::window, "Sliding window in tokens, for attention; 0 for none.")
+      .between(0, 100'000'000);
   s.field("gpus", &OperatorFit::gpus, "Size of the group, for collectives.").between(1, 100'000);
   s.field("compute_efficiency", &OperatorFit::compute_efficiency,
           "Fraction of the peak rate that is reached.")
@@ -69,6 +127,12 @@ void describe(ObjectSchema<OperatorFit>& s) {
   s.field("correction", &OperatorFit::correction,
           "Points by rising x; linear in log2(x) between them, held beyond the ends.")
       .brief();
+  s.field("surface", &OperatorFit::surface, "Correction over several quantities at once.");
+  s.field("held_out_error", &OperatorFit::held_out_error,
+          "Median of |modelled / measured - 1| over measurements that the fit has not seen.")
+      .at_least(0.0);
+  s.field("samples", &OperatorFit::samples, "Measurements that the fit is from.")
+      .at_least(std::int64_t{0});
   s.field("relative_error", &OperatorFit::relative_error,
           "Half-width of the 90 % interval, as a fraction.")
       .between(0.0, 100.0);

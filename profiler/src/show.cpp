@@ -50,6 +50,22 @@ const char* name_of(OperatorKind kind) {
       return "send_recv";
     case OperatorKind::sampling:
       return "sampling";
+    case OperatorKind::all_gather:
+      return "all_gather";
+    case OperatorKind::reduce_scatter:
+      return "reduce_scatter";
+    case OperatorKind::latent_prefill:
+      return "latent_prefill";
+    case OperatorKind::latent_decode:
+      return "latent_decode";
+    case OperatorKind::sparse_prefill:
+      return "sparse_prefill";
+    case OperatorKind::sparse_decode:
+      return "sparse_decode";
+    case OperatorKind::linear_prefill:
+      return "linear_prefill";
+    case OperatorKind::linear_decode:
+      return "linear_decode";
   }
   return "";
 }
@@ -80,7 +96,8 @@ const char* name_of(Precision p) {
 
 bool is_collective(OperatorKind kind) {
   return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
-         kind == OperatorKind::send_recv;
+         kind == OperatorKind::send_recv || kind == OperatorKind::all_gather ||
+         kind == OperatorKind::reduce_scatter;
 }
 
 /// A number of three or four digits with the prefix that fits.

@@ -66,6 +66,8 @@ class GraphBuilder {
     op.fixed_bytes = k * m * bytes_per_value(weights);
     const double input = std::min(kActivation, bytes_per_value(compute_precision(weights)));
     op.bytes = k * input + m * kActivation;
+    op.shape.n = m;
+    op.shape.k = k;
     return add(op);
   }
   Operator& add_gemm(const std::string& name, double count, double k, double m) {
@@ -82,16 +84,18 @@ class GraphBuilder {
     return add(op);
   }
 
-  /// A collective over `group` GPUs that moves `bytes` per token through each GPU's link.
+  /// A collective over `group` GPUs of a message of `bytes` per token, of which each GPU's link
+  /// carries `factor`.
   void add_collective(const std::string& name, OperatorKind kind, double count, int group,
-                      double bytes, Driver driver = Driver::tokens) {
+                      double bytes, double factor = 1, Driver driver = Driver::tokens) {
     Operator op;
     op.name = name;
     op.kind = kind;
     op.count = count;
     op.group = group;
     op.between_nodes = group > gpu_.gpus_per_node;
-    op.bytes = bytes;
+    op.bytes = bytes * factor;
+    op.shape.message = bytes;
     op.driver = driver;
     add(op);
   }
@@ -100,7 +104,7 @@ class GraphBuilder {
   void add_all_reduce(const std::string& name, double count, int group, double bytes) {
     if (group > 1) {
       const double n = group;
-      add_collective(name, OperatorKind::all_reduce, count, group, bytes * 2 * (n - 1) / n);
+      add_collective(name, OperatorKind::all_reduce, count, group, bytes, 2 * (n - 1) / n);
     }
   }
 
@@ -198,6 +202,10 @@ void GraphBuilder::add_attention_kernel(const std::string& suffix, double layers
   prefill.driver = Driver::prefill;
   prefill.count = layers;
   prefill.window = window;
+  prefill.kv_cache = target_.kv_cache;
+  prefill.shape.heads = heads;
+  prefill.shape.head_dim = attention.head_dim;
+  prefill.shape.kv_group = std::max(1, attention.heads / std::max(1, attention.kv_heads));
   Operator decode = prefill;
   decode.name = "attention_decode" + suffix;
   decode.kind = OperatorKind::attention_decode;
@@ -260,6 +268,8 @@ void GraphBuilder::add_experts() {
   op.flops = 2 * matrices * hidden() * width;
   op.fixed_bytes = matrices * hidden() * width * bytes_per_value(target_.weights);
   op.bytes = (2 * hidden() + matrices * width) * kActivation;
+  op.shape.hidden = hidden();
+  op.shape.width = width;
   op.launches = 3;  // sort and align, two grouped multiplies
   op.experts =
       ExpertSpread{static_cast<double>(moe.experts), static_cast<double>(moe.experts_per_token),
@@ -300,7 +310,7 @@ void GraphBuilder::add_head() {
   if (layout_.tensor > 1) {
     const double n = tp();
     add_collective("logits_gather", OperatorKind::all_reduce, 1, layout_.tensor,
-                   vocabulary * kActivation * (n - 1) / n, Driver::sampled);
+                   vocabulary * kActivation, (n - 1) / n, Driver::sampled);
   }
   Operator sampling;
   sampling.name = "sampling";

@@ -26,6 +26,19 @@ struct ExpertSpread {
   double tokens_factor = 1;  ///< attention-DP ranks whose tokens meet at the experts
 };
 
+/// The shape of one GPU's shard of an operator, in the quantities of CorrectionSurface that do not
+/// change from step to step. What does not apply is 0.
+struct OperatorShape {
+  double n = 0;  ///< gemm: [tokens, k] x [k, n]
+  double k = 0;
+  double heads = 0;    ///< attention
+  int kv_group = 0;    ///< attention: heads that share a KV head
+  int head_dim = 0;    ///< attention
+  double hidden = 0;   ///< moe
+  double width = 0;    ///< moe: intermediate size of one expert on this GPU
+  double message = 0;  ///< collectives: bytes per unit of the driver, before any algorithm's factor
+};
+
 /// One operator on one GPU: `count` times a step, each with work that is linear in the driver.
 struct Operator {
   std::string name;
@@ -43,6 +56,8 @@ struct Operator {
   double context_flops = 0;    ///< prefill attention only: per token of prior context
   int window = 0;              ///< attention only: sliding window in tokens, 0 none
   std::optional<ExpertSpread> experts;
+  Precision kv_cache = Precision::bf16;  ///< attention only
+  OperatorShape shape;
 };
 
 /// The operators of one step of a model under a layout, in order of execution. Under pipeline

@@ -43,6 +43,8 @@ EngineHost find_host(const Profile& profile, const std::string& engine) {
 const char* bound_by(const PricedOperator& op, const Roofline& r) {
   switch (op.op.kind) {
     case OperatorKind::all_reduce:
+    case OperatorKind::all_gather:
+    case OperatorKind::reduce_scatter:
     case OperatorKind::all_to_all:
     case OperatorKind::send_recv:
       return r.overhead > r.memory ? "latency" : "network";

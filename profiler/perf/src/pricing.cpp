@@ -17,7 +17,8 @@ double log2_of(double x) {
 
 bool is_collective(OperatorKind kind) {
   return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
-         kind == OperatorKind::send_recv;
+         kind == OperatorKind::send_recv || kind == OperatorKind::all_gather ||
+         kind == OperatorKind::reduce_scatter;
 }
 
 /// How far a fit is from what the operator needs; 0 is exact, negative is unusable.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,17 @@ enum class OperatorKind {
   moe,
   elementwise,  ///< norms, rotary embedding, activation, residual, KV write
   all_reduce,
+  all_gather,
+  reduce_scatter,
   all_to_all,
   send_recv,
   sampling,
+  latent_prefill,  ///< MLA
+  latent_decode,
+  sparse_prefill,  ///< DSA: an indexer chooses the tokens that MLA attends to
+  sparse_decode,
+  linear_prefill,  ///< gated delta rule with its convolution
+  linear_decode,
 };
 
 /// Where the roofline is off by a factor: `factor` at `x`, interpolated linearly in log2(x) and
@@ -33,18 +42,50 @@ struct CorrectionPoint {
   double factor = 1;
 };
 
+/// One axis of a surface: what it counts, and its knots, rising and above 0.
+struct SurfaceAxis {
+  std::string quantity;
+  std::vector<double> knots;
+};
+
+/// A correction over several quantities at once: log2(measured / modelled time) at every knot of
+/// a rectangular grid, the last axis fastest; linear in the log2 of each quantity between the
+/// knots, held beyond the ends. The quantities of each operator, of one GPU's shard:
+///   gemm                   tokens, n, k
+///   *_prefill              queries (of one sequence), context (prior tokens of one sequence + 1),
+///                          sequences, heads
+///   *_decode               sequences, context (KV tokens of one sequence), heads
+///   moe                    tokens, experts (of the model), active (experts a token),
+///                          hidden, width (intermediate of one expert on one GPU)
+///   collectives            bytes (of the message, before any algorithm's factor)
+/// A surface has those axes of its operator that matter.
+struct CorrectionSurface {
+  std::vector<SurfaceAxis> axes;
+  std::vector<double> log2_factors;
+};
+
 /// The time of one operator on this device:
 /// t = (max(flops / (compute_efficiency * peak), bytes / (bandwidth_efficiency * bandwidth))
-///      + overhead) * correction(x).
+///      + overhead) * correction(x) * 2^surface.
 /// For collectives `bandwidth` is the link's and `gpus` the size of the group.
 struct OperatorFit {
   OperatorKind kind = OperatorKind::gemm;
   Precision precision = Precision::bf16;
+  std::string engine;                 ///< whose kernels; empty: any
+  std::string version;                ///< of the engine
+  std::optional<Precision> kv_cache;  ///< of attention; none: any
+  int head_dim = 0;                   ///< of attention; 0: any
+  int kv_group = 0;                   ///< heads that share a KV head; 0: any
+  int window = 0;                     ///< of attention, tokens; 0: full
   int gpus = 1;
   double compute_efficiency = 1;    ///< (0, 1]
   double bandwidth_efficiency = 1;  ///< (0, 1]
   Duration overhead{0};             ///< fixed time of a launch
   std::vector<CorrectionPoint> correction;
+  std::optional<CorrectionSurface> surface;
+  /// Median of |modelled / measured - 1| over measurements that the fit has not seen.
+  std::optional<double> held_out_error;
+  std::int64_t samples = 0;     ///< measurements that the fit is from
   double relative_error = 0.3;  ///< half-width of the 90 % interval, as a fraction
   Provenance provenance = Provenance::specification;
   std::string source;  ///< file, paper or run that the constants are from

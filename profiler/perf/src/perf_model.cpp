@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "dyn/core/check.h"
+#include "fit_choice.h"
 #include "operators.h"
 #include "pricing.h"
 #include "token_curve.h"
@@ -41,15 +42,8 @@ EngineHost find_host(const Profile& profile, const std::string& engine) {
 }
 
 const char* bound_by(const PricedOperator& op, const Roofline& r) {
-  switch (op.op.kind) {
-    case OperatorKind::all_reduce:
-    case OperatorKind::all_gather:
-    case OperatorKind::reduce_scatter:
-    case OperatorKind::all_to_all:
-    case OperatorKind::send_recv:
-      return r.overhead > r.memory ? "latency" : "network";
-    default:
-      break;
+  if (is_collective(op.op.kind)) {
+    return r.overhead > r.memory ? "latency" : "network";
   }
   const double work = std::max(r.compute, r.memory);
   if (r.overhead > work) {
@@ -88,7 +82,7 @@ struct PerfModel::Impl {
 };
 
 void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
-  PricedOperator priced = price(op, profile);
+  PricedOperator priced = price(op, profile, host.engine);
   if (op.driver == Driver::prefill || op.driver == Driver::decode) {
     costs.push_back(attention_cost(priced));
     attention.push_back(std::move(priced));

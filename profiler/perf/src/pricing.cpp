@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "dyn/core/math.h"
+#include "fit_choice.h"
 
 namespace dyn::perf {
 
@@ -13,46 +14,6 @@ namespace {
 
 double log2_of(double x) {
   return portable_log(x) / std::numbers::ln2;
-}
-
-bool is_collective(OperatorKind kind) {
-  return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
-         kind == OperatorKind::send_recv || kind == OperatorKind::all_gather ||
-         kind == OperatorKind::reduce_scatter;
-}
-
-/// How far a fit is from what the operator needs; 0 is exact, negative is unusable.
-int distance(const OperatorFit& fit, const Operator& op) {
-  if (fit.kind != op.kind) {
-    return -1;
-  }
-  if (is_collective(op.kind)) {
-    return std::abs(fit.gpus - op.group) * 2 + (fit.gpus < op.group ? 1 : 0);
-  }
-  if (op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe) {
-    return 0;
-  }
-  if (fit.precision == op.precision) {
-    return 0;
-  }
-  const Precision compute = compute_precision(op.precision);
-  if (fit.precision == compute) {
-    // A block-scaled format is the plain one to the multiply; weight-only formats are not.
-    return op.precision == Precision::fp8_block ? 0 : 1;
-  }
-  return fit.precision == Precision::bf16 ? 2 : 3;
-}
-
-const OperatorFit* find_fit(const Profile& profile, const Operator& op, int& nearest) {
-  const OperatorFit* best = nullptr;
-  for (const OperatorFit& fit : profile.operators) {
-    const int d = distance(fit, op);
-    if (d >= 0 && (best == nullptr || d < nearest)) {
-      best = &fit;
-      nearest = d;
-    }
-  }
-  return best;
 }
 
 OperatorFit default_fit(const Operator& op, const Profile& profile) {
@@ -103,10 +64,9 @@ FactorCurve::FactorCurve(const std::vector<CorrectionPoint>& points) {
   }
 }
 
-PricedOperator price(const Operator& op, const Profile& profile) {
-  int d = 0;
-  const OperatorFit* found = find_fit(profile, op, d);
-  const OperatorFit fit = found != nullptr ? *found : default_fit(op, profile);
+PricedOperator price(const Operator& op, const Profile& profile, const std::string& engine) {
+  const FitChoice choice = choose_fit(op, engine, profile);
+  const OperatorFit fit = choice.fit != nullptr ? *choice.fit : default_fit(op, profile);
   PricedOperator priced;
   priced.op = op;
   const GpuSpec& device = profile.device;
@@ -115,22 +75,46 @@ PricedOperator price(const Operator& op, const Profile& profile) {
   priced.overhead = to_seconds(fit.overhead) * op.launches;
   priced.provenance = fit.provenance;
   priced.relative_error = fit.relative_error;
+  std::string differences = choice.differences;
   if (is_collective(op.kind)) {
     bandwidth = op.between_nodes ? device.inter_node.count() : device.intra_node.count();
     if (op.between_nodes && fit.gpus <= device.gpus_per_node) {
       priced.overhead += to_seconds(profile.inter_node_latency);
-      d = std::max(d, 1);
+      differences += (differences.empty() ? "" : ", ") + std::string("between nodes");
     }
   }
   priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
   priced.correction = fit.correction;
+  if (fit.surface && fit.kind == op.kind) {
+    priced.surface = Surface(*fit.surface);
+    // A surface is of whole executions, launches included.
+    priced.overhead = to_seconds(fit.overhead);
+  }
   priced.source = fit.source;
-  if (found != nullptr && d > 0) {
+  if (choice.fit != nullptr && !differences.empty()) {
     priced.provenance = worst(priced.provenance, Provenance::extrapolated);
-    priced.relative_error = std::min(0.9, 1.5 * priced.relative_error);
-    priced.source += " (nearest fit: another precision or group size)";
+    priced.relative_error = std::min(0.9, priced.relative_error * (1.25 + 0.1 * choice.distance));
+    priced.source += " (nearest fit: " + differences + ")";
   }
   return priced;
+}
+
+Quantities quantities_of(const Operator& op, double n) {
+  Quantities q;
+  q[Quantity::tokens] = n;
+  q[Quantity::n] = op.shape.n;
+  q[Quantity::k] = op.shape.k;
+  q[Quantity::heads] = op.shape.heads;
+  q[Quantity::hidden] = op.shape.hidden;
+  q[Quantity::width] = op.shape.width;
+  q[Quantity::bytes] = op.shape.message * n;
+  if (op.experts) {
+    q[Quantity::tokens] = n * op.experts->tokens_factor;
+    q[Quantity::experts] = op.experts->experts;
+    q[Quantity::active] = op.experts->per_token;
+    q[Quantity::ranks] = op.experts->ranks;
+  }
+  return q;
 }
 
 Roofline roofline_at(const PricedOperator& priced, double n) {
@@ -159,6 +143,9 @@ Roofline roofline_at(const PricedOperator& priced, double n) {
   const bool by_bytes = op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
               correction_at(priced.correction, by_bytes ? bytes : n);
+  if (!priced.surface.empty()) {
+    r.seconds *= priced.surface.factor(quantities_of(op, n));
+  }
   return r;
 }
 
@@ -175,6 +162,23 @@ AttentionCost attention_cost(const PricedOperator& priced) {
   cost.overhead = priced.overhead;
   cost.window = op.window;
   cost.factor = FactorCurve(priced.correction);
+  if (!priced.surface.empty()) {
+    Quantities q = quantities_of(op, 1);
+    if (cost.prefill) {
+      cost.surface = FactorGrid({17, 20, 8}, [&](double queries, double context, double sequences) {
+        q[Quantity::queries] = queries;
+        q[Quantity::context] = context;
+        q[Quantity::sequences] = sequences;
+        return priced.surface.factor(q);
+      });
+    } else {
+      cost.surface = FactorGrid({0, 20, 13}, [&](double, double context, double sequences) {
+        q[Quantity::context] = context;
+        q[Quantity::sequences] = sequences;
+        return priced.surface.factor(q);
+      });
+    }
+  }
   return cost;
 }
 
@@ -194,6 +198,13 @@ Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept 
   r.memory = cost.memory_context * context + cost.memory_row * rows;
   r.overhead = cost.overhead;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) * cost.factor.at(pairs);
+  if (!cost.surface.empty()) {
+    // The mean sequence stands for all: surfaces are smooth, and the sums above are exact.
+    const double n = cost.prefill ? view.prefill_sequences : rows;
+    r.seconds *= cost.prefill
+                     ? cost.surface.at(view.prefill_tokens / n, view.prefill_context / n + 1, n)
+                     : cost.surface.at(1, view.decode_context / n, n);
+  }
   return r;
 }
 

@@ -7,6 +7,7 @@
 
 #include "dyn/core/profile.h"
 #include "operators.h"
+#include "surface.h"
 #include "token_curve.h"
 
 namespace dyn::perf {
@@ -53,6 +54,7 @@ struct AttentionCost {
   double overhead = 0;
   double window = 0;  ///< tokens; 0 none
   FactorCurve factor;
+  FactorGrid surface;  ///< by (queries, context + 1, sequences); decode: by (1, context, sequences)
 };
 
 /// An operator with the constants of the device that apply to it.
@@ -62,16 +64,19 @@ struct PricedOperator {
   double byte_rate = 1;  ///< usable bytes per second
   double overhead = 0;   ///< seconds, all launches of one execution
   std::vector<CorrectionPoint> correction;
-  FactorCurve factor;  ///< the same, for the attention operators
+  Surface surface;
   Provenance provenance = Provenance::specification;
   double relative_error = 0.5;
   std::string source;
 };
 
-/// Finds the fit for `op` in the profile: its kind, the nearest precision, for collectives the
-/// nearest group. What is not exactly the operator's is marked extrapolated and its interval
-/// widened; without any fit, cautious defaults are used and marked specification.
-PricedOperator price(const Operator& op, const Profile& profile);
+/// Prices `op` with the fit of the profile that comes nearest to it (fit_choice.h). What is not
+/// measured as it is used here is marked extrapolated and its interval widened; without any fit,
+/// cautious defaults are used and marked specification.
+PricedOperator price(const Operator& op, const Profile& profile, const std::string& engine);
+
+/// What a surface of this operator is asked for at n tokens (or sampled sequences).
+Quantities quantities_of(const Operator& op, double n);
 
 /// What bounds one execution.
 struct Roofline {

@@ -1,0 +1,158 @@
+#include "fit_choice.h"
+
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include "dyn/core/math.h"
+
+namespace dyn::perf {
+
+namespace {
+
+/// What another kind, another engine and so on cost in the choice. Only their order matters.
+constexpr double kOtherKind = 16;
+constexpr double kOtherPrecision = 4;
+constexpr double kOtherWindow = 3;
+constexpr double kOctave = 1;
+constexpr double kOtherKvCache = 0.8;
+constexpr double kOtherEngine = 0.5;
+constexpr double kAnyEngine = 0.25;
+
+/// The kind whose kernels are most like this one's, for profiles that lack it.
+std::optional<OperatorKind> similar_kind(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::latent_prefill:
+    case OperatorKind::sparse_prefill:
+      return OperatorKind::attention_prefill;
+    case OperatorKind::latent_decode:
+    case OperatorKind::sparse_decode:
+      return OperatorKind::attention_decode;
+    case OperatorKind::linear_prefill:
+    case OperatorKind::linear_decode:
+      return OperatorKind::elementwise;
+    case OperatorKind::moe:
+      return OperatorKind::gemm;
+    case OperatorKind::all_gather:
+    case OperatorKind::reduce_scatter:
+    case OperatorKind::all_to_all:
+      return OperatorKind::all_reduce;
+    default:
+      return std::nullopt;
+  }
+}
+
+double octaves_between(double a, double b) {
+  return std::abs(portable_log(a / b)) / std::numbers::ln2;
+}
+
+/// Steps from the precision that was measured to the one that is used.
+int precision_steps(Precision measured, Precision used) {
+  if (measured == used) {
+    return 0;
+  }
+  const Precision compute = compute_precision(used);
+  if (compute_precision(measured) == compute) {
+    // Formats that multiply alike; weight-only ones differ more.
+    return measured == compute || compute != Precision::bf16 ? 1 : 2;
+  }
+  return measured == Precision::bf16 ? 3 : 4;
+}
+
+class Comparison {
+ public:
+  void differs(double cost, const std::string& what) {
+    choice_.distance += cost;
+    choice_.differences += (choice_.differences.empty() ? "" : ", ") + what;
+  }
+  FitChoice result(const OperatorFit& fit) && {
+    choice_.fit = &fit;
+    return std::move(choice_);
+  }
+
+ private:
+  FitChoice choice_;
+};
+
+bool has_precision(OperatorKind kind) {
+  return kind == OperatorKind::gemm || kind == OperatorKind::moe ||
+         kind == OperatorKind::sparse_prefill || kind == OperatorKind::sparse_decode;
+}
+
+bool has_heads(OperatorKind kind) {
+  return kind == OperatorKind::attention_prefill || kind == OperatorKind::attention_decode;
+}
+
+FitChoice compare(const OperatorFit& fit, const Operator& op, const std::string& engine) {
+  Comparison c;
+  if (fit.kind != op.kind) {
+    c.differs(kOtherKind, "another operator");
+  }
+  if (has_precision(op.kind)) {
+    if (const int steps = precision_steps(fit.precision, op.precision); steps > 0) {
+      c.differs(kOtherPrecision * steps, "another precision");
+    }
+  }
+  if (is_collective(op.kind) && fit.gpus != op.group) {
+    c.differs(2 * kOctave * octaves_between(fit.gpus, op.group) + (fit.gpus < op.group ? 0.1 : 0),
+              "another group size");
+  }
+  if (has_heads(op.kind)) {
+    if ((fit.window > 0) != (op.window > 0)) {
+      c.differs(kOtherWindow, fit.window > 0 ? "a window" : "no window");
+    } else if (fit.window > 0 && fit.window != op.window) {
+      c.differs(kOctave * octaves_between(fit.window, op.window), "another window");
+    }
+    if (fit.head_dim > 0 && op.shape.head_dim > 0 && fit.head_dim != op.shape.head_dim) {
+      c.differs(kOctave * octaves_between(fit.head_dim, op.shape.head_dim), "another head size");
+    }
+    if (fit.kv_group > 0 && op.shape.kv_group > 0 && fit.kv_group != op.shape.kv_group) {
+      c.differs(0.3 * kOctave * octaves_between(fit.kv_group, op.shape.kv_group),
+                "another sharing of KV heads");
+    }
+  }
+  if (fit.kv_cache && *fit.kv_cache != op.kv_cache && op.driver != Driver::tokens) {
+    c.differs(kOtherKvCache, "another KV precision");
+  }
+  FitChoice choice = std::move(c).result(fit);
+  if (fit.engine.empty()) {
+    choice.distance += kAnyEngine;  // as good as any, and nothing to tell
+  } else if (fit.engine != engine) {
+    choice.distance += kOtherEngine;
+    choice.differences += (choice.differences.empty() ? "" : ", ") + ("kernels of " + fit.engine);
+  }
+  return choice;
+}
+
+}  // namespace
+
+bool is_collective(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::all_reduce:
+    case OperatorKind::all_gather:
+    case OperatorKind::reduce_scatter:
+    case OperatorKind::all_to_all:
+    case OperatorKind::send_recv:
+      return true;
+    default:
+      return false;
+  }
+}
+
+FitChoice choose_fit(const Operator& op, const std::string& engine, const Profile& profile) {
+  FitChoice best;
+  const std::optional<OperatorKind> similar = similar_kind(op.kind);
+  for (const OperatorFit& fit : profile.operators) {
+    if (fit.kind != op.kind && fit.kind != similar) {
+      continue;
+    }
+    FitChoice choice = compare(fit, op, engine);
+    if (best.fit == nullptr || choice.distance < best.distance) {
+      best = std::move(choice);
+    }
+  }
+  return best;
+}
+
+}  // namespace dyn::perf

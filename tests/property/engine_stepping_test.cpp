@@ -19,6 +19,7 @@ struct Case {
 Case random_case(WorkerRole role) {
   Case c;
   EngineConfig& config = c.options.config;
+  config.kind = *rc::gen::element<std::string>("vllm", "sglang", "trtllm");
   config.block_size = *rc::gen::element(1, 2, 4, 16);
   config.max_num_seqs = *rc::gen::inRange(1, 9);
   config.max_num_batched_tokens = *rc::gen::inRange<std::int64_t>(4, 80);

@@ -2,6 +2,7 @@
 // booking is lost; here, that how and where a run is computed makes no difference.
 #include <rapidcheck.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <thread>
 
@@ -22,6 +23,8 @@ struct Scene {
 PoolSpec draw_pool(RandomStream& random, WorkerRole role) {
   PoolSpec out = pool(role, 1 + static_cast<int>(random.below(3)));
   out.layout.data = 1 + static_cast<int>(random.below(2));
+  static const std::array<const char*, 3> kKinds{"vllm", "sglang", "trtllm"};
+  out.config.kind = kKinds[random.below(3)];
   out.config.max_num_seqs = 1 + static_cast<int>(random.below(12));
   out.config.max_num_batched_tokens = 64 << random.below(6);
   out.config.block_size = 16 << random.below(2);

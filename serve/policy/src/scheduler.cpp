@@ -16,8 +16,27 @@ void Outcome::clear() {
   kv_events.clear();
 }
 
+Habits habits_of(const std::string& kind) {
+  Habits habits;
+  if (kind == "sglang") {
+    // SGLang 0.5: new_token_ratio from 0.7 to 0.14 of that over 600 decode steps
+    // (schedule_conservativeness 1), outputs clipped at CLIP_MAX_NEW_TOKENS.
+    habits.prefill_first = true;
+    habits.share = 0.7;
+    habits.least_share = 0.7 * 0.14;
+    habits.relaxing_steps = 600;
+    habits.most_output = 4096;
+  } else if (kind == "trtllm") {
+    // TensorRT-LLM's default capacity scheduler, GUARANTEED_NO_EVICT.
+    habits.share = 1;
+    habits.least_share = 1;
+  }
+  return habits;
+}
+
 Scheduler::Impl::Impl(const SchedulerOptions& given)
     : options(given),
+      habits(habits_of(given.config.kind)),
       block_size(given.config.block_size),
       max_running(static_cast<std::int32_t>(
           std::min<std::int64_t>(given.config.max_num_seqs, given.config.max_num_batched_tokens))),
@@ -162,7 +181,8 @@ bool Scheduler::may_admit() const {
 
 std::int64_t Scheduler::quiet_steps() const {
   const bool prefill = impl_->partial != kNoSlot || !impl_->completing.empty();
-  if (prefill || may_admit() || !impl_->cancelled.empty() || impl_->decodes.count() == 0) {
+  if (prefill || may_admit() || !impl_->cancelled.empty() || impl_->decodes.count() == 0 ||
+      !impl_->pauses.empty()) {
     return 1;
   }
   const std::int64_t to_finish = impl_->next_finish() - impl_->decodes.steps();

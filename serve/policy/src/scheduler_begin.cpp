@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "dyn/core/check.h"
 #include "scheduler_impl.h"
@@ -9,19 +10,50 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
   batch = {};
   completing.clear();
   preempted = false;
+  paused = false;
   if (had_prefill) {
     blocked = false;
   }
-  place_decodes(now, outcome);
-  if (partial != kNoSlot) {
-    const Slot slot = partial;
-    partial = kNoSlot;
-    if (!place_chunk(slot, options.config.max_num_batched_tokens - batch.tokens())) {
-      preempt_last(now, outcome);
+  if (habits.prefill_first && options.role != WorkerRole::decode) {
+    place_partial(now, outcome);
+    if (!preempted) {
+      admit(now, outcome);
     }
+    if (!batch.empty()) {
+      pause_decodes(now);
+      return;
+    }
+    place_decodes(now, outcome);
+    return;
   }
+  place_decodes(now, outcome);
+  place_partial(now, outcome);
   if (!preempted) {
     admit(now, outcome);
+  }
+}
+
+/// The next chunk of the prompt that the budget cut off.
+void Scheduler::Impl::place_partial(SimTime now, Outcome& outcome) {
+  if (partial == kNoSlot) {
+    return;
+  }
+  const Slot slot = partial;
+  partial = kNoSlot;
+  if (!place_chunk(slot, options.config.max_num_batched_tokens - batch.tokens())) {
+    preempt_last(now, outcome);
+  }
+}
+
+/// The step computes prompts only: who decodes gets no token from it.
+void Scheduler::Impl::pause_decodes(SimTime now) {
+  paused = true;
+  std::int64_t known = 0;
+  for (const Pause& pause : pauses) {
+    known += pause.count;
+  }
+  if (decodes.count() > known) {
+    pauses.push_back({now, decodes.count() - known});
   }
 }
 
@@ -66,6 +98,7 @@ void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
   if (partial == slot) {
     partial = kNoSlot;
   }
+  relaxed_at = decodes.steps();
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
@@ -163,7 +196,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     end = cached + budget;
   }
   const std::int64_t need = blocks_for(end) - match.blocks;
-  if (need + match.idle > free_blocks()) {
+  const std::int64_t room = free_blocks() - match.idle;
+  if (need > room || !leaves_room(request, room + match.blocks)) {
     blocked = true;
     return false;
   }
@@ -180,6 +214,46 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   enter_batch(slot, now, outcome);
   DYN_ASSERT(place_chunk(slot, budget), "the blocks were counted");
   return true;
+}
+
+/// The part of its output still to come that a request counts for where others ask to be admitted.
+double Scheduler::Impl::output_share() const {
+  const auto relaxed = static_cast<double>(decodes.steps() - relaxed_at) / habits.relaxing_steps;
+  return std::max(habits.least_share, habits.share - relaxed * (habits.share - habits.least_share));
+}
+
+/// Whether `request` can run beside all that runs, each with its share of the output to come, if
+/// `room` blocks are free or its own.
+bool Scheduler::Impl::leaves_room(const Request& request, std::int64_t room) {
+  if (habits.share == 0 || options.role == WorkerRole::prefill) {
+    return true;
+  }
+  if (running.empty()) {
+    relaxed_at = decodes.steps();
+  }
+  const double share = running.empty() ? 1 : output_share();
+  const std::int64_t in_progress = batch.decode_sequences > 0 && !habits.prefill_first ? 1 : 0;
+  const auto to_come = [&](std::int64_t output) {
+    // The last token is handed out without ever getting KV.
+    const auto counted = static_cast<double>(std::min(output, habits.most_output)) * share;
+    return std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(counted)) - 1, 0);
+  };
+  std::int64_t need =
+      blocks_for(request.known() + to_come(request.spec.max_output_tokens - request.produced));
+  for (const RequestList* list : {&running, &receiving, &received}) {
+    for (Slot slot = list->head; slot != kNoSlot && need <= room; slot = requests[slot].next) {
+      const Request& other = requests[slot];
+      if (other.state == State::decoding) {
+        const std::int64_t tokens = other.base + decodes.steps();
+        need += blocks_for(tokens + to_come(other.finish - decodes.steps())) -
+                blocks_for(tokens - 1 + in_progress);
+      } else {
+        need += blocks_for(other.known() + to_come(other.spec.max_output_tokens - other.produced)) -
+                static_cast<std::int64_t>(other.named.size()) - other.nameless;
+      }
+    }
+  }
+  return need <= room;
 }
 
 void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {

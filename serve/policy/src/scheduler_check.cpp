@@ -13,7 +13,7 @@ void Scheduler::check_invariants() const {
   DecodeSet decodes(s.block_size);
   decodes.advance(s.decodes.steps());
   // Between begin_step and end_step, decoding requests already have the block of that step.
-  const std::int64_t in_progress = s.batch.empty() ? 0 : 1;
+  const std::int64_t in_progress = s.batch.empty() || s.paused ? 0 : 1;
   for (Slot slot = 0; slot < s.requests.slots(); ++slot) {
     const Request& request = s.requests[slot];
     if (request.state == State::unused) {

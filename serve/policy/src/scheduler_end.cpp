@@ -6,21 +6,16 @@
 namespace dyn::policy {
 
 std::int64_t Scheduler::Impl::end_step(SimTime now, Outcome& outcome) {
-  decodes.advance(1);
   resumed_gaps.clear();
   had_prefill = partial != kNoSlot || !completing.empty();
+  if (!paused) {
+    decodes.advance(1);
+  }
   for (const Slot slot : cancelled) {
     remove(slot);
   }
   cancelled.clear();
-  const std::int64_t continued = decodes.count();
-  if (options.every_token) {
-    report_every(now, outcome);
-    fresh.clear();
-  } else {
-    report_second(now, decodes.steps(), outcome);
-  }
-  finish_due(now, outcome);
+  const std::int64_t continued = paused ? 0 : end_decodes(now, outcome);
   for (const Slot slot : completing) {
     if (requests[slot].state == State::prefilling) {
       complete_prefill(slot, now, outcome);
@@ -28,6 +23,25 @@ std::int64_t Scheduler::Impl::end_step(SimTime now, Outcome& outcome) {
   }
   completing.clear();
   batch = {};
+  return continued;
+}
+
+/// Hands out the tokens of those who decode; returns how many had one in the step before.
+std::int64_t Scheduler::Impl::end_decodes(SimTime now, Outcome& outcome) {
+  std::int64_t continued = decodes.count();
+  for (const Pause& pause : pauses) {
+    const std::int64_t resumed = std::min(pause.count, continued);
+    resumed_gaps.insert(resumed_gaps.end(), static_cast<std::size_t>(resumed), now - pause.since);
+    continued -= resumed;
+  }
+  pauses.clear();
+  if (options.every_token) {
+    report_every(now, outcome);
+    fresh.clear();
+  } else {
+    report_second(now, decodes.steps(), outcome);
+  }
+  finish_due(now, outcome);
   return continued;
 }
 

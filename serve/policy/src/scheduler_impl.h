@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "decode_set.h"
@@ -9,6 +11,20 @@
 #include "request_table.h"
 
 namespace dyn::policy {
+
+/// What an engine's scheduler does differently from vLLM's.
+struct Habits {
+  /// A step computes prompts or decodes, never both; prompts first.
+  bool prefill_first = false;
+  /// For how much of its output to come, up to `most_output` tokens, every running request counts
+  /// when another asks to be admitted: `share` at first and after a preemption, falling to
+  /// `least_share` over `relaxing_steps` decode steps. 0: for none.
+  double share = 0;
+  double least_share = 0;
+  double relaxing_steps = 1;
+  std::int64_t most_output = std::numeric_limits<std::int64_t>::max();
+};
+Habits habits_of(const std::string& kind);
 
 struct Scheduler::Impl {
   explicit Impl(const SchedulerOptions& options);
@@ -29,12 +45,17 @@ struct Scheduler::Impl {
   void admit(SimTime now, Outcome& outcome);
   bool join_received(SimTime now, Outcome& outcome);
   bool admit_waiting(SimTime now, Outcome& outcome);
+  void place_partial(SimTime now, Outcome& outcome);
+  void pause_decodes(SimTime now);
+  double output_share() const;
+  bool leaves_room(const Request& request, std::int64_t room);
   void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
   void enter_batch(Slot slot, SimTime now, Outcome& outcome);
   void publish_prompt(Request& request, std::int64_t tokens);
 
   // Ending it (scheduler_end.cpp).
   std::int64_t end_step(SimTime now, Outcome& outcome);
+  std::int64_t end_decodes(SimTime now, Outcome& outcome);
   void report_every(SimTime now, Outcome& outcome);
   void report_second(SimTime now, std::int64_t steps, Outcome& outcome);
   void finish_due(SimTime now, Outcome& outcome);
@@ -42,6 +63,7 @@ struct Scheduler::Impl {
   std::int64_t next_finish();
 
   SchedulerOptions options;
+  Habits habits;
   std::int64_t block_size;
   std::int32_t max_running;
   kvbm::BlockPool pool;
@@ -78,7 +100,15 @@ struct Scheduler::Impl {
   std::vector<Fresh> fresh;  ///< made their first token in the step before
   std::vector<Slot> cancelled;
   std::vector<Duration> resumed_gaps;
-  std::vector<BlockId> found;  ///< scratch
+  /// Requests that decode but had no token since, because steps computed prompts only.
+  struct Pause {
+    SimTime since;
+    std::int64_t count;
+  };
+  std::vector<Pause> pauses;
+  bool paused = false;          ///< the step in progress computes prompts only
+  std::int64_t relaxed_at = 0;  ///< decode steps done when `share` last began to fall
+  std::vector<BlockId> found;   ///< scratch
   std::uint64_t next_order = 0;
   std::int64_t preemptions = 0;
 };

@@ -100,6 +100,69 @@ TEST_CASE("decoding requests come first, a prompt gets what they leave of the bu
   CHECK(b.end() == "1:4 2:1!");
 }
 
+TEST_CASE("sglang: prompts come first, and who decodes waits for them") {
+  EngineConfig config = small(10, 100);
+  config.kind = "sglang";
+  Bench b(config);
+  b.submit(1, 4, 3);
+  CHECK(b.begin() == "0/0+4");
+  CHECK(b.end() == "1:1");
+  b.submit(2, 15, 2);
+  CHECK(b.begin() == "0/0+10");  // no decode beside a prompt
+  CHECK(b.end().empty());
+  CHECK(b.begin() == "0/0+5");
+  CHECK(b.end() == "2:1");
+  CHECK(b.begin() == "2/21+0");
+  CHECK(b.end() == "1:2 2:2!");
+  // The first waited from 10 to 40; the second, from 30 to 40, for no more than the step.
+  const auto gaps = b.scheduler.resumed_gaps();
+  CHECK(std::vector<Duration>(gaps.begin(), gaps.end()) == std::vector<Duration>{Duration(30)});
+  CHECK(b.begin() == "1/6+0");
+  CHECK(b.end() == "1:3!");
+  CHECK(b.scheduler.used_blocks() == 0);
+}
+
+TEST_CASE("sglang: a request must fit beside a share of the output to come") {
+  EngineConfig config = small(100, 12, 1);
+  config.kind = "sglang";
+  Bench b(config);
+  b.submit(1, 4, 7);  // 4 + ceil(0.7 * 7) - 1 = 8 blocks wanted while others ask
+  b.begin();
+  b.end();
+  b.submit(2, 4, 4);  // 4 of its own and 2 for its output do not fit beside 4 + 4
+  CHECK(b.begin() == "1/5+0");
+  b.end();
+  Bench vllm(small(100, 12, 1));
+  vllm.submit(1, 4, 7);
+  vllm.begin();
+  vllm.end();
+  vllm.submit(2, 4, 4);
+  CHECK(vllm.begin() == "1/5+4");
+}
+
+TEST_CASE("trtllm: nobody is admitted who might have to be preempted") {
+  EngineConfig config = small(100, 12, 1);
+  config.kind = "trtllm";
+  Bench b(config);
+  b.submit(1, 4, 5);  // 8 blocks to its last token
+  b.submit(2, 2, 4);  // 5: one too many
+  CHECK(b.begin() == "0/0+4");
+  b.end();
+  for (int i = 0; i < 4; ++i) {
+    CHECK(b.begin().substr(0, 2) == "1/");
+    b.end();
+  }
+  CHECK(b.begin() == "0/0+2");  // the first is done
+  b.end();
+  b.submit(3, 4, 4);  // 7 beside the 5 of the second: all twelve
+  CHECK(b.begin() == "1/3+4");
+  while (b.scheduler.has_work()) {
+    b.end();
+    b.begin();
+  }
+  CHECK(b.scheduler.preemptions() == 0);
+}
+
 TEST_CASE("without chunked prefill a prompt waits for a step that holds all of it") {
   EngineConfig config = small(10, 100);
   config.chunked_prefill = false;

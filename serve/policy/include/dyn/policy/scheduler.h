@@ -32,6 +32,13 @@ struct SchedulerOptions {
 ///     chunked_prefill off waits for a step that holds all of it. Full prompt blocks are published
 ///     when scheduled, so that a request of the same step already finds them. Output is not
 ///     published: what it will be is not known to a simulation.
+/// Engines of kind sglang and trtllm differ (their default settings are followed):
+///  - sglang: a step computes prompts or decodes, never both, and prompts come first, up to the
+///    budget (chunked_prefill_size). A request is admitted if it fits beside all that runs with a
+///    share of the output they have to come: 0.7, falling to 0.098 over 600 decode steps, again
+///    0.7 after a preemption (retraction).
+///  - trtllm: mixed steps; a request is admitted only if it and all that runs fit to their last
+///    tokens, so that nobody is preempted (GUARANTEED_NO_EVICT).
 /// There is no watermark. max_num_seqs is capped by the token budget (vLLM refuses more).
 ///
 /// Prefill role: a request makes one token and keeps its blocks until release_held(). Decode role

@@ -160,6 +160,10 @@ void add_qwen3(Models& models) {
     model.tied_embeddings = row.tied;
     add(models, model);
     add(models, quantised(model, row.fp8, Precision::fp8_block));
+    if (model.name == "Qwen/Qwen3-32B") {
+      add(models, quantised(model, "nvidia/Qwen3-32B-NVFP4", Precision::fp4),
+          {"nvidia/Qwen3-32B-FP4"});
+    }
   }
 }
 
@@ -191,6 +195,7 @@ void add_qwen3_moe(Models& models) {
   large.attention.qk_norm = true;
   add(models, large);
   add(models, quantised(large, "Qwen/Qwen3-235B-A22B-FP8", Precision::fp8_block));
+  add(models, quantised(large, "nvidia/Qwen3-235B-A22B-NVFP4", Precision::fp4));
   const ModelSpec large_long = with_context(large, "Qwen/Qwen3-235B-A22B-Instruct-2507", 262144);
   add(models, large_long, {"Qwen/Qwen3-235B-A22B-Thinking-2507"});
   add(models,
@@ -266,35 +271,179 @@ void add_gemma(Models& models) {
   }
 }
 
-void add_deepseek(Models& models) {
-  ModelSpec model = dense("deepseek-ai/DeepSeek-V3", "DeepseekV3ForCausalLM",
-                          {61, 7168, 128, 128, 192, 18432, 129280, 163840});
-  model.native_weights = Precision::fp8_block;
-  model.attention.kind = AttentionKind::latent;
-  model.attention.q_lora_rank = 1536;
-  model.attention.kv_lora_rank = 512;
-  model.attention.qk_rope_head_dim = 64;
-  model.attention.qk_nope_head_dim = 128;
-  model.attention.v_head_dim = 128;
-  MoeSpec moe;
-  moe.experts = 256;
-  moe.experts_per_token = 8;
-  moe.expert_intermediate = 2048;
-  moe.shared_experts = 1;
-  moe.shared_intermediate = 2048;
-  moe.dense_layers = 3;
+/// MLA with the sizes that DeepSeek-V3 and its successors share; the heads are the shape's.
+ModelSpec latent(const char* name, const char* architecture, const Shape& shape, int q_lora_rank,
+                 const MoeSpec& moe) {
+  ModelSpec model = dense(name, architecture, shape);
+  AttentionSpec& attention = model.attention;
+  attention.kind = AttentionKind::latent;
+  attention.q_lora_rank = q_lora_rank;
+  attention.kv_lora_rank = 512;
+  attention.qk_rope_head_dim = 64;
+  attention.qk_nope_head_dim = attention.head_dim - 64;
+  attention.v_head_dim = 128;
   model.moe = moe;
+  model.four_bit = FourBitScope::mlp;
+  return model;
+}
+
+MoeSpec experts(int count, int per_token, std::int64_t width, std::int64_t shared, int dense) {
+  MoeSpec moe;
+  moe.experts = count;
+  moe.experts_per_token = per_token;
+  moe.expert_intermediate = width;
+  moe.shared_experts = shared > 0 ? 1 : 0;
+  moe.shared_intermediate = shared;
+  moe.dense_layers = dense;
+  return moe;
+}
+
+/// DSA: an indexer of `heads` heads in every layer.
+void add_indexer(ModelSpec& model, int heads) {
+  model.attention.index_heads = heads;
+  model.attention.index_head_dim = 128;
+  model.attention.index_topk = 2048;
+  model.attention.index_layers = model.layers;
+}
+
+void add_deepseek(Models& models) {
+  ModelSpec model = latent("deepseek-ai/DeepSeek-V3", "DeepseekV3ForCausalLM",
+                           {61, 7168, 128, 128, 192, 18432, 129280, 163840}, 1536,
+                           experts(256, 8, 2048, 2048, 3));
+  model.native_weights = Precision::fp8_block;
+  model.draft_layers = 1;
   add(models, model,
       {"deepseek-ai/DeepSeek-V3-0324", "deepseek-ai/DeepSeek-V3.1", "deepseek-ai/DeepSeek-R1",
        "deepseek-ai/DeepSeek-R1-0528"});
-  add(models, quantised(model, "nvidia/DeepSeek-R1-FP4", Precision::fp4));
+  add(models, quantised(model, "nvidia/DeepSeek-R1-FP4", Precision::fp4),
+      {"nvidia/DeepSeek-R1-NVFP4", "nvidia/DeepSeek-R1-0528-FP4", "nvidia/DeepSeek-R1-0528-NVFP4",
+       "nvidia/DeepSeek-V3-0324-FP4", "nvidia/DeepSeek-V3.1-NVFP4"});
+  ModelSpec sparse = model;
+  sparse.name = "deepseek-ai/DeepSeek-V3.2";
+  sparse.architecture = "DeepseekV32ForCausalLM";
+  add_indexer(sparse, 64);
+  add(models, sparse, {"deepseek-ai/DeepSeek-V3.2-Exp"});
+  add(models, quantised(sparse, "nvidia/DeepSeek-V3.2-NVFP4", Precision::fp4));
+}
+
+void add_kimi(Models& models) {
+  const Shape shape{61, 7168, 64, 64, 192, 18432, 163840, 131072};
+  const MoeSpec moe = experts(384, 8, 2048, 2048, 1);
+  ModelSpec two = latent("moonshotai/Kimi-K2-Instruct", "DeepseekV3ForCausalLM", shape, 1536, moe);
+  two.native_weights = Precision::fp8_block;
+  add(models, two);
+  ModelSpec later =
+      latent("moonshotai/Kimi-K2.5", "KimiK25ForConditionalGeneration", shape, 1536, moe);
+  later.max_context = 262144;
+  later.native_weights = Precision::int4;
+  later.four_bit = FourBitScope::experts;
+  add(models, later);
+  later.four_bit = FourBitScope::mlp;
+  add(models, quantised(later, "nvidia/Kimi-K2.5-NVFP4", Precision::fp4));
+}
+
+void add_glm(Models& models) {
+  ModelSpec five =
+      latent("zai-org/GLM-5", "GlmMoeDsaForCausalLM",
+             {78, 6144, 64, 64, 256, 12288, 154880, 202752}, 2048, experts(256, 8, 2048, 2048, 3));
+  five.attention.v_head_dim = 256;
+  five.draft_layers = 1;
+  add_indexer(five, 32);
+  add(models, five, {"zhipuai/GLM-5", "zai-org/GLM-5.1"});
+  add(models, quantised(five, "zai-org/GLM-5-FP8", Precision::fp8_block), {"zai-org/GLM-5.1-FP8"});
+  add(models, quantised(five, "nvidia/GLM-5-NVFP4", Precision::fp4), {"nvidia/GLM-5.1-NVFP4"});
+}
+
+void add_minimax(Models& models) {
+  ModelSpec model = sparse("MiniMaxAI/MiniMax-M2.5", "MiniMaxM2ForCausalLM",
+                           {62, 3072, 48, 8, 128, 1536, 200064, 196608}, 256, 8);
+  model.attention.qk_norm = true;
+  model.native_weights = Precision::fp8_block;
+  model.four_bit = FourBitScope::mlp;
+  model.draft_layers = 3;
+  add(models, model, {"MiniMaxAI/MiniMax-M2", "MiniMaxAI/MiniMax-M2.1", "MiniMaxAI/MiniMax-M2.7"});
+  add(models, quantised(model, "nvidia/MiniMax-M2.5-NVFP4", Precision::fp4),
+      {"nvidia/MiniMax-M2.7-NVFP4"});
+}
+
+/// Three layers of gated delta rule to one of gated attention; keys have 16 heads of 128.
+ModelSpec hybrid(const char* name, const char* architecture, const Shape& shape, int value_heads) {
+  ModelSpec model = dense(name, architecture, shape);
+  model.attention.qk_norm = true;
+  model.attention.output_gate = true;
+  LinearAttentionSpec linear;
+  linear.layers = shape.layers - shape.layers / 4;
+  linear.key_heads = 16;
+  linear.value_heads = value_heads;
+  linear.key_head_dim = 128;
+  linear.value_head_dim = 128;
+  linear.conv_kernel = 4;
+  model.linear = linear;
+  model.draft_layers = 1;
+  model.four_bit = FourBitScope::experts;
+  return model;
+}
+
+void add_qwen3_5(Models& models) {
+  const char* kind = "Qwen3_5MoeForConditionalGeneration";
+  ModelSpec next = hybrid("Qwen/Qwen3-Next-80B-A3B-Instruct", "Qwen3NextForCausalLM",
+                          {48, 2048, 16, 2, 256, 0, 151936, 262144}, 32);
+  next.moe = experts(512, 10, 512, 512, 0);
+  add(models, next, {"Qwen/Qwen3-Next-80B-A3B-Thinking"});
+  add(models, quantised(next, "Qwen/Qwen3-Next-80B-A3B-Instruct-FP8", Precision::fp8_block));
+  ModelSpec dense_one = hybrid("Qwen/Qwen3.5-27B", "Qwen3_5ForConditionalGeneration",
+                               {64, 5120, 24, 4, 256, 17408, 248320, 262144}, 48);
+  dense_one.four_bit = FourBitScope::mlp;
+  add(models, dense_one);
+  ModelSpec small =
+      hybrid("Qwen/Qwen3.5-35B-A3B", kind, {40, 2048, 16, 2, 256, 0, 248320, 262144}, 32);
+  small.moe = experts(256, 8, 512, 512, 0);
+  add(models, small);
+  ModelSpec middle =
+      hybrid("Qwen/Qwen3.5-122B-A10B", kind, {48, 3072, 32, 2, 256, 0, 248320, 262144}, 64);
+  middle.moe = experts(256, 8, 1024, 1024, 0);
+  add(models, middle);
+  add(models, quantised(middle, "nvidia/Qwen3.5-122B-A10B-NVFP4", Precision::fp4));
+  ModelSpec large =
+      hybrid("Qwen/Qwen3.5-397B-A17B", kind, {60, 4096, 32, 2, 256, 0, 248320, 262144}, 64);
+  large.moe = experts(512, 10, 1024, 1024, 0);
+  add(models, large);
+  add(models, quantised(large, "Qwen/Qwen3.5-397B-A17B-FP8", Precision::fp8_block));
+  add(models, quantised(large, "nvidia/Qwen3.5-397B-A17B-NVFP4", Precision::fp4));
+}
+
+/// Llama 4: three layers of four attend within chunks of 8192 tokens; an expert and a shared one
+/// for every token of a sparse layer, which every `step`-th is.
+ModelSpec llama4(const char* name, int expert_count, int step, std::int64_t context) {
+  ModelSpec model = dense(name, "Llama4ForConditionalGeneration",
+                          {48, 5120, 40, 8, 128, step > 1 ? 16384 : 0, 202048, context});
+  model.attention.sliding_window = 8192;
+  model.attention.sliding_layers = 36;
+  model.moe = experts(expert_count, 1, 8192, 8192, 48 - 48 / step);
+  model.moe->dense_spread = step > 1;
+  model.four_bit = FourBitScope::mlp;
+  return model;
+}
+
+void add_llama4(Models& models) {
+  ModelSpec scout = llama4("meta-llama/Llama-4-Scout-17B-16E-Instruct", 16, 1, 10485760);
+  scout.attention.qk_norm = true;
+  add(models, scout, {"meta-llama/Llama-4-Scout-17B-16E"});
+  add(models, quantised(scout, "nvidia/Llama-4-Scout-17B-16E-Instruct-FP8", Precision::fp8));
+  const ModelSpec maverick =
+      llama4("meta-llama/Llama-4-Maverick-17B-128E-Instruct", 128, 2, 1048576);
+  add(models, maverick);
+  add(models,
+      quantised(maverick, "meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8", Precision::fp8),
+      {"nvidia/Llama-4-Maverick-17B-128E-Instruct-FP8"});
 }
 
 void add_gpt_oss(Models& models) {
-  const auto gpt_oss = [](const char* name, int layers, int experts) {
+  const auto gpt_oss = [](const char* name, int layers, int count) {
     ModelSpec model = sparse(name, "GptOssForCausalLM",
-                             {layers, 2880, 64, 8, 64, 2880, 201088, 131072}, experts, 4);
+                             {layers, 2880, 64, 8, 64, 2880, 201088, 131072}, count, 4);
     model.native_weights = Precision::mxfp4;
+    model.four_bit = FourBitScope::experts;
     model.attention.qkv_bias = true;
     model.attention.sliding_window = 128;
     model.attention.sliding_layers = layers / 2;
@@ -314,6 +463,11 @@ const Models& catalogue() {
     add_mistral(all);
     add_gemma(all);
     add_deepseek(all);
+    add_kimi(all);
+    add_glm(all);
+    add_minimax(all);
+    add_qwen3_5(all);
+    add_llama4(all);
     add_gpt_oss(all);
     return all;
   }();

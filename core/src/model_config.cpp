@@ -25,7 +25,10 @@ enum class Family {
   qwen3_moe,
   mixtral,
   deepseek,
-  gpt_oss
+  gpt_oss,
+  minimax,
+  qwen_hybrid,
+  llama4
 };
 
 struct Architecture {
@@ -47,7 +50,16 @@ constexpr Architecture kArchitectures[] = {
     {"Qwen3MoeForCausalLM", "qwen3_moe", Family::qwen3_moe},
     {"MixtralForCausalLM", "mixtral", Family::mixtral},
     {"DeepseekV3ForCausalLM", "deepseek_v3", Family::deepseek},
+    {"DeepseekV32ForCausalLM", "deepseek_v32", Family::deepseek},
+    {"KimiK25ForConditionalGeneration", "kimi_k25", Family::deepseek},
+    {"GlmMoeDsaForCausalLM", "glm_moe_dsa", Family::deepseek},
     {"GptOssForCausalLM", "gpt_oss", Family::gpt_oss},
+    {"MiniMaxM2ForCausalLM", "minimax_m2", Family::minimax},
+    {"Qwen3NextForCausalLM", "qwen3_next", Family::qwen_hybrid},
+    {"Qwen3_5ForConditionalGeneration", "qwen3_5", Family::qwen_hybrid},
+    {"Qwen3_5MoeForConditionalGeneration", "qwen3_5_moe", Family::qwen_hybrid},
+    {"Llama4ForCausalLM", "llama4_text", Family::llama4},
+    {"Llama4ForConditionalGeneration", "llama4", Family::llama4},
 };
 
 std::string supported() {
@@ -97,8 +109,10 @@ class ConfigReader {
     } else {
       read_attention();
     }
+    read_linear_attention();
     read_experts();
     read_sliding_window();
+    read_draft_layers();
     read_precision();
     return model_;
   }
@@ -158,8 +172,9 @@ class ConfigReader {
   void read_sizes() {
     model_.layers = small("num_hidden_layers", default_for<std::int64_t>(Family::gemma3, 26));
     model_.hidden = integer("hidden_size", default_for<std::int64_t>(Family::gemma3, 2304));
-    model_.intermediate =
-        integer("intermediate_size", default_for<std::int64_t>(Family::gemma3, 9216));
+    const bool no_dense = family_ == Family::qwen_hybrid && field("num_experts");
+    model_.intermediate = integer("intermediate_size",
+                                  no_dense ? 1 : default_for<std::int64_t>(Family::gemma3, 9216));
     model_.vocabulary = integer("vocab_size", default_for<std::int64_t>(Family::gemma3, 262208));
     model_.max_context =
         integer("max_position_embeddings", default_for<std::int64_t>(Family::gemma3, 131072));
@@ -184,7 +199,10 @@ class ConfigReader {
     attention.head_dim = head_dim();
     attention.qkv_bias =
         family_ == Family::qwen2 || boolean("attention_bias", family_ == Family::gpt_oss);
-    attention.qk_norm = is({Family::qwen3, Family::qwen3_moe, Family::gemma3});
+    attention.qk_norm =
+        is({Family::qwen3, Family::qwen3_moe, Family::gemma3, Family::qwen_hybrid}) ||
+        (is({Family::minimax, Family::llama4}) && boolean("use_qk_norm", true));
+    attention.output_gate = family_ == Family::qwen_hybrid && boolean("attn_output_gate", true);
   }
 
   int head_dim() {
@@ -218,6 +236,43 @@ class ConfigReader {
     attention.qk_nope_head_dim = small("qk_nope_head_dim");
     attention.v_head_dim = small("v_head_dim");
     attention.head_dim = attention.qk_nope_head_dim + attention.qk_rope_head_dim;
+    attention.index_topk = small("index_topk", 0, 0);
+    if (attention.index_topk > 0) {
+      attention.index_heads = small("index_n_heads");
+      attention.index_head_dim = small("index_head_dim");
+      const std::optional<Node> types = field("indexer_types");
+      attention.index_layers = types ? listed_layers(*types, "full", {"shared"}) : model_.layers;
+    }
+  }
+
+  void read_linear_attention() {
+    if (family_ != Family::qwen_hybrid) {
+      return;
+    }
+    LinearAttentionSpec linear;
+    if (const std::optional<Node> types = field("layer_types"); types && types->is_list()) {
+      linear.layers = listed_layers(*types, "linear_attention", {"full_attention"});
+    } else {
+      linear.layers = model_.layers - model_.layers / small("full_attention_interval", 4);
+    }
+    linear.key_heads = small("linear_num_key_heads");
+    linear.value_heads = small("linear_num_value_heads");
+    linear.key_head_dim = small("linear_key_head_dim", 128);
+    linear.value_head_dim = small("linear_value_head_dim", 128);
+    linear.conv_kernel = small("linear_conv_kernel_dim", 4);
+    if (linear.layers > 0) {
+      model_.linear = linear;
+    }
+  }
+
+  void read_draft_layers() {
+    if (family_ == Family::deepseek) {
+      model_.draft_layers = small("num_nextn_predict_layers", 0, 0);
+    } else if (family_ == Family::qwen_hybrid) {
+      model_.draft_layers = small("mtp_num_hidden_layers", 0, 0);
+    } else if (family_ == Family::minimax && boolean("use_mtp", false)) {
+      model_.draft_layers = small("num_mtp_modules", 0, 0) * small("mtp_transformer_layers", 1);
+    }
   }
 
   void read_experts() {
@@ -235,6 +290,25 @@ class ConfigReader {
         moe.experts = small("num_experts");
         moe.expert_intermediate = integer("moe_intermediate_size");
         moe.dense_layers = qwen_dense_layers();
+        break;
+      case Family::minimax:
+        moe.experts = small("num_local_experts");
+        moe.expert_intermediate = model_.intermediate;
+        moe.shared_intermediate = integer("shared_intermediate_size", 0, 0);
+        moe.shared_experts = moe.shared_intermediate > 0 ? 1 : 0;
+        break;
+      case Family::qwen_hybrid:
+        if (!field("num_experts")) {
+          return;
+        }
+        moe.experts = small("num_experts");
+        moe.expert_intermediate = integer("moe_intermediate_size");
+        moe.shared_intermediate = integer("shared_expert_intermediate_size", 0, 0);
+        moe.shared_experts = moe.shared_intermediate > 0 ? 1 : 0;
+        moe.dense_layers = qwen_dense_layers();
+        break;
+      case Family::llama4:
+        read_llama4_experts(moe);
         break;
       case Family::deepseek:
         moe.experts = small("n_routed_experts");
@@ -258,6 +332,18 @@ class ConfigReader {
       model_.intermediate = 0;
     }
     model_.moe = moe;
+  }
+
+  /// Every `interleave_moe_layer_step`-th layer has experts and a shared one of their size.
+  void read_llama4_experts(MoeSpec& moe) {
+    const int step = small("interleave_moe_layer_step", 1);
+    moe.experts = small("num_local_experts");
+    moe.expert_intermediate = model_.intermediate;
+    moe.shared_experts = 1;
+    moe.shared_intermediate = model_.intermediate;
+    moe.dense_layers = model_.layers - model_.layers / step;
+    moe.dense_spread = moe.dense_layers > 0;
+    model_.intermediate = integer("intermediate_size_mlp", model_.intermediate);
   }
 
   /// Layer i has experts unless it is in mlp_only_layers or (i + 1) % decoder_sparse_step != 0.
@@ -290,7 +376,14 @@ class ConfigReader {
 
   void read_sliding_window() {
     const bool qwen = is({Family::qwen2, Family::qwen3, Family::qwen3_moe});
-    if (is({Family::llama, Family::gemma, Family::deepseek}) ||
+    if (family_ == Family::llama4) {
+      model_.attention.sliding_window = small("attention_chunk_size", 8192);
+      model_.attention.sliding_layers =
+          model_.layers - model_.layers / small("no_rope_layer_interval", 4);
+      return;
+    }
+    if (is({Family::llama, Family::gemma, Family::deepseek, Family::minimax,
+            Family::qwen_hybrid}) ||
         (qwen && !boolean("use_sliding_window", false))) {
       return;
     }
@@ -310,7 +403,7 @@ class ConfigReader {
 
   int sliding_layers() {
     if (const std::optional<Node> types = field("layer_types"); types && types->is_list()) {
-      return listed_sliding_layers(*types);
+      return listed_layers(*types, "sliding_attention", {"full_attention"});
     }
     switch (family_) {
       case Family::qwen2:
@@ -331,27 +424,48 @@ class ConfigReader {
     }
   }
 
-  int listed_sliding_layers(const Node& types) {
+  /// How many entries of a list with one per layer are `counted`; all are that or in `others`.
+  int listed_layers(const Node& types, const std::string& counted,
+                    std::initializer_list<const char*> others) {
     int count = 0;
     for (const Node& item : types.children()) {
       const std::string type = item.as_text().value_or("");
-      if (type != "sliding_attention" && type != "full_attention") {
-        problems_.add(item, "expected sliding_attention or full_attention, got " + item.quote());
+      if (type != counted && std::find(others.begin(), others.end(), type) == others.end()) {
+        problems_.add(item,
+                      "expected " + counted + " or " + *others.begin() + ", got " + item.quote());
       }
-      count += type == "sliding_attention" ? 1 : 0;
+      count += type == counted ? 1 : 0;
     }
     if (types.size() != static_cast<std::size_t>(model_.layers)) {
-      problems_.add(types, "expected 'layer_types' to have an entry for each of the " +
-                               std::to_string(model_.layers) + " layers, got " +
-                               std::to_string(types.size()));
+      problems_.add(types, "expected an entry for each of the " + std::to_string(model_.layers) +
+                               " layers, got " + std::to_string(types.size()));
     }
     return count;
   }
 
+  FourBitScope usual_four_bit() const {
+    switch (family_) {
+      case Family::gpt_oss:
+        return FourBitScope::experts;
+      case Family::qwen_hybrid:
+        return model_.moe ? FourBitScope::experts : FourBitScope::mlp;
+      case Family::deepseek:
+      case Family::minimax:
+      case Family::llama4:
+        return FourBitScope::mlp;
+      default:
+        return FourBitScope::all;
+    }
+  }
+
   void read_precision() {
+    model_.four_bit = usual_four_bit();
     if (const std::optional<Node> quantization = field("quantization_config")) {
       model_.native_weights =
           detail::read_quantization(*quantization, problems_).value_or(Precision::bf16);
+      if (bytes_per_value(model_.native_weights) < 1) {
+        model_.four_bit = detail::read_four_bit_scope(*quantization).value_or(model_.four_bit);
+      }
       return;
     }
     const std::optional<Node> type = field(field("torch_dtype") ? "torch_dtype" : "dtype");

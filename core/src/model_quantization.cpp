@@ -67,4 +67,30 @@ std::optional<Precision> read_quantization(const Node& node, Problems& problems)
   return std::nullopt;
 }
 
+std::optional<FourBitScope> read_four_bit_scope(const Node& node) {
+  bool named = false;
+  bool attention = false;
+  bool shared = false;
+  for (const char* key : {"ignore", "modules_to_not_convert", "exclude_modules"}) {
+    const std::optional<Node> list = node.find(key);
+    if (!list || !list->is_list()) {
+      continue;
+    }
+    for (const Node& item : list->children()) {
+      const std::string name = item.as_text().value_or("");
+      named = true;
+      attention = attention || name.find("attn") != std::string::npos;
+      shared = shared || name.find("shared_expert") != std::string::npos;
+    }
+  }
+  if (!named) {
+    return std::nullopt;
+  }
+  // mxfp4 is gpt-oss's, whose experts alone are quantised.
+  if (shared || text_of(node, "quant_method") == "mxfp4") {
+    return FourBitScope::experts;
+  }
+  return attention ? FourBitScope::mlp : FourBitScope::all;
+}
+
 }  // namespace dyn::detail

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "dyn/core/model_spec.h"
 #include "dyn/core/node.h"
 #include "dyn/core/precision.h"
 
@@ -10,5 +11,8 @@ namespace dyn::detail {
 /// How the weights of a checkpoint are stored, from the `quantization_config` of its config.json;
 /// none, and a problem, where that is not supported.
 std::optional<Precision> read_quantization(const Node& node, Problems& problems);
+
+/// What the modules that a `quantization_config` excepts leave in 4 bits; none where it names none.
+std::optional<FourBitScope> read_four_bit_scope(const Node& node);
 
 }  // namespace dyn::detail

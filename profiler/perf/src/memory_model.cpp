@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "model_bytes.h"
 #include "operators.h"
@@ -9,6 +10,8 @@
 namespace dyn::perf {
 
 namespace {
+
+constexpr double kMiB = 1024.0 * 1024.0;
 
 /// Peak of a profiling step with `tokens` tokens: the widest layer's tensors in bf16 (input and
 /// output of the MLP or of the attention projections, and the residual stream), then sampling of
@@ -41,7 +44,6 @@ double activation_bytes(const PerfTarget& target, const EngineConfig& config) {
 /// 0.19 on an RTX 4090: what 2588 blocks of Llama-3.1-8B leave unexplained), and NCCL's buffers
 /// (342 MiB for two GPUs, 392 MiB for four and more: AIConfigurator's system files, Apache-2.0).
 double reserve_bytes(const ParallelLayout& layout) {
-  constexpr double kMiB = 1024.0 * 1024.0;
   const int gpus = layout.gpus();
   const double nccl = gpus == 1 ? 0 : (gpus < 4 ? 342 : 392);
   return (460 + nccl) * kMiB;
@@ -51,22 +53,99 @@ Bytes rounded(double bytes) {
   return Bytes(static_cast<std::int64_t>(std::llround(bytes)));
 }
 
+bool is_default(const EngineConfig& config) {
+  return config.memory_utilization == EngineConfig{}.memory_utilization;
+}
+
+/// "0.22.1" is at least 0.22.
+bool at_least(const std::string& version, int major, int minor) {
+  char* end = nullptr;
+  const long first = std::strtol(version.c_str(), &end, 10);
+  if (version.empty() || *end != '.') {
+    return false;
+  }
+  const long second = std::strtol(end + 1, nullptr, 10);
+  return first > major || (first == major && second >= minor);
+}
+
+/// SGLang 0.5, ServerArgs._handle_gpu_memory_settings: what it keeps out of weights and cache, for
+/// activations of a prefill chunk and CUDA graphs by batch size.
+double sglang_reserve(const PerfTarget& target, double capacity) {
+  const double mebibytes = capacity / kMiB;
+  const ParallelLayout& layout = target.layout;
+  const bool narrow = layout.tensor * layout.data < 4;
+  double chunk = 16384;
+  double graphs = 512;
+  if (mebibytes < 35 * 1024) {
+    chunk = 2048;
+    graphs = mebibytes < 20 * 1024 ? 8 : (narrow ? 24 : 80);
+  } else if (mebibytes < 60 * 1024) {
+    chunk = 4096;
+    graphs = narrow ? 32 : 160;
+  } else if (mebibytes < 160 * 1024) {
+    chunk = 8192;
+    graphs = narrow ? 256 : 512;
+  }
+  double reserve =
+      512 + 1.5 * chunk + 2 * graphs + layout.tensor * layout.data * layout.pipeline / 8.0 * 1024;
+  if (layout.data > 1) {
+    reserve += (graphs > 300 ? 4.5 : 3) * graphs * layout.data;
+  }
+  if (mebibytes > 60 * 1024) {
+    reserve = std::max(reserve, 10.0 * 1024);
+  }
+  return (reserve + (target.speculation ? 2048 : 0)) * kMiB;
+}
+
+/// What is left for KV and sequence states; `use` has everything else but the budget.
+double cache_bytes(const PerfTarget& target, const EngineConfig& config, const MemoryUse& use) {
+  const double capacity = static_cast<double>(use.capacity.count());
+  const double weights = static_cast<double>(use.weights.count());
+  const double others = static_cast<double>((use.activations + use.reserve).count());
+  const double fraction = config.memory_utilization;
+  if (target.engine == "trtllm") {
+    return fraction * (capacity - weights - others);
+  }
+  if (target.engine == "sglang") {
+    if (!is_default(config)) {
+      return fraction * capacity - weights;
+    }
+    const double by_rule = capacity - sglang_reserve(target, capacity) - weights;
+    return std::max(by_rule, std::min(0.95 * capacity - weights, 0.04 * capacity));
+  }
+  const bool later = is_default(config) && at_least(target.engine_version, 0, 22);
+  return (later ? 0.92 : fraction) * capacity - weights - others;
+}
+
 }  // namespace
 
 MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineConfig& config) {
   check_layout(target.model, target.layout);
   MemoryUse use;
   use.capacity = gpu.memory;
-  use.budget = rounded(static_cast<double>(gpu.memory.count()) * config.memory_utilization);
   use.weights = rounded(weight_bytes(target));
   use.activations = rounded(activation_bytes(target, config));
   use.reserve = rounded(reserve_bytes(target.layout));
   use.kv_bytes_per_block = rounded(kv_bytes_per_token(target) * config.block_size);
-  const Bytes left = use.budget - use.weights - use.activations - use.reserve;
-  if (left.count() <= 0 || use.kv_bytes_per_block.count() <= 0) {
+  const double left = cache_bytes(target, config, use);
+  use.budget = use.weights + use.activations + use.reserve + rounded(left);
+  if (left <= 0 || use.kv_bytes_per_block.count() <= 0) {
     return use;
   }
-  use.kv_blocks = config.kv_blocks.value_or(left.count() / use.kv_bytes_per_block.count());
+  // States are set aside for every sequence that may run, but for no more than half of the cache:
+  // engines admit fewer sequences then.
+  const double state = kv_bytes_per_sequence(target);
+  double sequences = config.max_num_seqs;
+  if (state > 0) {
+    sequences = std::min(sequences, std::max(1.0, std::floor(left / 2 / state)));
+  }
+  use.sequences = static_cast<int>(sequences);
+  use.sequence_state = rounded(sequences * state);
+  const double blocks =
+      (left - sequences * state) / static_cast<double>(use.kv_bytes_per_block.count());
+  if (blocks >= 1) {
+    use.kv_blocks = config.kv_blocks.value_or(static_cast<std::int64_t>(blocks));
+  }
   return use;
 }
 

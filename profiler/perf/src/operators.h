@@ -53,23 +53,42 @@ struct Operator {
   double bytes = 0;            ///< per unit of the driver
   double launches = 1;         ///< kernels in one execution
   double row_bytes = 0;        ///< attention only: bytes per query token
+  double row_flops = 0;        ///< attention only: flops per query token
   double context_flops = 0;    ///< prefill attention only: per token of prior context
-  int window = 0;              ///< attention only: sliding window in tokens, 0 none
+  int window = 0;              ///< attention only: tokens that a query attends to, 0 all
+  double index_flops = 0;      ///< sparse only: per query-key pair, of all whatever the window
+  double index_bytes = 0;      ///< sparse only: per KV token, of all whatever the window
   std::optional<ExpertSpread> experts;
   Precision kv_cache = Precision::bf16;  ///< attention only
   OperatorShape shape;
 };
 
 /// The operators of one step of a model under a layout, in order of execution. Under pipeline
-/// parallelism the layers are rounded up to whole layers a stage. Throws Error(infeasible) where
-/// the layout does not divide the model.
+/// parallelism the layers are rounded up to whole layers a stage; what a layout does not divide is
+/// padded. Throws Error(infeasible) as check_layout does.
+///
+/// latent_* are MLA's kernels without projections. sparse_* are the whole attention of a layer,
+/// from its normed input to the output of its last projection: `fixed_bytes` and `row_flops` are
+/// the projections', `flops` and `bytes` of attention to at most `window` tokens, `index_*` the
+/// indexer's. linear_* are convolution and gated delta rule; their work is per query token
+/// (`row_*`) alone, and in decode the sequence's state counts as bytes of its token.
+/// Multiplications in 8 bits or fewer include the quantisation of their input.
+///
+/// With speculation, operators that grow with sequences (sampled, decode) are those of all tokens
+/// a sequence has computed; those that grow with tokens need a step's decoding sequences counted
+/// `tokens_per_decode` times. Draft layers have names that begin with draft_.
 std::vector<Operator> operator_graph(const PerfTarget& target, const GpuSpec& gpu);
+
+/// The one layer that drafts tokens, as a model of its own. EAGLE's, where the model has no dense
+/// layer, is taken with an MLP of four times the hidden size.
+ModelSpec draft_layer(const ModelSpec& model, SpeculationKind kind);
 
 /// Experts that `tokens` tokens use in all, if each chooses `per_token` of `experts` evenly:
 /// E (1 - (1 - k/E)^tokens).
 double expected_experts(double experts, double per_token, std::int64_t tokens);
 
-/// Throws Error(infeasible), saying what does not divide, unless the layout fits the model.
+/// Throws Error(infeasible), saying what does not divide, unless the layout fits the model. MLA's
+/// heads, experts and intermediate sizes are padded rather than refused, as engines do.
 void check_layout(const ModelSpec& model, const ParallelLayout& layout);
 
 }  // namespace dyn::perf

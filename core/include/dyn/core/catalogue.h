@@ -27,7 +27,8 @@ std::vector<std::string> model_names();
 ModelSpec find_model(const std::string& name);
 
 /// Reads a Hugging Face config.json: Llama, Qwen2, Qwen3, Mistral, Gemma (1-3), Qwen3-MoE,
-/// Mixtral, DeepSeek-V3/R1, gpt-oss. Any other architecture is Error(bad_input) that lists these.
+/// Mixtral, DeepSeek-V3/R1/V3.2, Kimi-K2, GLM-5, gpt-oss, MiniMax-M2, Qwen3-Next, Qwen3.5,
+/// Llama-4. Any other architecture is Error(bad_input) that lists these.
 ModelSpec read_model_config(const std::string& path);
 ModelSpec parse_model_config(const Document& document);
 

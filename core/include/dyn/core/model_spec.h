@@ -31,6 +31,27 @@ struct AttentionSpec {
   int sliding_layers = 0;
   bool qkv_bias = false;
   bool qk_norm = false;
+  bool output_gate = false;  ///< grouped_query: queries carry a gate of the output, as wide again
+  // DSA only (latent): an indexer chooses the `index_topk` tokens that each query attends to.
+  int index_heads = 0;
+  int index_head_dim = 0;  ///< of the one key that an indexer keeps per token
+  int index_topk = 0;      ///< tokens; 0: attention is not sparse
+  int index_layers = 0;    ///< layers with an indexer; the others use the choice of an earlier one
+};
+
+/// The layers with a gated delta rule in place of attention (Qwen3-Next, Qwen3.5): a constant
+/// state per sequence, and a short convolution over queries, keys and values.
+struct LinearAttentionSpec {
+  int layers = 0;  ///< of the model's; the others have its AttentionSpec
+  int key_heads = 0;
+  int value_heads = 0;
+  int key_head_dim = 0;
+  int value_head_dim = 0;
+  int conv_kernel = 0;  ///< tokens
+
+  /// Values per token: queries and keys together, then values (and as many of an output gate).
+  std::int64_t key_values() const { return 2 * std::int64_t{key_heads} * key_head_dim; }
+  std::int64_t values() const { return std::int64_t{value_heads} * value_head_dim; }
 };
 
 /// The experts of a mixture-of-experts model.
@@ -40,7 +61,16 @@ struct MoeSpec {
   std::int64_t expert_intermediate = 0;
   int shared_experts = 0;  ///< always active, of `shared_intermediate` in all
   std::int64_t shared_intermediate = 0;
-  int dense_layers = 0;  ///< layers with a dense MLP of `intermediate` instead
+  int dense_layers = 0;       ///< layers with a dense MLP of `intermediate` instead
+  bool dense_spread = false;  ///< dense layers alternate with sparse ones, else they come first
+};
+
+/// What a checkpoint of a model in a 4-bit format quantises; the rest of it is in bf16. Wider
+/// formats (fp8, int8) apply to every matrix but embeddings, lm_head and routers.
+enum class FourBitScope {
+  all,
+  mlp,      ///< dense MLPs and experts, not attention
+  experts,  ///< routed experts only
 };
 
 /// What a decoder-only transformer is, as its Hugging Face config.json says.
@@ -54,16 +84,29 @@ struct ModelSpec {
   bool tied_embeddings = false;
   bool gated_mlp = true;
   AttentionSpec attention;
+  std::optional<LinearAttentionSpec> linear;
   std::optional<MoeSpec> moe;
+  int draft_layers = 0;  ///< MTP layers in the checkpoint, of which parameters() counts none
   std::int64_t max_context = 0;                ///< tokens
   Precision native_weights = Precision::bf16;  ///< what the published checkpoint holds
+  FourBitScope four_bit = FourBitScope::all;
 
+  /// Layers with attention: all but the linear ones.
+  int attention_layers() const { return layers - (linear ? linear->layers : 0); }
+  /// Attention layers that keep the KV of the whole context: all, unless some but not all slide.
+  int whole_context_layers() const;
   /// Parameters in all, embeddings included.
   std::int64_t parameters() const;
   /// Parameters that one token uses: all but the experts it is not routed to.
   std::int64_t active_parameters() const;
-  /// KV bytes one token adds on one GPU of a tensor-parallel group of `tp` (all layers).
+  /// KV bytes one token adds on one GPU of a tensor-parallel group of `tp`, over all layers that
+  /// keep the whole context, the keys of an indexer included.
   Bytes kv_bytes_per_token(Precision kv, int tp) const;
+  /// The same of one such layer. Indexer keys are fp8 with an fp32 scale.
+  double kv_bytes_per_layer(Precision kv, int tp) const;
+  /// Bytes of one sequence that do not grow with its context, on one GPU of `tp`: the windows of
+  /// sliding layers, and the fp32 states and bf16 convolution inputs of linear layers.
+  Bytes kv_bytes_per_sequence(Precision kv, int tp) const;
 };
 
 }  // namespace dyn

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,16 +13,47 @@
 
 namespace dyn::perf {
 
+enum class SpeculationKind {
+  mtp,    ///< the model's own draft layers, each of the shape of its last
+  eagle,  ///< EAGLE: one dense layer trained beside the model, in bf16
+};
+
+/// Speculative decoding: in each step a sequence has 1 + draft_tokens tokens computed and keeps
+/// acceptance_length of them on average.
+struct Speculation {
+  SpeculationKind kind = SpeculationKind::mtp;
+  int draft_tokens = 1;          ///< at least 1
+  double acceptance_length = 1;  ///< [1, 1 + draft_tokens]
+};
+
 /// What a PerfModel is compiled for.
 struct PerfTarget {
   ModelSpec model;
   Precision weights = Precision::bf16;
   Precision kv_cache = Precision::bf16;
+  std::optional<Precision> attention_weights;  ///< default as weight_formats() has it
+  std::optional<Precision> expert_weights;     ///< likewise, of routed experts
   ParallelLayout layout;
   std::string engine = "vllm";
+  std::string engine_version;  ///< such as 0.22.0; empty: unknown
+  std::optional<Speculation> speculation;
   /// Steps of up to 512 tokens run padded to vLLM's CUDA-graph sizes; never on a CPU.
   bool cuda_graphs = true;
+
+  /// Tokens that one decoding sequence has computed in a step.
+  int tokens_per_decode() const { return 1 + (speculation ? speculation->draft_tokens : 0); }
 };
+
+/// In which formats the matrices of a model are stored.
+struct WeightFormats {
+  Precision attention = Precision::bf16;  ///< linear attention too
+  Precision dense = Precision::bf16;      ///< dense MLPs and shared experts
+  Precision experts = Precision::bf16;
+};
+
+/// The formats of a target: `weights`, but for what a 4-bit checkpoint of the model leaves in bf16
+/// and what the target says itself.
+WeightFormats weight_formats(const PerfTarget& target);
 
 /// The share of one operator in a step.
 struct OperatorTime {

@@ -1,0 +1,5 @@
+#include "operators.h"
+
+#include <catch2/catch.hpp>
+
+namespace dyn::perf {}

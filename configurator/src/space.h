@@ -24,7 +24,13 @@ struct Problem {
   WorkloadStats stats;
 
   perf::PerfTarget target(const ParallelLayout& layout) const {
-    return {model, weights, kv_cache, layout, recipe->engine.kind};
+    perf::PerfTarget target;
+    target.model = model;
+    target.weights = weights;
+    target.kv_cache = kv_cache;
+    target.layout = layout;
+    target.engine = recipe->engine.kind;
+    return target;
   }
   /// Tokens that one request may have: the recipe's limit, else the model's context or the load's
   /// longest request, whichever is more.

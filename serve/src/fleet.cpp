@@ -127,10 +127,9 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   const auto count = static_cast<std::uint32_t>(pool.available.size());
   std::shared_ptr<const perf::StepTimer> timer;
   if (!is_relayed(spec)) {
-    timer = options.make_timer ? options.make_timer(spec)
-                               : perf::PerfModel::compile({plan.model, plan.weights, plan.kv_cache,
-                                                           spec.layout, spec.config.kind},
-                                                          plan.profile);
+    timer = options.make_timer
+                ? options.make_timer(spec)
+                : perf::PerfModel::compile(perf::target_of(plan, spec), plan.profile);
     if (index == entry_) {
       frontend_ = timer->frontend_time();
     }

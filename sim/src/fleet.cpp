@@ -187,8 +187,7 @@ void check_feasible(const Fleet& fleet, const Workload& workload) {
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan) {
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
   for (const PoolSpec& pool : plan.pools) {
-    timers.push_back(perf::PerfModel::compile(
-        {plan.model, plan.weights, plan.kv_cache, pool.layout, pool.config.kind}, plan.profile));
+    timers.push_back(perf::PerfModel::compile(perf::target_of(plan, pool), plan.profile));
   }
   return timers;
 }

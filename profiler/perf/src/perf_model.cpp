@@ -148,6 +148,16 @@ double PerfModel::Impl::host_seconds(const StepBatch& batch) const noexcept {
   return host_base * std::min(stages, sequences) + host_per_sequence * sequences;
 }
 
+PerfTarget target_of(const Plan& plan, const PoolSpec& pool) {
+  PerfTarget target;
+  target.model = plan.model;
+  target.weights = plan.weights;
+  target.kv_cache = plan.kv_cache;
+  target.layout = pool.layout;
+  target.engine = pool.config.kind;
+  return target;
+}
+
 PerfModel::PerfModel() = default;
 PerfModel::~PerfModel() = default;
 

@@ -7,6 +7,7 @@
 
 #include "dyn/core/layout.h"
 #include "dyn/core/model_spec.h"
+#include "dyn/core/plan.h"
 #include "dyn/core/profile.h"
 #include "dyn/core/provenance.h"
 #include "dyn/perf/step_timer.h"
@@ -43,6 +44,9 @@ struct PerfTarget {
   /// Tokens that one decoding sequence has computed in a step.
   int tokens_per_decode() const { return 1 + (speculation ? speculation->draft_tokens : 0); }
 };
+
+/// What the workers of a plan's pool run.
+PerfTarget target_of(const Plan& plan, const PoolSpec& pool);
 
 /// In which formats the matrices of a model are stored.
 struct WeightFormats {

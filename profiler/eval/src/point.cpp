@@ -20,7 +20,8 @@ namespace dyn::eval {
 namespace {
 
 constexpr int kPromptsPerSlot = 10;
-constexpr double kShortest = 0.8;  ///< of a row's length
+constexpr double kShortest = 0.8;       ///< of a row's length
+constexpr double kLeastKvShare = 0.05;  ///< of the device's memory
 constexpr std::uint64_t kSeed = 1;
 
 using Compiled = std::shared_ptr<const perf::PerfModel>;
@@ -31,6 +32,7 @@ struct Role {
   ServingSettings settings;
   Compiled model;
   std::int64_t kv_blocks = 0;
+  bool kv_unknown = false;  ///< the memory model leaves too little to be believed
   bool layout_changed = false;
 };
 
@@ -161,10 +163,14 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
   }
   EngineConfig& config = role.settings.config;
   const perf::MemoryUse use = perf::memory_use(role.target, profile(row.gpu).device, config);
-  // It ran, whatever the memory model says: at least two requests fit.
+  // It ran, whatever the memory model says: where that leaves next to nothing for the KV cache, its
+  // own error decides, and all slots are taken to fit.
   const std::int64_t request = (row.isl + row.osl + config.block_size) / config.block_size + 1;
-  role.kv_blocks = use.kv_blocks;
-  config.kv_blocks = std::max(use.kv_blocks, 2 * request);
+  const double kv_bytes =
+      static_cast<double>(use.kv_blocks) * static_cast<double>(use.kv_bytes_per_block.count());
+  role.kv_unknown = kv_bytes < kLeastKvShare * static_cast<double>(use.capacity.count());
+  config.kv_blocks = role.kv_unknown ? (slots + 1) * request : std::max(use.kv_blocks, 2 * request);
+  role.kv_blocks = *config.kv_blocks;
   return role;
 }
 

@@ -30,7 +30,8 @@ Precision weights_of(const MeasuredRow& row, const ModelSpec& model) {
 Precision kv_of(const MeasuredRow& row, Precision weights) {
   const bool quantised = weights != Precision::bf16 && weights != Precision::fp16;
   if (row.engine == "trtllm") {
-    return quantised && weights != Precision::mxfp4 ? Precision::fp8 : Precision::bf16;
+    return quantised && (weights != Precision::mxfp4 || blackwell(row.gpu)) ? Precision::fp8
+                                                                            : Precision::bf16;
   }
   if (row.other_client()) {
     return Precision::bf16;

@@ -23,6 +23,8 @@ ROOMS = {
     'engine': ('serve/engine', CORE | {'kvbm', 'perf', 'policy'}),
     'sim': ('sim', CORE | {'kvbm', 'perf', 'policy', 'engine'}),
     'profiler': ('profiler', CORE | {'kernels', 'perf'}),
+    'eval': ('profiler/eval', CORE | {'kernels', 'perf', 'kvbm', 'policy', 'engine', 'sim',
+                                       'profiler'}),
     'configurator': ('configurator', CORE | {'kvbm', 'perf', 'policy', 'engine', 'sim'}),
     'serve': ('serve', CORE | {'kvbm', 'perf', 'policy', 'engine'}),
     'cli': ('cli', None),  # all

@@ -1,0 +1,126 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dyn/cli/app.h"
+#include "dyn/core/error.h"
+#include "dyn/eval/evaluate.h"
+#include "dyn/eval/report.h"
+#include "dyn/perf/builtin_profiles.h"
+
+namespace dyn::cli {
+namespace {
+
+constexpr const char* kExample =
+    "Examples:\n"
+    "  dyn profile eval --against measured.csv                     errors by slice\n"
+    "  dyn profile eval --against measured.csv --csv answers.csv   predictions, one a line\n"
+    "  dyn profile eval --against measured.csv --cross-validate --html accuracy.html";
+
+struct Flags {
+  std::string against;
+  std::string csv;
+  std::string html;
+  std::string markdown;
+  std::string features;
+  std::vector<std::string> profiles;
+  bool cross_validate = false;
+  int threads = 0;
+};
+
+/// Built-in profiles, but for the GPUs that a file was given of.
+eval::ProfileSource profile_source(const std::vector<std::string>& files) {
+  auto given = std::make_shared<std::map<std::string, Profile>>();
+  for (const std::string& file : files) {
+    Profile profile = load_profile(file);
+    (*given)[profile.device.id] = std::move(profile);
+  }
+  return [given](const std::string& gpu) {
+    const auto found = given->find(gpu);
+    return found != given->end() ? found->second : perf::builtin_profile(gpu);
+  };
+}
+
+std::vector<eval::TitledAccuracy> accuracies(const std::vector<eval::EvaluatedRow>& rows,
+                                             bool cross_validate) {
+  std::vector<eval::TitledAccuracy> out;
+  out.push_back({"As dyn answers", eval::summarize(rows)});
+  if (cross_validate) {
+    out.push_back({"The model alone, without correction", eval::summarize(rows, true)});
+    out.push_back({"Five folds by group: correction fitted without the row's deployment",
+                   eval::summarize(eval::cross_validate(rows, eval::Folds::groups))});
+    out.push_back({"Leave one model out: correction fitted without the row's model",
+                   eval::summarize(eval::cross_validate(rows, eval::Folds::models))});
+  }
+  return out;
+}
+
+int evaluate(const Context& context, const Flags& flags) {
+  const eval::MeasuredTable table = eval::load_measured(flags.against);
+  const eval::PointPredictor predictor(profile_source(flags.profiles));
+  eval::EvaluateOptions options;
+  options.threads = flags.threads;
+  options.progress = [&](double done) { context.progress(done, "predicting"); };
+  options.cancelled = &Context::interrupted();
+  std::vector<eval::EvaluatedRow> rows = eval::predict_rows(table.rows, predictor, options);
+  context.progress_done();
+  if (Context::interrupted()) {
+    context.note("interrupted: nothing was written");
+    return kInterrupted;
+  }
+  eval::apply(eval::CorrectionModel::builtin(), rows);
+  const std::vector<eval::TitledAccuracy> results = accuracies(rows, flags.cross_validate);
+  const auto write = [&](const std::string& path, const std::string& text) {
+    write_file(path, text);
+    context.note("wrote " + path);
+  };
+  if (!flags.csv.empty()) {
+    write(flags.csv, eval::answers_csv(rows));
+  }
+  if (!flags.features.empty()) {
+    write(flags.features, eval::features_csv(rows));
+  }
+  context.note(eval::refusals_text(rows));
+  for (const eval::TitledAccuracy& result : results) {
+    context.print(result.title + '\n' + eval::to_text(result.accuracy));
+  }
+  context.print_json(eval::to_json(results, flags.against));
+  return kOk;
+}
+
+}  // namespace
+
+void add_profile_eval(CLI::App& profile, Context& context, Action& action) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* sub =
+      profile.add_subcommand("eval", "Predict every row of a measured table and report errors");
+  sub->footer(kExample);
+  sub->add_option("--against", flags->against, "Table of measured runs (CSV)")
+      ->required()
+      ->type_name("FILE");
+  sub->add_option("--csv", flags->csv, "Write the predictions with their intervals, one a line")
+      ->type_name("FILE");
+  sub->add_option("--html", flags->html, "Write a page with tables and scatter plots")
+      ->type_name("FILE");
+  sub->add_option("--markdown", flags->markdown, "Write the tables, as in docs/accuracy.md")
+      ->type_name("FILE");
+  sub->add_flag("--cross-validate", flags->cross_validate,
+                "Also report corrections fitted on this table without the rows they answer");
+  sub->add_option("--profile", flags->profiles,
+                  "Profile to use instead of the built-in one of its GPU; repeatable")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  sub->add_option("--threads", flags->threads, "Rows at a time; 0: one a core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  sub->add_option("--dump-features", flags->features,
+                  "Write what happened in each simulation, uncorrected, for fitting corrections")
+      ->type_name("FILE")
+      ->group("Advanced");
+  sub->callback([flags, &context, &action] {
+    action = [flags, &context] { return evaluate(context, *flags); };
+  });
+}
+
+}  // namespace dyn::cli

@@ -1,0 +1,139 @@
+#include "dyn/eval/evaluate.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <set>
+#include <thread>
+
+#include "dyn/core/error.h"
+#include "dyn/core/math.h"
+
+namespace dyn::eval {
+namespace {
+
+constexpr std::uint64_t kFoldCount = 5;
+constexpr double kHalfWidth = 1.6449;  ///< deviations from the middle of a 90 % interval
+
+/// FNV-1a, with a final mix so that its low bits are good.
+std::uint64_t hash_of(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  }
+  hash ^= hash >> 32;
+  return hash * 0x9e3779b97f4a7c15u >> 32;
+}
+
+std::string fold_of(const EvaluatedRow& row, Folds folds) {
+  return folds == Folds::models ? row.row.model
+                                : std::to_string(hash_of(row.row.group()) % kFoldCount);
+}
+
+EvaluatedRow predict_one(const MeasuredRow& row, const PointPredictor& predictor) {
+  EvaluatedRow out;
+  out.row = row;
+  if (!row.complete) {
+    out.refused = "the table calls it incomplete";
+    return out;
+  }
+  try {
+    out.raw = predictor.predict(row);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::infeasible && error.kind() != ErrorKind::bad_input) {
+      throw;
+    }
+    out.refused = error.items().front().message;
+  }
+  return out;
+}
+
+Estimate estimate(double value, double log_factor, double sigma, Provenance provenance) {
+  Estimate out;
+  out.value = value * portable_exp(log_factor);
+  const double width = portable_exp(kHalfWidth * sigma);
+  out.low = out.value / width;
+  out.high = out.value * width;
+  out.provenance = provenance;
+  return out;
+}
+
+void apply_to(const CorrectionModel& model, EvaluatedRow& row) {
+  if (!row.raw) {
+    return;
+  }
+  const Correction c = model.at(row);
+  row.answer = Answer{estimate(row.raw->ttft_ms, c.log_ttft, c.ttft_sigma, row.raw->provenance),
+                      estimate(row.raw->tpot_ms, c.log_tpot, c.tpot_sigma, row.raw->provenance)};
+}
+
+}  // namespace
+
+std::vector<EvaluatedRow> predict_rows(const std::vector<MeasuredRow>& rows,
+                                       const PointPredictor& predictor,
+                                       const EvaluateOptions& options) {
+  std::vector<EvaluatedRow> out(rows.size());
+  std::vector<std::exception_ptr> errors(rows.size());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&](bool reports) {
+    for (;;) {
+      const std::size_t i = next.fetch_add(1);
+      if (i >= rows.size() || (options.cancelled != nullptr && options.cancelled->load())) {
+        return;
+      }
+      try {
+        out[i] = predict_one(rows[i], predictor);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+      if (reports && options.progress) {
+        options.progress(static_cast<double>(i + 1) / static_cast<double>(rows.size()));
+      }
+    }
+  };
+  const unsigned wanted = options.threads > 0 ? static_cast<unsigned>(options.threads)
+                                              : std::max(1U, std::thread::hardware_concurrency());
+  {
+    std::vector<std::jthread> others;
+    for (unsigned i = 1; i < wanted; ++i) {
+      others.emplace_back([&] { work(false); });
+    }
+    work(true);
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) {
+      std::rethrow_exception(error);
+    }
+  }
+  return out;
+}
+
+void apply(const CorrectionModel& model, std::vector<EvaluatedRow>& rows) {
+  for (EvaluatedRow& row : rows) {
+    apply_to(model, row);
+  }
+}
+
+std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds folds) {
+  std::set<std::string> names;
+  for (const EvaluatedRow& row : rows) {
+    names.insert(fold_of(row, folds));
+  }
+  for (const std::string& name : names) {
+    std::vector<EvaluatedRow> train;
+    for (const EvaluatedRow& row : rows) {
+      if (row.measured() && fold_of(row, folds) != name) {
+        train.push_back(row);
+      }
+    }
+    const CorrectionModel model = CorrectionModel::fit(train);
+    for (EvaluatedRow& row : rows) {
+      if (fold_of(row, folds) == name) {
+        apply_to(model, row);
+      }
+    }
+  }
+  return rows;
+}
+
+}  // namespace dyn::eval

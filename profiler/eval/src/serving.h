@@ -1,0 +1,29 @@
+#pragma once
+
+#include "dyn/core/model_spec.h"
+#include "dyn/core/recipe.h"
+#include "dyn/eval/measured.h"
+
+namespace dyn::eval {
+
+/// How an engine was started for a measured row. Tables do not record it: these are the flags of
+/// the benchmark's own launch scripts, and elsewhere the engine's defaults.
+struct ServingSettings {
+  EngineConfig config;                  ///< kv_blocks open
+  Precision weights = Precision::bf16;  ///< of the matrices that most bytes are of
+  Precision kv_cache = Precision::bf16;
+  bool prefill_apart = false;  ///< a step has prefill or decode, never both (SGLang)
+  /// Decode steps between looks for new requests (SGLang's --scheduler-recv-interval); 0: every
+  /// step.
+  int poll_steps = 0;
+};
+
+/// Settings of the workers of `row` that have that role, each rank of which has `slots` requests.
+ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& workers,
+                                 const ModelSpec& model, int slots);
+
+/// The catalogue's model for the name in a table: as it is, without its organisation, or without
+/// the mark of a quantised checkpoint. Throws Error(bad_input) as find_model does.
+ModelSpec measured_model(const std::string& name);
+
+}  // namespace dyn::eval

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "dyn/perf/step_timer.h"
+
+namespace dyn::eval {
+
+/// What the steps with prefill of one engine were.
+struct PrefillCount {
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  std::int64_t sequences = 0;
+  double seconds = 0;
+};
+
+/// A timer for one simulation that counts what it prices. Steps with prefill are priced once each
+/// (only runs of decode steps are foreseen), so that the counts are exact. Not thread-safe, unlike
+/// other timers.
+class CountingTimer final : public perf::StepTimer {
+ public:
+  /// With `prefill_apart`, a step that has both is priced as a prefill step and a decode step, one
+  /// after the other: what an engine that never mixes them does. `delay` is added to what the
+  /// frontend takes.
+  CountingTimer(std::shared_ptr<const perf::StepTimer> timer, bool prefill_apart, Duration delay);
+
+  Duration step_time(const perf::StepBatch& batch) const noexcept override;
+  Duration frontend_time() const noexcept override;
+  const PrefillCount& prefill() const { return count_; }
+
+ private:
+  std::shared_ptr<const perf::StepTimer> timer_;
+  bool prefill_apart_;
+  Duration delay_;
+  mutable PrefillCount count_;
+};
+
+}  // namespace dyn::eval

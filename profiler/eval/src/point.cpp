@@ -146,7 +146,11 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
                                 const ModelSpec& model, int slots) {
   Role role;
   role.settings = serving_settings(row, workers, model, slots);
-  role.target = {model, role.settings.weights, role.settings.kv_cache, {}, row.engine};
+  role.target.model = model;
+  role.target.weights = role.settings.weights;
+  role.target.kv_cache = role.settings.kv_cache;
+  role.target.engine = row.engine;
+  role.target.engine_version = row.version;
   std::string first_refusal;
   for (const ParallelLayout& layout : layouts_near(model, workers)) {
     role.target.layout = layout;

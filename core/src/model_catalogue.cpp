@@ -336,6 +336,7 @@ void add_kimi(Models& models) {
       latent("moonshotai/Kimi-K2.5", "KimiK25ForConditionalGeneration", shape, 1536, moe);
   later.max_context = 262144;
   later.native_weights = Precision::int4;
+  later.int4_group = 32;
   later.four_bit = FourBitScope::experts;
   add(models, later);
   later.four_bit = FourBitScope::mlp;
@@ -351,7 +352,16 @@ void add_glm(Models& models) {
   add_indexer(five, 32);
   add(models, five, {"zhipuai/GLM-5", "zai-org/GLM-5.1"});
   add(models, quantised(five, "zai-org/GLM-5-FP8", Precision::fp8_block), {"zai-org/GLM-5.1-FP8"});
-  add(models, quantised(five, "nvidia/GLM-5-NVFP4", Precision::fp4), {"nvidia/GLM-5.1-NVFP4"});
+  add(models, quantised(five, "nvidia/GLM-5-NVFP4", Precision::fp4));
+  ModelSpec later = five;
+  later.four_bit = FourBitScope::experts;
+  add(models, quantised(later, "nvidia/GLM-5.1-NVFP4", Precision::fp4));
+  // Of four layers, three use the choice of the indexer of the first.
+  later = with_context(later, "zai-org/GLM-5.2", 1048576);
+  later.attention.index_layers = 21;
+  add(models, later);
+  add(models, quantised(later, "zai-org/GLM-5.2-FP8", Precision::fp8_block));
+  add(models, quantised(later, "nvidia/GLM-5.2-NVFP4", Precision::fp4));
 }
 
 void add_minimax(Models& models) {
@@ -361,7 +371,8 @@ void add_minimax(Models& models) {
   model.native_weights = Precision::fp8_block;
   model.four_bit = FourBitScope::mlp;
   model.draft_layers = 3;
-  add(models, model, {"MiniMaxAI/MiniMax-M2", "MiniMaxAI/MiniMax-M2.1", "MiniMaxAI/MiniMax-M2.7"});
+  add(models, model, {"MiniMaxAI/MiniMax-M2", "MiniMaxAI/MiniMax-M2.1"});
+  add(models, with_context(model, "MiniMaxAI/MiniMax-M2.7", 204800));
   add(models, quantised(model, "nvidia/MiniMax-M2.5-NVFP4", Precision::fp4),
       {"nvidia/MiniMax-M2.7-NVFP4"});
 }

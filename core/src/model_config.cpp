@@ -463,6 +463,7 @@ class ConfigReader {
     if (const std::optional<Node> quantization = field("quantization_config")) {
       model_.native_weights =
           detail::read_quantization(*quantization, problems_).value_or(Precision::bf16);
+      model_.int4_group = detail::read_int4_group(*quantization, problems_);
       if (bytes_per_value(model_.native_weights) < 1) {
         model_.four_bit = detail::read_four_bit_scope(*quantization).value_or(model_.four_bit);
       }
@@ -496,6 +497,18 @@ std::string name_of(const std::string& file) {
   return stem == "config" && !folder.empty() ? folder : stem;
 }
 
+/// NVIDIA's older checkpoints say how they are quantised in a file of its own.
+void read_modelopt(const Document& document, ModelSpec& model) {
+  Problems problems;
+  const Node quantization = document.root().find("quantization").value_or(document.root());
+  const std::optional<Precision> weights = detail::read_quantization(quantization, problems);
+  problems.throw_if_any();
+  model.native_weights = weights.value_or(model.native_weights);
+  if (bytes_per_value(model.native_weights) < 1) {
+    model.four_bit = detail::read_four_bit_scope(quantization).value_or(model.four_bit);
+  }
+}
+
 }  // namespace
 
 ModelSpec parse_model_config(const Document& document) {
@@ -512,7 +525,15 @@ ModelSpec parse_model_config(const Document& document) {
 }
 
 ModelSpec read_model_config(const std::string& path) {
-  return parse_model_config(Document::read_file(path));
+  const Document document = Document::read_file(path);
+  ModelSpec model = parse_model_config(document);
+  const std::filesystem::path beside =
+      std::filesystem::path(path).replace_filename("hf_quant_config.json");
+  std::error_code ignored;
+  if (!document.root().find("quantization_config") && std::filesystem::exists(beside, ignored)) {
+    read_modelopt(Document::read_file(beside.string()), model);
+  }
+  return model;
 }
 
 }  // namespace dyn

@@ -23,13 +23,18 @@ std::optional<Precision> of_bits(const Node& object, std::string_view key, bool 
   return std::nullopt;
 }
 
+/// The weights of the first of config_groups.
+std::optional<Node> first_group(const Node& node) {
+  const std::optional<Node> groups = node.find("config_groups");
+  if (groups && groups->is_object() && groups->size() > 0) {
+    return groups->at(0).find("weights");
+  }
+  return std::nullopt;
+}
+
 /// config_groups: { group_0: { weights: { num_bits: 8, type: float } } }
 std::optional<Precision> of_compressed_tensors(const Node& node, Problems& problems) {
-  const std::optional<Node> groups = node.find("config_groups");
-  std::optional<Node> weights;
-  if (groups && groups->is_object() && groups->size() > 0) {
-    weights = groups->at(0).find("weights");
-  }
+  const std::optional<Node> weights = first_group(node);
   if (!weights || !weights->is_object()) {
     problems.add(node, "expected 'config_groups' with the bits and type of the weights");
     return std::nullopt;
@@ -46,10 +51,11 @@ std::optional<Precision> read_quantization(const Node& node, Problems& problems)
     const std::optional<Node> block = node.find("weight_block_size");
     return block && !block->is_null() ? Precision::fp8_block : Precision::fp8;
   }
-  if (method == "fbgemm_fp8" || (method == "modelopt" && algorithm == "FP8")) {
+  const bool modelopt = method == "modelopt" || method.empty();
+  if (method == "fbgemm_fp8" || (modelopt && algorithm == "FP8")) {
     return Precision::fp8;
   }
-  if (method == "modelopt" && algorithm == "NVFP4") {
+  if (modelopt && algorithm == "NVFP4") {
     return Precision::fp4;
   }
   if (method == "mxfp4") {
@@ -91,6 +97,25 @@ std::optional<FourBitScope> read_four_bit_scope(const Node& node) {
     return FourBitScope::experts;
   }
   return attention ? FourBitScope::mlp : FourBitScope::all;
+}
+
+int read_int4_group(const Node& node, Problems& problems) {
+  constexpr int kUsual = 128;
+  const std::optional<Node> weights = first_group(node);
+  const Node& object = weights && weights->is_object() ? *weights : node;
+  const std::optional<Node> size = object.find("group_size");
+  if (!size || size->is_null()) {
+    return kUsual;
+  }
+  const std::int64_t value = size->as_int().value_or(0);
+  if (value == -1) {
+    return 1 << 30;  // a scale per channel
+  }
+  if (value < 1 || value > 1 << 20) {
+    problems.add(*size, "expected 'group_size' to be a whole number of at least 1, or -1");
+    return kUsual;
+  }
+  return static_cast<int>(value);
 }
 
 }  // namespace dyn::detail

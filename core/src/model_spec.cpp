@@ -83,6 +83,10 @@ std::int64_t ModelSpec::active_parameters() const {
          hidden;
 }
 
+double ModelSpec::bytes_per_weight(Precision weights) const {
+  return weights == Precision::int4 ? 0.5 + 2.0 / int4_group : bytes_per_value(weights);
+}
+
 int ModelSpec::whole_context_layers() const {
   const int rest = attention_layers() - attention.sliding_layers;
   return attention.sliding_window > 0 && rest > 0 ? rest : attention_layers();

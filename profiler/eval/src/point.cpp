@@ -199,14 +199,13 @@ PoolSpec pool_of(const Role& role, WorkerRole kind, int replicas) {
   return pool;
 }
 
-/// Time from a request's arrival until an engine that looks for requests every so many decode
-/// steps sees it.
-Duration poll_delay(const Role& role, double sequences, double context) {
-  if (role.settings.poll_steps == 0) {
+/// What the engine's looks for new requests and its hand-over of first tokens add to a TTFT.
+Duration first_token_delay(const Role& role, double sequences, double context) {
+  const double steps = role.settings.first_token_steps + role.settings.poll_steps / 2.0;
+  if (steps <= 0) {
     return Duration{0};
   }
-  const ClassTimes step = decode_shares(*role.model, sequences, context).times;
-  return from_seconds(step.total() * 1e-3 * role.settings.poll_steps / 2);
+  return from_seconds(decode_shares(*role.model, sequences, context).times.total() * 1e-3 * steps);
 }
 
 /// Figures of the records as the benchmark counts them.
@@ -299,10 +298,11 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
   plan.router.max_queued_per_worker = 1 << 30;
   const auto timer = std::make_shared<CountingTimer>(
       role.model, role.settings.prefill_apart,
-      poll_delay(role, slots, row.isl * (1 + kShortest) / 2 + row.osl * 0.45));
-  const sim::SimulationResult result = simulate(plan, {timer}, client(row, slots));
+      first_token_delay(role, slots, row.isl * (1 + kShortest) / 2 + row.osl * 0.45));
+  const int in_flight = slots + role.settings.waiting;
+  const sim::SimulationResult result = simulate(plan, {timer}, client(row, in_flight));
   PointPrediction out;
-  read_records(result.records, slots, out);
+  read_records(result.records, in_flight, out);
   read_prefill(*timer, out.features);
   out.features.steps = static_cast<double>(result.steps);
   out.features.ranks = ranks;

@@ -75,6 +75,7 @@ void set_sglang(const MeasuredRow& row, const MeasuredWorkers& workers, int slot
         chunk = 16'384;
       }
       settings.poll_steps = slots >= 16 && !contains(row.model, "GLM") ? 30 : 10;
+      settings.first_token_steps = 9;
     } else if (deepseek) {
       chunk = 32'768;
     } else if (contains(row.model, "Qwen3.5")) {
@@ -91,8 +92,12 @@ void set_trtllm(const MeasuredRow& row, int slots, ServingSettings& settings) {
   config.memory_utilization = 0.9;
   config.max_num_batched_tokens = 8192;
   if (row.other_client()) {
+    // These runs' waits are those of one request more than the engine admits: E2E / concurrency.
+    settings.waiting = row.version.starts_with("1.0.0") ? 1 : 0;
+    config.max_num_seqs = settings.waiting > 0 ? slots : config.max_num_seqs;
     return;
   }
+  settings.first_token_steps = contains(row.model, "DeepSeek") ? 12 : 5;
   if (contains(row.model, "gpt-oss")) {
     config.max_num_batched_tokens = 20'000;
   } else if (contains(row.model, "MiniMax") || contains(row.model, "Qwen3.5")) {

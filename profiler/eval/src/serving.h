@@ -16,6 +16,12 @@ struct ServingSettings {
   /// Decode steps between looks for new requests (SGLang's --scheduler-recv-interval); 0: every
   /// step.
   int poll_steps = 0;
+  /// Decode steps that a first token takes beyond its computation: hand-over between the engine's
+  /// processes, which look once a step, and responses that wait for others (stream intervals).
+  /// Calibrated on published InferenceX runs.
+  int first_token_steps = 0;
+  /// Requests that the client keeps in flight beyond what the engine admits.
+  int waiting = 0;
 };
 
 /// Settings of the workers of `row` that have that role, each rank of which has `slots` requests.

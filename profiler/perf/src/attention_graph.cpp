@@ -174,7 +174,7 @@ void GraphBuilder::add_sparse_kernels(const std::string& suffix, double layers, 
     prefill.index_flops = 2.0 * a.index_heads * a.index_head_dim;
     prefill.index_bytes = a.index_head_dim + 4;
   }
-  prefill.fixed_bytes = weights * bytes_per_value(formats_.attention);
+  prefill.fixed_bytes = weights * model_.bytes_per_weight(formats_.attention);
   prefill.row_flops = 2 * weights;
   // Down, norms, up, absorb, rope and write, indexer (3), choice, attention, expand, output.
   prefill.launches = indexer ? 12 : 8;

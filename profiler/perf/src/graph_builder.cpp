@@ -60,7 +60,7 @@ Operator& GraphBuilder::add_gemm(const std::string& name, double count, double k
   op.precision = weights;
   op.count = count;
   op.flops = 2 * k * m;
-  op.fixed_bytes = k * m * bytes_per_value(weights);
+  op.fixed_bytes = k * m * model_.bytes_per_weight(weights);
   const double input = std::min(kActivation, bytes_per_value(compute_precision(weights)));
   op.bytes = k * input + m * kActivation;
   op.shape.n = m;
@@ -137,7 +137,7 @@ void GraphBuilder::add_experts() {
   op.count = expert_layers_;
   // Of one GPU: `flops` per token routed here, `fixed_bytes` per expert that is used here.
   op.flops = 2 * matrices * hidden() * width;
-  op.fixed_bytes = matrices * hidden() * width * bytes_per_value(formats_.experts);
+  op.fixed_bytes = matrices * hidden() * width * model_.bytes_per_weight(formats_.experts);
   op.bytes = (2 * hidden() + matrices * width) * kActivation;
   op.shape.hidden = hidden();
   op.shape.width = width;

@@ -77,13 +77,13 @@ double layer_bytes(const PerfTarget& target) {
     const double experts = shard(moe.experts, target.layout.expert) * matrices * hidden *
                            shard(static_cast<double>(moe.expert_intermediate), expert_tensor);
     const double shared = matrices * hidden * static_cast<double>(moe.shared_intermediate) / tp;
-    bytes += with_experts *
-             (experts * bytes_per_value(formats.experts) + shared * bytes_per_value(formats.dense));
+    bytes += with_experts * (experts * model.bytes_per_weight(formats.experts) +
+                             shared * model.bytes_per_weight(formats.dense));
     plain += with_experts * hidden * moe.experts;
   }
   const double mlp = matrices * hidden * shard(static_cast<double>(model.intermediate), tp);
-  return bytes + dense * mlp * bytes_per_value(formats.dense) +
-         attention * bytes_per_value(formats.attention) + plain * kPlain;
+  return bytes + dense * mlp * model.bytes_per_weight(formats.dense) +
+         attention * model.bytes_per_weight(formats.attention) + plain * kPlain;
 }
 
 /// Draft layers as a target of their own.
@@ -113,7 +113,9 @@ double weight_bytes(const PerfTarget& target) {
       tables * shard(static_cast<double>(model.vocabulary), target.layout.tensor) * hidden;
   double bytes = layer_bytes(target) + vocabulary * kPlain;
   if (target.speculation) {
-    bytes += layer_bytes(draft_target(target)) + 4 * hidden * hidden * kPlain;
+    // The token's embedding and the model's hidden state, EAGLE-3's of three layers.
+    const double inputs = target.speculation->kind == SpeculationKind::eagle ? 4 : 2;
+    bytes += layer_bytes(draft_target(target)) + inputs * hidden * hidden * kPlain;
   }
   return bytes;
 }

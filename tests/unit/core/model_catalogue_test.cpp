@@ -54,8 +54,20 @@ TEST_CASE("parameters are the published sizes to within one per cent") {
       {"google/gemma-3-12b-it", 11.77},
       {"google/gemma-3-27b-it", 27.02},
       {"deepseek-ai/DeepSeek-V3", 671},
+      {"deepseek-ai/DeepSeek-V3.2", 671},
       {"openai/gpt-oss-120b", 116.83},
       {"openai/gpt-oss-20b", 20.91},
+      {"zai-org/GLM-5", 744},           // model card: 744B
+      {"MiniMaxAI/MiniMax-M2.5", 229},  // model card of M2: 230B; its safetensors: 229B
+      {"Qwen/Qwen3-Next-80B-A3B-Instruct", 80},
+      {"Qwen/Qwen3.5-27B", 27},
+      {"Qwen/Qwen3.5-35B-A3B", 35},
+      {"Qwen/Qwen3.5-122B-A10B", 122},
+      {"Qwen/Qwen3.5-397B-A17B", 397},
+      {"meta-llama/Llama-4-Maverick-17B-128E-Instruct", 400},
+      {"meta-llama/Llama-4-Scout-17B-16E-Instruct", 107.8},  // 109 with the vision encoder
+      {"moonshotai/Kimi-K2-Instruct", 1026},                 // safetensors; the report says 1.04T
+      {"moonshotai/Kimi-K2.5", 1026},
   };
   for (const Published& model : sizes) {
     INFO(model.name);
@@ -83,6 +95,30 @@ TEST_CASE("active parameters are the published ones, some of which leave out the
     CHECK(static_cast<double>(model.active_parameters() - left_out) / 1e9 ==
           Approx(size.active).epsilon(0.01));
   }
+  // Whole billions, as model cards have them; some leave out one or both vocabulary matrices.
+  struct Rounded {
+    const char* name;
+    double active;
+    int without;
+  };
+  const Rounded rounded[] = {
+      {"Qwen/Qwen3-Next-80B-A3B-Instruct", 3, 2},
+      {"Qwen/Qwen3.5-35B-A3B", 3, 0},
+      {"Qwen/Qwen3.5-122B-A10B", 10, 0},
+      {"Qwen/Qwen3.5-397B-A17B", 17, 0},
+      {"meta-llama/Llama-4-Maverick-17B-128E-Instruct", 17, 0},
+      {"meta-llama/Llama-4-Scout-17B-16E-Instruct", 17, 0},
+      {"moonshotai/Kimi-K2-Instruct", 32.6, 0},
+      {"MiniMaxAI/MiniMax-M2.5", 10, 1},
+      {"zai-org/GLM-5", 40, 2},
+  };
+  for (const Rounded& size : rounded) {
+    INFO(size.name);
+    const dyn::ModelSpec model = find_model(size.name);
+    const std::int64_t left_out = size.without * model.vocabulary * model.hidden;
+    CHECK(static_cast<double>(model.active_parameters() - left_out) / 1e9 ==
+          Approx(size.active).margin(0.5));
+  }
   const dyn::ModelSpec dense = find_model("Qwen/Qwen3-32B");
   CHECK(dense.active_parameters() == dense.parameters());
 }
@@ -97,6 +133,30 @@ TEST_CASE("KV bytes per token: grouped heads are sharded, latents are not") {
   const dyn::ModelSpec deepseek = find_model("deepseek-ai/DeepSeek-R1");
   CHECK(deepseek.kv_bytes_per_token(Precision::bf16, 1).count() == 70272);  // 61 * 576 * 2
   CHECK(deepseek.kv_bytes_per_token(Precision::bf16, 8).count() == 70272);
+}
+
+TEST_CASE("layers that do not keep the whole context take memory by the sequence") {
+  const dyn::ModelSpec hybrid = find_model("Qwen/Qwen3.5-397B-A17B");
+  CHECK(hybrid.attention_layers() == 15);
+  CHECK(hybrid.kv_bytes_per_token(Precision::bf16, 1).count() == 15 * 2 * 2 * 256 * 2);
+  // 45 states of 64 heads x 128 x 128 in fp32, and 3 inputs of 12288 channels in bf16.
+  const std::int64_t state = 45 * (64 * 128 * 128 * 4 + 3 * 12288 * 2);
+  CHECK(hybrid.kv_bytes_per_sequence(Precision::fp8, 1).count() == state);
+  CHECK(hybrid.kv_bytes_per_sequence(Precision::fp8, 8).count() == state / 8);
+  const dyn::ModelSpec windows = find_model("gpt-oss-120b");
+  CHECK(windows.kv_bytes_per_token(Precision::bf16, 1).count() == 18 * 2 * 8 * 64 * 2);
+  CHECK(windows.kv_bytes_per_sequence(Precision::bf16, 1).count() == 18 * 128 * 2 * 8 * 64 * 2);
+  const dyn::ModelSpec all_slide = find_model("mistralai/Mistral-7B-v0.1");
+  CHECK(all_slide.kv_bytes_per_token(Precision::bf16, 1).count() == 32 * 2 * 8 * 128 * 2);
+  CHECK(all_slide.kv_bytes_per_sequence(Precision::bf16, 1).count() == 0);
+}
+
+TEST_CASE("sparse attention keeps the keys of its indexers, and fp8 latents in FlashMLA's layout") {
+  const dyn::ModelSpec model = find_model("deepseek-ai/DeepSeek-V3.2");
+  CHECK(model.kv_bytes_per_token(Precision::bf16, 8).count() == 61 * (576 * 2 + 132));
+  CHECK(model.kv_bytes_per_token(Precision::fp8, 8).count() == 61 * (656 + 132));
+  CHECK(find_model("GLM-5.2").kv_bytes_per_token(Precision::bf16, 1).count() ==
+        78 * 576 * 2 + 21 * 132);
 }
 
 TEST_CASE("a model is found with and without its organisation, in any case") {

@@ -1,4 +1,6 @@
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
@@ -34,6 +36,10 @@ void check_same(const dyn::ModelSpec& a, const dyn::ModelSpec& b) {
   CHECK(a.attention.sliding_window == b.attention.sliding_window);
   CHECK(a.attention.sliding_layers == b.attention.sliding_layers);
   CHECK(a.moe.has_value() == b.moe.has_value());
+  CHECK(a.attention.index_layers == b.attention.index_layers);
+  CHECK((a.linear ? a.linear->layers : 0) == (b.linear ? b.linear->layers : 0));
+  CHECK(a.draft_layers == b.draft_layers);
+  CHECK(a.four_bit == b.four_bit);
   CHECK(a.tied_embeddings == b.tied_embeddings);
   CHECK(a.max_context == b.max_context);
   CHECK(a.native_weights == b.native_weights);
@@ -88,6 +94,99 @@ TEST_CASE("DeepSeek-V3: latent attention, dense first layers, a shared expert, f
   CHECK(model.moe->dense_layers == 3);
   CHECK(model.moe->shared_intermediate == 2048);
   CHECK(model.attention.kind == dyn::AttentionKind::latent);
+}
+
+TEST_CASE("DeepSeek-V3.2, GLM-5 and Kimi-K2.5: latents with indexers, nested text models") {
+  const std::string sizes = R"("kv_lora_rank": 512, "moe_intermediate_size": 2048,
+    "n_shared_experts": 1, "num_experts_per_tok": 8, "qk_rope_head_dim": 64, )";
+  const dyn::ModelSpec glm = parse(R"({"architectures": ["GlmMoeDsaForCausalLM"], )" + sizes +
+                                   R"("first_k_dense_replace": 3, "head_dim": 64,
+    "hidden_size": 6144, "index_head_dim": 128, "index_n_heads": 32, "index_topk": 2048,
+    "intermediate_size": 12288, "max_position_embeddings": 202752, "n_routed_experts": 256,
+    "num_attention_heads": 64, "num_hidden_layers": 78, "num_nextn_predict_layers": 1,
+    "q_lora_rank": 2048, "qk_nope_head_dim": 192, "v_head_dim": 256, "vocab_size": 154880})");
+  check_same(glm, dyn::find_model("GLM-5"));
+  CHECK(glm.attention.index_layers == 78);
+  CHECK(glm.draft_layers == 1);
+  const dyn::ModelSpec kimi = parse(R"({"architectures": ["KimiK25ForConditionalGeneration"],
+    "text_config": {"architectures": ["DeepseekV3ForCausalLM"], )" +
+                                    sizes +
+                                    R"("first_k_dense_replace": 1, "hidden_size": 7168,
+      "intermediate_size": 18432, "max_position_embeddings": 262144, "n_routed_experts": 384,
+      "num_attention_heads": 64, "num_hidden_layers": 61, "q_lora_rank": 1536,
+      "qk_nope_head_dim": 128, "v_head_dim": 128, "vocab_size": 163840,
+      "quantization_config": {"quant_method": "compressed-tensors",
+        "ignore": ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"],
+        "config_groups": {"group_0": {"weights": {"group_size": 32, "num_bits": 4,
+                                                   "type": "int"}}}}}})");
+  check_same(kimi, dyn::find_model("Kimi-K2.5"));
+  CHECK(kimi.bytes_per_weight(Precision::int4) == 0.5 + 2.0 / 32);
+  CHECK(kimi.four_bit == dyn::FourBitScope::experts);
+}
+
+TEST_CASE("indexers that share a choice are counted once") {
+  const std::string text = R"({"architectures": ["DeepseekV32ForCausalLM"], "hidden_size": 512,
+    "index_head_dim": 64, "index_n_heads": 4, "index_topk": 64, "intermediate_size": 1024,
+    "kv_lora_rank": 128, "max_position_embeddings": 4096, "moe_intermediate_size": 128,
+    "n_routed_experts": 8, "num_attention_heads": 4, "num_experts_per_tok": 2,
+    "num_hidden_layers": 4, "q_lora_rank": 64, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16,
+    "v_head_dim": 32, "vocab_size": 1000, "indexer_types": [)";
+  CHECK(parse(text + R"("full", "shared", "shared", "full"]})").attention.index_layers == 2);
+  CHECK_THAT(error_of(text + R"("full", "half"]})"),
+             Catch::Contains("half") && Catch::Contains("4 layers"));
+}
+
+TEST_CASE("Qwen3.5: gated delta layers, a gate of the output, a shared expert") {
+  const std::string text = R"({"architectures": ["Qwen3_5MoeForConditionalGeneration"],
+    "text_config": {"attn_output_gate": true, "head_dim": 256, "hidden_size": 4096,
+      "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_num_key_heads": 16,
+      "linear_num_value_heads": 64, "linear_value_head_dim": 128,
+      "max_position_embeddings": 262144, "mlp_only_layers": [], "moe_intermediate_size": 1024,
+      "mtp_num_hidden_layers": 1, "num_attention_heads": 32, "num_experts": 512,
+      "num_experts_per_tok": 10, "num_hidden_layers": 60, "num_key_value_heads": 2,
+      "shared_expert_intermediate_size": 1024, "vocab_size": 248320, "dtype": "bfloat16")";
+  check_same(parse(text + "}}"), dyn::find_model("Qwen3.5-397B-A17B"));
+  const dyn::ModelSpec fewer = parse(text + R"(, "full_attention_interval": 6}})");
+  CHECK(fewer.linear->layers == 50);
+  CHECK(fewer.draft_layers == 1);
+}
+
+TEST_CASE("MiniMax-M2: many small experts and none shared") {
+  const dyn::ModelSpec model = parse(R"({"architectures": ["MiniMaxM2ForCausalLM"],
+    "head_dim": 128, "hidden_size": 3072, "intermediate_size": 1536,
+    "max_position_embeddings": 196608, "mtp_transformer_layers": 1, "num_attention_heads": 48,
+    "num_experts_per_tok": 8, "num_hidden_layers": 62, "num_key_value_heads": 8,
+    "num_local_experts": 256, "num_mtp_modules": 3, "shared_intermediate_size": 0,
+    "use_mtp": true, "use_qk_norm": true, "vocab_size": 200064,
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128],
+                            "modules_to_not_convert": ["gate", "lm_head"]}})");
+  check_same(model, dyn::find_model("MiniMax-M2.5"));
+  CHECK(model.draft_layers == 3);
+  CHECK(model.four_bit == dyn::FourBitScope::mlp);
+}
+
+TEST_CASE("Llama 4: every second layer sparse, three of four within chunks") {
+  const dyn::ModelSpec model = parse(R"({"architectures": ["Llama4ForConditionalGeneration"],
+    "text_config": {"attention_chunk_size": 8192, "head_dim": 128, "hidden_size": 5120,
+      "interleave_moe_layer_step": 2, "intermediate_size": 8192, "intermediate_size_mlp": 16384,
+      "max_position_embeddings": 1048576, "num_attention_heads": 40, "num_experts_per_tok": 1,
+      "num_hidden_layers": 48, "num_key_value_heads": 8, "num_local_experts": 128,
+      "use_qk_norm": false, "vocab_size": 202048}})");
+  check_same(model, dyn::find_model("Llama-4-Maverick-17B-128E-Instruct"));
+  CHECK(model.moe->dense_layers == 24);
+  CHECK(model.moe->dense_spread);
+}
+
+TEST_CASE("a 4-bit checkpoint's exceptions say what is quantised") {
+  const auto scope = [](const std::string& config) {
+    return parse(llama("\"quantization_config\": {" + config + "}")).four_bit;
+  };
+  const std::string fp4 = R"("quant_method": "modelopt", "quant_algo": "NVFP4")";
+  CHECK(scope(fp4) == dyn::FourBitScope::all);
+  CHECK(scope(fp4 + R"(, "ignore": ["lm_head"])") == dyn::FourBitScope::all);
+  CHECK(scope(fp4 + R"(, "ignore": ["model.layers.0.self_attn*"])") == dyn::FourBitScope::mlp);
+  CHECK(scope(fp4 + R"(, "ignore": ["model.layers.0.mlp.shared_experts*"])") ==
+        dyn::FourBitScope::experts);
 }
 
 TEST_CASE("Gemma 3: the text model is nested and leaves out what is the default") {
@@ -183,6 +282,19 @@ TEST_CASE("Qwen3-MoE: layers without experts are counted") {
 TEST_CASE("a model's name is that of its file, or of the folder of a config.json") {
   CHECK(parse(llama(), "/models/tiny.json").name == "tiny");
   CHECK(parse(llama(), "/models/Llama-3.1-8B/config.json").name == "Llama-3.1-8B");
+}
+
+TEST_CASE("a checkpoint may say how it is quantised in a file beside its config") {
+  const auto folder = std::filesystem::path(DYN_BINARY_DIR) / "core_test_modelopt";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "config.json") << llama();
+  std::ofstream(folder / "hf_quant_config.json")
+      << R"({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4",
+             "exclude_modules": ["lm_head", "model.layers.0.self_attn.q_proj"]}})";
+  const dyn::ModelSpec model = dyn::read_model_config((folder / "config.json").string());
+  CHECK(model.native_weights == Precision::fp4);
+  CHECK(model.four_bit == dyn::FourBitScope::mlp);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("an unsupported architecture is an error at its place that lists the supported ones") {

@@ -124,6 +124,83 @@ TEST_CASE("A larger token budget or more sequences leave less for the KV cache")
   CHECK(memory_use(target, find_gpu("l40s"), config).kv_blocks < blocks);
 }
 
+TEST_CASE("Each engine takes its own fraction for the cache") {
+  const GpuSpec& gpu = find_gpu("h200");
+  PerfTarget target = target_of(test::llama_8b());
+  const auto left = [&](const EngineConfig& config) {
+    const MemoryUse use = memory_use(target, gpu, config);
+    return static_cast<double>((use.kv_blocks * use.kv_bytes_per_block.count()));
+  };
+  const EngineConfig config;
+  const MemoryUse use = memory_use(target, gpu, config);
+  const double capacity = static_cast<double>(gpu.memory.count());
+  const double weights = static_cast<double>(use.weights.count());
+  const double others = static_cast<double>((use.activations + use.reserve).count());
+  CHECK(left(config) == Approx(0.9 * capacity - weights - others).epsilon(1e-3));
+  target.engine_version = "0.22.1";
+  CHECK(left(config) == Approx(0.92 * capacity - weights - others).epsilon(1e-3));
+  target.engine_version = "0.9.1";
+  CHECK(left(config) == Approx(0.9 * capacity - weights - others).epsilon(1e-3));
+  target.engine = "trtllm";
+  CHECK(left(config) == Approx(0.9 * (capacity - weights - others)).epsilon(1e-3));
+  target.engine = "sglang";
+  // One GPU of 143771 MiB: 512 + 1.5 x 8192 + 2 x 256 + 128 MiB are kept out.
+  const double kept = (512 + 1.5 * 8192 + 2 * 256 + 128) * 1024 * 1024;
+  CHECK(left(config) == Approx(capacity - kept - weights).epsilon(1e-3));
+  EngineConfig chosen;
+  chosen.memory_utilization = 0.8;
+  CHECK(left(chosen) == Approx(0.8 * capacity - weights).epsilon(1e-3));
+}
+
+TEST_CASE("States of sequences are set aside before blocks, for half of the cache at most") {
+  PerfTarget target = target_of(find_model("Qwen3.5-397B-A17B"), {8, 1, 1, 1}, Precision::fp8);
+  EngineConfig config;
+  const MemoryUse use = memory_use(target, find_gpu("h200"), config);
+  CHECK(use.sequences == 256);
+  CHECK(use.sequence_state.count() ==
+        256 * target.model.kv_bytes_per_sequence(Precision::bf16, 8).count());
+  CHECK(use.kv_blocks > 0);
+  config.max_num_seqs = 1 << 20;
+  const MemoryUse many = memory_use(target, find_gpu("b300"), config);
+  CHECK(many.sequences < config.max_num_seqs);
+  CHECK(many.kv_blocks > 0);
+  const double cache = static_cast<double>(many.kv_blocks * many.kv_bytes_per_block.count());
+  CHECK(static_cast<double>(many.sequence_state.count()) == Approx(cache).epsilon(0.05));
+  CHECK(memory_use(target_of(test::llama_8b()), find_gpu("h200"), {}).sequence_state == Bytes(0));
+}
+
+TEST_CASE("Four-bit weights agree with the sizes of the published checkpoints") {
+  struct Checkpoint {
+    const char* name;
+    double gigabytes;
+  };
+  // Sums of the safetensors files, without vision encoders and MTP layers.
+  const Checkpoint checkpoints[] = {
+      {"openai/gpt-oss-120b", 65.2},  // 60.8 GiB: OpenAI's model card
+      {"openai/gpt-oss-20b", 13.8},   // 12.8 GiB: the same
+      {"moonshotai/Kimi-K2.5", 594},  // 595 GB: its repository
+  };
+  for (const Checkpoint& checkpoint : checkpoints) {
+    INFO(checkpoint.name);
+    PerfTarget target = target_of(find_model(checkpoint.name));
+    target.weights = target.model.native_weights;
+    const MemoryUse use = memory_use(target, find_gpu("h200"), {});
+    CHECK(static_cast<double>(use.weights.count()) / 1e9 ==
+          Approx(checkpoint.gigabytes).epsilon(0.03));
+  }
+}
+
+TEST_CASE("Draft layers take weights and cache") {
+  PerfTarget target = target_of(test::deepseek_v3(), {8, 1, 1, 8}, Precision::fp8);
+  const MemoryUse plain = memory_use(target, find_gpu("h200"), {});
+  target.speculation = Speculation{SpeculationKind::mtp, 1, 1.8};
+  const MemoryUse drafting = memory_use(target, find_gpu("h200"), {});
+  // The published MTP module has 14 billion parameters, embeddings included (DeepSeek-V3 report).
+  const double extra = static_cast<double>((drafting.weights - plain.weights).count());
+  CHECK(extra == Approx(11.6e9 / 8).epsilon(0.2));
+  CHECK(drafting.kv_bytes_per_block.count() * 61 == plain.kv_bytes_per_block.count() * 62);
+}
+
 TEST_CASE("The memory of an impossible layout is refused") {
   CHECK_THROWS_AS(memory_use(target_of(test::llama_8b(), {5, 1, 1, 1}), find_gpu("h100"), {}),
                   Error);

@@ -122,6 +122,7 @@ TEST_CASE("Every worker of every measured deployment has a graph and room for a 
     }
   }
   CHECK(models.size() == 14);
+  INFO(whole_batch << " of " << workers << " hold the whole batch");
   // The rest queues, or runs with an fp8 cache, which the table does not record.
   CHECK(static_cast<double>(whole_batch) > 0.9 * static_cast<double>(workers));
 }

@@ -28,7 +28,8 @@ ModelSpec find_model(const std::string& name);
 
 /// Reads a Hugging Face config.json: Llama, Qwen2, Qwen3, Mistral, Gemma (1-3), Qwen3-MoE,
 /// Mixtral, DeepSeek-V3/R1/V3.2, Kimi-K2, GLM-5, gpt-oss, MiniMax-M2, Qwen3-Next, Qwen3.5,
-/// Llama-4. Any other architecture is Error(bad_input) that lists these.
+/// Llama-4. Any other architecture is Error(bad_input) that lists these. How its
+/// weights are quantised may be in an hf_quant_config.json beside it.
 ModelSpec read_model_config(const std::string& path);
 ModelSpec parse_model_config(const Document& document);
 

@@ -90,6 +90,10 @@ struct ModelSpec {
   std::int64_t max_context = 0;                ///< tokens
   Precision native_weights = Precision::bf16;  ///< what the published checkpoint holds
   FourBitScope four_bit = FourBitScope::all;
+  int int4_group = 128;  ///< int4 weights that share a bf16 scale
+
+  /// Bytes per weight stored as `weights`, scales included.
+  double bytes_per_weight(Precision weights) const;
 
   /// Layers with attention: all but the linear ones.
   int attention_layers() const { return layers - (linear ? linear->layers : 0); }

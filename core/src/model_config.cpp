@@ -241,7 +241,8 @@ class ConfigReader {
       attention.index_heads = small("index_n_heads");
       attention.index_head_dim = small("index_head_dim");
       const std::optional<Node> types = field("indexer_types");
-      attention.index_layers = types ? listed_layers(*types, "full", {"shared"}) : model_.layers;
+      attention.index_layers =
+          types && types->is_list() ? listed_layers(*types, "full", {"shared"}) : model_.layers;
     }
   }
 
@@ -271,7 +272,9 @@ class ConfigReader {
     } else if (family_ == Family::qwen_hybrid) {
       model_.draft_layers = small("mtp_num_hidden_layers", 0, 0);
     } else if (family_ == Family::minimax && boolean("use_mtp", false)) {
-      model_.draft_layers = small("num_mtp_modules", 0, 0) * small("mtp_transformer_layers", 1);
+      const std::int64_t modules = small("num_mtp_modules", 0, 0);
+      model_.draft_layers = static_cast<int>(
+          std::min<std::int64_t>(modules * small("mtp_transformer_layers", 1), model_.layers));
     }
   }
 

@@ -107,10 +107,12 @@ double cache_bytes(const PerfTarget& target, const EngineConfig& config, const M
     return fraction * (capacity - weights - others);
   }
   if (target.engine == "sglang") {
+    // The fraction is of what is free before weights are loaded.
+    const double free = capacity - static_cast<double>(use.reserve.count());
     if (!is_default(config)) {
-      return fraction * capacity - weights;
+      return fraction * free - weights;
     }
-    const double by_rule = capacity - sglang_reserve(target, capacity) - weights;
+    const double by_rule = free * (1 - sglang_reserve(target, capacity) / capacity) - weights;
     return std::max(by_rule, std::min(0.95 * capacity - weights, 0.04 * capacity));
   }
   const bool later = is_default(config) && at_least(target.engine_version, 0, 22);
@@ -128,7 +130,10 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   use.reserve = rounded(reserve_bytes(target.layout));
   use.kv_bytes_per_block = rounded(kv_bytes_per_token(target) * config.block_size);
   const double left = cache_bytes(target, config, use);
-  use.budget = use.weights + use.activations + use.reserve + rounded(left);
+  const double taken = static_cast<double>((use.weights + use.activations + use.reserve).count());
+  use.budget =
+      rounded(left > 0 ? taken + left
+                       : config.memory_utilization * static_cast<double>(use.capacity.count()));
   if (left <= 0 || use.kv_bytes_per_block.count() <= 0) {
     return use;
   }

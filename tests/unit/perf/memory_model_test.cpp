@@ -35,6 +35,32 @@ TEST_CASE("Llama-3.1-8B on an RTX 4090 gets the KV blocks that vLLM 0.19 reporte
   CHECK(static_cast<double>(use.kv_blocks) == Approx(2588).epsilon(0.10));
 }
 
+TEST_CASE("Llama-2-7B in fp8 on an H100 gets the KV blocks that TensorRT-LLM reported") {
+  // docs/source/reference/memory.md: 4060 blocks of 64 in 0.9 of what is free of 79.10 GiB.
+  GpuSpec gpu = find_gpu("h100");
+  gpu.memory = Bytes(static_cast<std::int64_t>(79.10 * 1024 * 1024 * 1024));
+  PerfTarget target =
+      target_of(test::dense_model("Llama-2-7B", 32, 4096, 11008, 32, 32, 128, 32000), {},
+                Precision::fp8, Precision::fp8);
+  target.engine = "trtllm";
+  EngineConfig config;
+  config.block_size = 64;
+  const MemoryUse use = memory_use(target, gpu, config);
+  CHECK(use.kv_bytes_per_block == Bytes(64 * 262144));
+  CHECK(static_cast<double>(use.kv_blocks) == Approx(4060).epsilon(0.05));
+}
+
+TEST_CASE("Qwen3-235B-A22B-FP8 on four H100 gets the KV tokens that SGLang reported") {
+  // vLLM issue 21348: 367,404 tokens at a mem_fraction_static of 0.93.
+  PerfTarget target =
+      target_of(find_model("Qwen3-235B-A22B-FP8"), {4, 1, 1, 1}, Precision::fp8_block);
+  target.engine = "sglang";
+  EngineConfig config;
+  config.memory_utilization = 0.93;
+  const MemoryUse use = memory_use(target, find_gpu("h100"), config);
+  CHECK(static_cast<double>(use.kv_tokens(config.block_size)) == Approx(367404).epsilon(0.12));
+}
+
 TEST_CASE("Qwen3-32B in fp8 on an H200 gets the weights and blocks that AISimulate states") {
   // Its captured output for 1x H200: weights 34.3 GB, KV 96.7 GB, 11,528 blocks of 64.
   EngineConfig config;
@@ -145,11 +171,12 @@ TEST_CASE("Each engine takes its own fraction for the cache") {
   CHECK(left(config) == Approx(0.9 * (capacity - weights - others)).epsilon(1e-3));
   target.engine = "sglang";
   // One GPU of 143771 MiB: 512 + 1.5 x 8192 + 2 x 256 + 128 MiB are kept out.
-  const double kept = (512 + 1.5 * 8192 + 2 * 256 + 128) * 1024 * 1024;
-  CHECK(left(config) == Approx(capacity - kept - weights).epsilon(1e-3));
+  const double kept = (512 + 1.5 * 8192 + 2 * 256 + 128) / 143771;
+  const double free = capacity - static_cast<double>(use.reserve.count());
+  CHECK(left(config) == Approx((1 - kept) * free - weights).epsilon(1e-3));
   EngineConfig chosen;
   chosen.memory_utilization = 0.8;
-  CHECK(left(chosen) == Approx(0.8 * capacity - weights).epsilon(1e-3));
+  CHECK(left(chosen) == Approx(0.8 * free - weights).epsilon(1e-3));
 }
 
 TEST_CASE("States of sequences are set aside before blocks, for half of the cache at most") {

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "dyn/core/catalogue.h"
+#include "dyn/perf/builtin_profiles.h"
 #include "dyn/perf/memory_model.h"
+#include "dyn/perf/perf_model.h"
 #include "operators.h"
 #include "paths.h"
 
@@ -125,6 +127,30 @@ TEST_CASE("Every worker of every measured deployment has a graph and room for a 
   INFO(whole_batch << " of " << workers << " hold the whole batch");
   // The rest queues, or runs with an fp8 cache, which the table does not record.
   CHECK(static_cast<double>(whole_batch) > 0.9 * static_cast<double>(workers));
+}
+
+TEST_CASE("Every measured model has a step time on each of its GPUs") {
+  if (!dyn::test::have_reference_data()) {
+    WARN("skipped: no reference data");
+    return;
+  }
+  std::set<std::string> seen;
+  for (const Row& row : complete_rows(dyn::test::reference_data("silicon/train.csv").string())) {
+    if (row.at("mode") != "agg" || !seen.insert(row.at("model_path") + row.at("system")).second) {
+      continue;
+    }
+    INFO(row.at("id"));
+    const auto model = PerfModel::compile(target_of(row, ""), builtin_profile(row.at("system")));
+    StepBatch batch;
+    batch.add_decode(4096);
+    const Duration decode = model->step_time(batch);
+    CHECK(decode > std::chrono::microseconds(100));
+    CHECK(decode < std::chrono::milliseconds(100));
+    batch.add_prefill(2048, 2048, true);
+    CHECK(model->step_time(batch) > decode);
+    CHECK(model->step_time(batch) < std::chrono::seconds(2));
+  }
+  CHECK(seen.size() > 20);
 }
 
 }  // namespace dyn::perf

@@ -32,14 +32,15 @@ struct PerfTarget {
   ModelSpec model;
   Precision weights = Precision::bf16;
   Precision kv_cache = Precision::bf16;
-  std::optional<Precision> attention_weights;  ///< default as weight_formats() has it
-  std::optional<Precision> expert_weights;     ///< likewise, of routed experts
   ParallelLayout layout;
   std::string engine = "vllm";
-  std::string engine_version;  ///< such as 0.22.0; empty: unknown
-  std::optional<Speculation> speculation;
   /// Steps of up to 512 tokens run padded to vLLM's CUDA-graph sizes; never on a CPU.
   bool cuda_graphs = true;
+  std::string engine_version{};  ///< such as 0.22.0; empty: unknown
+  std::optional<Speculation> speculation = std::nullopt;
+  /// Of attention, and of routed experts; default as weight_formats() has it.
+  std::optional<Precision> attention_weights = std::nullopt;
+  std::optional<Precision> expert_weights = std::nullopt;
 
   /// Tokens that one decoding sequence has computed in a step.
   int tokens_per_decode() const { return 1 + (speculation ? speculation->draft_tokens : 0); }

@@ -9,6 +9,7 @@
 #include "dyn/core/error.h"
 #include "dyn/profiler/measure.h"
 #include "dyn/profiler/show.h"
+#include "profile_import.h"
 
 namespace dyn::cli {
 namespace {
@@ -133,6 +134,8 @@ void add_profile(CLI::App& app, Context& context, Action& action) {
   CLI::App* listed = profile->add_subcommand("list", "The built-in profiles");
   listed->footer(kListExample);
   listed->callback([&context, &action] { action = [&context] { return list(context); }; });
+
+  add_profile_import(*profile, context, action);
 
   CLI::App* shown = profile->add_subcommand("show", "The figures of a profile, with sources");
   shown->footer(kShowExample);

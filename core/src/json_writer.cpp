@@ -1,9 +1,11 @@
 #include "dyn/core/json_writer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
@@ -42,6 +44,37 @@ std::string json_quote(std::string_view text) {
   }
   return quoted + '"';
 }
+
+namespace {
+
+// A list of this many numbers is data, not something to read line by line.
+constexpr std::size_t kLongList = 24;
+
+bool is_number(const std::string& part) {
+  return !part.empty() && (part[0] == '-' || (part[0] >= '0' && part[0] <= '9'));
+}
+
+/// The parts, as many a line as fit.
+std::string fill(const std::vector<std::string>& parts, const std::string& new_line,
+                 std::size_t width) {
+  std::string text;
+  std::size_t column = width;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    text += i == 0 ? "" : ",";
+    if (column + parts[i].size() + 2 > width) {
+      text += new_line;
+      column = new_line.size() - 1;
+    } else {
+      text += ' ';
+      ++column;
+    }
+    text += parts[i];
+    column += parts[i].size() + 1;
+  }
+  return text;
+}
+
+}  // namespace
 
 void JsonWriter::append(std::string part) {
   part.insert(0, std::exchange(key_, {}));
@@ -104,12 +137,16 @@ void JsonWriter::close(char begin, char end) {
                         (!open.multiline && !(open_.empty() && open.object) &&
                          indent + open.key.size() + open.width + 1 <= width_);
   std::string text(1, begin);
-  const std::string separator = one_line ? ", " : ",\n" + std::string(indent + 2, ' ');
-  if (!one_line) {
-    text += '\n' + std::string(indent + 2, ' ');
-  }
-  for (std::size_t i = 0; i < open.parts.size(); ++i) {
-    text += (i == 0 ? "" : separator) + open.parts[i];
+  const std::string new_line = '\n' + std::string(indent + 2, ' ');
+  if (!one_line && !open.object && open.parts.size() >= kLongList &&
+      std::all_of(open.parts.begin(), open.parts.end(), is_number)) {
+    text += fill(open.parts, new_line, width_);
+  } else {
+    const std::string separator = one_line ? ", " : ',' + new_line;
+    text += one_line ? "" : new_line;
+    for (std::size_t i = 0; i < open.parts.size(); ++i) {
+      text += (i == 0 ? "" : separator) + open.parts[i];
+    }
   }
   if (!one_line) {
     text += '\n' + std::string(indent, ' ');

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "dyn/core/catalogue.h"
+#include "dyn/core/document.h"
 #include "dyn/core/version.h"
+#include "embedded_profiles.h"
 #include "engine_hosts.h"
 
 namespace dyn::perf {
@@ -283,6 +285,19 @@ std::vector<std::string> builtin_profile_names() {
 }
 
 Profile builtin_profile(const std::string& gpu) {
+  const GpuSpec& device = find_gpu(gpu);
+  const std::string_view text = embedded_profile(device.id);
+  if (text.empty()) {
+    return specification_profile(device.id);
+  }
+  Profile profile =
+      parse_profile(Document::parse(std::string(text), "built-in profile " + device.id));
+  // Hosts are calibrated apart from kernels, and for all devices at once.
+  profile.engines = builtin_engine_hosts();
+  return profile;
+}
+
+Profile specification_profile(const std::string& gpu) {
   Profile profile;
   profile.device = find_gpu(gpu);
   profile.name = profile.device.id;

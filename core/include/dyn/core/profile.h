@@ -52,12 +52,18 @@ struct SurfaceAxis {
 /// a rectangular grid, the last axis fastest; linear in the log2 of each quantity between the
 /// knots, held beyond the ends. The quantities of each operator, of one GPU's shard:
 ///   gemm                   tokens, n, k
-///   *_prefill              queries (of one sequence), context (prior tokens of one sequence + 1),
-///                          sequences, heads
-///   *_decode               sequences, context (KV tokens of one sequence), heads
-///   moe                    tokens, experts (of the model), active (experts a token),
-///                          hidden, width (intermediate of one expert on one GPU)
-///   collectives            bytes (of the message, before any algorithm's factor)
+///   attention_prefill      queries (of one sequence), streams (sequences x KV heads), kv_group
+///                          (heads / KV heads)
+///   attention_decode       context (KV tokens of one sequence), streams, kv_group
+///   latent_prefill         queries, streams (sequences x heads)
+///   latent_decode          context, sequences, heads
+///   moe                    rows (tokens of all ranks x experts a token / experts of the model),
+///                          local_experts (experts of the model / ranks), ranks (among which whole
+///                          experts are spread), hidden, width (intermediate of one expert on one
+///                          GPU)
+///   collectives            bytes (of the message, before any algorithm's factor: the whole
+///                          vector of an all-reduce, the gathered one of an all-gather, what one
+///                          GPU gives of an all-to-all)
 /// A surface has those axes of its operator that matter.
 struct CorrectionSurface {
   std::vector<SurfaceAxis> axes;

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace dyn::perf {
+
+/// The text of profiler/profiles/ID.json as it was when dyn was built; empty if there is none.
+std::string_view embedded_profile(const std::string& id);
+
+}  // namespace dyn::perf

@@ -1,0 +1,461 @@
+#include "table_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "dyn/core/error.h"
+#include "dyn/core/quantity_text.h"
+#include "dyn/perf/operator_work.h"
+
+namespace dyn::profiler {
+namespace {
+
+constexpr double kMilliseconds = 1e-3;
+// Small operands stay in caches, which are this many times faster than memory at most.
+constexpr double kCacheSpeedup = 8;
+constexpr double kTolerance = 0.95;  // clocks above the specified boost
+constexpr double kTooFastShare = 0.02;
+
+std::optional<Precision> precision_of(const std::string& name) {
+  static const std::map<std::string, Precision> known{
+      {"bfloat16", Precision::bf16},       {"float16", Precision::fp16},
+      {"half", Precision::fp16},           {"fp8", Precision::fp8},
+      {"fp8_block", Precision::fp8_block}, {"nvfp4", Precision::fp4},
+      {"w4a16_mxfp4", Precision::mxfp4},   {"int4_wo", Precision::int4}};
+  const auto found = known.find(name);
+  return found == known.end() ? std::nullopt : std::optional(found->second);
+}
+
+/// Precisions of a text column's dictionary; none where dyn has no such format.
+std::vector<std::optional<Precision>> precisions(const TableColumn& column) {
+  std::vector<std::optional<Precision>> result;
+  for (const std::string& name : column.dictionary) {
+    result.push_back(precision_of(name));
+  }
+  return result;
+}
+
+std::string key_text(const OperatorFit& key) {
+  std::string text = std::to_string(static_cast<int>(key.kind));
+  text += '/' + key.engine + '/' + std::to_string(static_cast<int>(key.precision));
+  text += '/' + std::to_string(key.kv_cache ? static_cast<int>(*key.kv_cache) : -1);
+  for (const int part : {key.head_dim, key.window, key.gpus}) {
+    text += '/' + std::to_string(part);
+  }
+  return text;
+}
+
+using Shape = std::array<double, 2>;
+
+/// Collects one table's rows: refuses what cannot be, and counts what is left out.
+class Collector {
+ public:
+  Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices)
+      : rows_(rows), gpu_(gpu), slices_(slices) {
+    summary_.rows = rows.size();
+  }
+
+  void unknown() { ++summary_.unknown; }
+
+  /// `shape` is what else tells the row's configuration from others at the same point.
+  void add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
+           const Shape& shape = {}) {
+    if (sample.seconds < kTolerance * limit(key, sample)) {
+      if (summary_.too_fast++ == 0) {
+        first_ = row;
+        first_limit_ = limit(key, sample);
+        first_seconds_ = sample.seconds;
+      }
+      return;
+    }
+    const std::string text = key_text(key);
+    if (!seen_[text].emplace(sample.at, shape).second) {
+      ++summary_.repeated;
+      return;
+    }
+    Slice& slice = slices_[text];
+    if (slice.samples.empty()) {
+      slice.key = key;
+      slice.quantities = surface_quantities(key.kind);
+    }
+    slice.samples.push_back(sample);
+    ++summary_.used;
+  }
+
+  TableSummary finish() const {
+    if (static_cast<double>(summary_.too_fast) >
+        kTooFastShare * static_cast<double>(rows_.size())) {
+      rows_.refuse(first_, "takes " + shortest(first_seconds_ * 1e6) + " us, but the " + gpu_.name +
+                               " needs at least " + shortest(first_limit_ * 1e6) + " us (" +
+                               std::to_string(summary_.too_fast) + " of " +
+                               std::to_string(rows_.size()) + " rows are faster than it can be)");
+    }
+    return summary_;
+  }
+
+ private:
+  double limit(const OperatorFit& key, const SurfaceSample& sample) const {
+    if (sample.flops == 0) {
+      return sample.bytes / gpu_.intra_node.count() / 2;
+    }
+    return std::max(sample.flops / gpu_.peak_for(key.precision).count(),
+                    sample.bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
+  }
+
+  const TableRows& rows_;
+  const GpuSpec& gpu_;
+  Slices& slices_;
+  TableSummary summary_;
+  std::map<std::string, std::set<std::pair<std::array<double, kMaxAxes>, Shape>>> seen_;
+  std::size_t first_ = 0;
+  double first_limit_ = 0;
+  double first_seconds_ = 0;
+};
+
+}  // namespace
+
+void TableRows::refuse(std::size_t row, const std::string& why) const {
+  throw Error(ErrorKind::bad_input, {{"row " + std::to_string(row + 1) + ": " + why,
+                                      Where{table_.file, 0, 0, {}},
+                                      "correct the row or its units",
+                                      {}}});
+}
+
+const TableColumn& TableRows::column(std::string_view name, bool text) const {
+  const TableColumn* found = table_.find(name);
+  if (found == nullptr || found->text != text) {
+    std::vector<std::string> names;
+    for (const TableColumn& c : table_.columns) {
+      names.push_back(c.name);
+    }
+    const auto near = nearest(std::string(name), names);
+    throw Error(ErrorKind::bad_input,
+                {{found == nullptr ? "has no column '" + std::string(name) + "'"
+                                   : "column '" + std::string(name) + "' is not of " +
+                                         (text ? "texts" : "numbers"),
+                  Where{table_.file, 0, 0, {}},
+                  found == nullptr && near ? "did you mean '" + *near + "'?" : "",
+                  {}}});
+  }
+  return *found;
+}
+
+const TableColumn& TableRows::numbers(std::string_view name) const {
+  return column(name, false);
+}
+
+const TableColumn& TableRows::texts(std::string_view name) const {
+  return column(name, true);
+}
+
+double TableRows::positive(const TableColumn& column, std::size_t row, bool zero) const {
+  const double value = column.numbers[row];
+  if (!std::isfinite(value) || value < 0 || (value == 0 && !zero)) {
+    refuse(row, column.name + " is " + (std::isfinite(value) ? shortest(value) : "not a number"));
+  }
+  return value;
+}
+
+TableSummary TableImporter::gemm(const Table& table, const OperatorFit& from) {
+  const TableRows rows(table);
+  const TableColumn& type = rows.texts("gemm_dtype");
+  const auto types = precisions(type);
+  const TableColumn& m = rows.numbers("m");
+  const TableColumn& n = rows.numbers("n");
+  const TableColumn& k = rows.numbers("k");
+  const TableColumn& latency = rows.numbers("latency");
+  Collector collector(rows, gpu_, slices_);
+  OperatorFit key = from;
+  key.kind = OperatorKind::gemm;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    SurfaceSample s;
+    s.at = {rows.positive(m, i), rows.positive(n, i), rows.positive(k, i)};
+    s.seconds = rows.positive(latency, i) * kMilliseconds;
+    if (!types[type.codes[i]]) {
+      collector.unknown();
+      continue;
+    }
+    key.precision = *types[type.codes[i]];
+    const perf::Work work = perf::gemm_work(s.at[0], s.at[1], s.at[2], key.precision);
+    s.flops = work.flops;
+    s.bytes = work.bytes;
+    collector.add(i, key, s);
+  }
+  return collector.finish();
+}
+
+namespace {
+
+/// What the attention tables have in common.
+struct AttentionColumns {
+  explicit AttentionColumns(const TableRows& r, bool latent)
+      : rows(r),
+        batch(r.numbers("batch_size")),
+        isl(r.numbers("isl")),
+        step(r.numbers("step")),
+        heads(r.numbers("num_heads")),
+        kv_heads(latent ? r.numbers("num_heads") : r.numbers("num_key_value_heads")),
+        head_dim(latent ? nullptr : &r.numbers("head_dim")),
+        window(r.has("window_size") ? &r.numbers("window_size") : nullptr),
+        compute(r.texts(latent ? "mla_dtype" : "attn_dtype")),
+        kv(r.texts("kv_cache_dtype")),
+        latency(r.numbers("latency")),
+        computes(precisions(compute)),
+        kvs(precisions(kv)) {}
+
+  const TableRows& rows;
+  const TableColumn& batch;
+  const TableColumn& isl;
+  const TableColumn& step;
+  const TableColumn& heads;
+  const TableColumn& kv_heads;
+  const TableColumn* head_dim;
+  const TableColumn* window;
+  const TableColumn& compute;
+  const TableColumn& kv;
+  const TableColumn& latency;
+  std::vector<std::optional<Precision>> computes;
+  std::vector<std::optional<Precision>> kvs;
+};
+
+struct AttentionRow {
+  OperatorFit key;
+  perf::AttentionShape shape;
+  double seconds = 0;
+};
+
+/// One row, or none if its formats are unknown.
+std::optional<AttentionRow> attention_row(const AttentionColumns& c, std::size_t i,
+                                          const OperatorFit& from, bool prefill) {
+  const TableRows& rows = c.rows;
+  AttentionRow row;
+  row.key = from;
+  row.shape.sequences = rows.positive(c.batch, i);
+  const double isl = rows.positive(c.isl, i);
+  const double step = rows.positive(c.step, i, true);
+  row.shape.queries = prefill ? isl : 1;
+  row.shape.context = prefill ? step : isl + step;
+  row.shape.heads = rows.positive(c.heads, i);
+  // The tables write 0 key/value heads where every head has its own.
+  row.shape.kv_heads = rows.positive(c.kv_heads, i, true);
+  if (row.shape.kv_heads == 0) {
+    row.shape.kv_heads = row.shape.heads;
+  }
+  row.shape.head_dim = c.head_dim != nullptr ? rows.positive(*c.head_dim, i) : 0;
+  row.shape.window = c.window != nullptr ? rows.positive(*c.window, i, true) : 0;
+  row.seconds = rows.positive(c.latency, i) * kMilliseconds;
+  const auto compute = c.computes[c.compute.codes[i]];
+  const auto kv = c.kvs[c.kv.codes[i]];
+  if (!compute || !kv) {
+    return std::nullopt;
+  }
+  row.shape.kv_cache = *kv;
+  row.key.precision = *compute;
+  row.key.kv_cache = *kv;
+  row.key.head_dim = static_cast<int>(row.shape.head_dim);
+  row.key.window = static_cast<int>(row.shape.window);
+  return row;
+}
+
+using WorkOf = perf::Work (*)(const perf::AttentionShape&);
+using PointOf = std::array<double, kMaxAxes> (*)(const perf::AttentionShape&);
+
+struct AttentionTable {
+  OperatorKind kind = OperatorKind::attention_prefill;
+  bool prefill = true;
+  bool latent = false;
+  WorkOf work = nullptr;
+  PointOf point = nullptr;
+};
+
+TableSummary attention(const Table& table, const OperatorFit& from, const AttentionTable& how,
+                       const GpuSpec& gpu, Slices& slices) {
+  const TableRows rows(table);
+  const AttentionColumns columns(rows, how.latent);
+  Collector collector(rows, gpu, slices);
+  OperatorFit key = from;
+  key.kind = how.kind;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = attention_row(columns, i, key, how.prefill);
+    if (!row) {
+      collector.unknown();
+      continue;
+    }
+    const perf::Work work = how.work(row->shape);
+    collector.add(i, row->key, {how.point(row->shape), work.flops, work.bytes, row->seconds},
+                  {row->shape.sequences, row->shape.heads});
+  }
+  return collector.finish();
+}
+
+}  // namespace
+
+TableSummary TableImporter::prefill(const Table& table, const OperatorFit& key) {
+  const AttentionTable how{OperatorKind::attention_prefill, true, false, perf::prefill_work,
+                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
+                             return {s.queries, s.sequences * s.kv_heads, s.heads / s.kv_heads};
+                           }};
+  return attention(table, key, how, gpu_, slices_);
+}
+
+TableSummary TableImporter::decode(const Table& table, const OperatorFit& key) {
+  const AttentionTable how{OperatorKind::attention_decode, false, false, perf::decode_work,
+                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
+                             return {s.context, s.sequences * s.kv_heads, s.heads / s.kv_heads};
+                           }};
+  return attention(table, key, how, gpu_, slices_);
+}
+
+TableSummary TableImporter::latent_prefill(const Table& table, const OperatorFit& key) {
+  const AttentionTable how{OperatorKind::latent_prefill, true, true, perf::latent_prefill_work,
+                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
+                             return {s.queries, s.sequences * s.heads};
+                           }};
+  return attention(table, key, how, gpu_, slices_);
+}
+
+TableSummary TableImporter::latent_decode(const Table& table, const OperatorFit& key) {
+  const AttentionTable how{OperatorKind::latent_decode, false, true, perf::latent_decode_work,
+                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
+                             return {s.context, s.sequences, s.heads};
+                           }};
+  return attention(table, key, how, gpu_, slices_);
+}
+
+namespace {
+
+/// The kernels of one precision that are used: those of at least a quarter of its rows, gated.
+std::vector<std::vector<bool>> usual_kernels(const TableColumn& kernel, const TableColumn& type) {
+  std::vector<std::vector<std::size_t>> counts(type.dictionary.size(),
+                                               std::vector<std::size_t>(kernel.dictionary.size()));
+  std::vector<std::size_t> totals(type.dictionary.size());
+  const auto gated = [&](std::size_t k) {
+    return kernel.dictionary[k].find("nongated") == std::string::npos;
+  };
+  for (std::size_t i = 0; i < type.codes.size(); ++i) {
+    if (gated(kernel.codes[i])) {
+      ++counts[type.codes[i]][kernel.codes[i]];
+      ++totals[type.codes[i]];
+    }
+  }
+  std::vector<std::vector<bool>> usual;
+  for (std::size_t t = 0; t < counts.size(); ++t) {
+    std::vector<bool>& row = usual.emplace_back();
+    for (std::size_t k = 0; k < counts[t].size(); ++k) {
+      row.push_back(gated(k) && 4 * counts[t][k] >= totals[t]);
+    }
+  }
+  return usual;
+}
+
+}  // namespace
+
+TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
+  const TableRows rows(table);
+  const TableColumn& type = rows.texts("moe_dtype");
+  const auto types = precisions(type);
+  const TableColumn& kernel = rows.texts("kernel_source");
+  const TableColumn& spread = rows.texts("distribution");
+  const auto usual = usual_kernels(kernel, type);
+  const TableColumn& tokens = rows.numbers("num_tokens");
+  const TableColumn& hidden = rows.numbers("hidden_size");
+  const TableColumn& inter = rows.numbers("inter_size");
+  const TableColumn& topk = rows.numbers("topk");
+  const TableColumn& experts = rows.numbers("num_experts");
+  const TableColumn& shards = rows.numbers("moe_tp_size");
+  const TableColumn& ranks = rows.numbers("moe_ep_size");
+  const TableColumn& latency = rows.numbers("latency");
+  Collector collector(rows, gpu_, slices_);
+  OperatorFit key = from;
+  key.kind = OperatorKind::moe;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    perf::ExpertShape shape;
+    shape.tokens = rows.positive(tokens, i);
+    shape.experts = rows.positive(experts, i);
+    shape.per_token = rows.positive(topk, i);
+    shape.ranks = rows.positive(ranks, i);
+    shape.hidden = rows.positive(hidden, i);
+    shape.width = rows.positive(inter, i) / rows.positive(shards, i);
+    const double seconds = rows.positive(latency, i) * kMilliseconds;
+    const char* wanted = shape.hidden == 7168 ? "power_law_1.01" : "power_law_1.2";
+    if (!types[type.codes[i]] || !usual[type.codes[i]][kernel.codes[i]] ||
+        spread.dictionary[spread.codes[i]] != wanted) {
+      collector.unknown();
+      continue;
+    }
+    key.precision = *types[type.codes[i]];
+    shape.weights = key.precision;
+    const perf::Work work = perf::moe_work(shape);
+    collector.add(i, key,
+                  {{shape.tokens * shape.per_token / shape.experts, shape.experts / shape.ranks,
+                    shape.ranks, shape.hidden, shape.width},
+                   work.flops,
+                   work.bytes,
+                   seconds},
+                  {shape.tokens, shape.experts});
+  }
+  return collector.finish();
+}
+
+TableSummary TableImporter::all_reduce(const Table& table, const OperatorFit& from) {
+  const TableRows rows(table);
+  const TableColumn& kernel = rows.texts("kernel_source");
+  const TableColumn& gpus = rows.numbers("num_gpus");
+  const TableColumn& size = rows.numbers("message_size");
+  const TableColumn& latency = rows.numbers("latency");
+  Collector collector(rows, gpu_, slices_);
+  OperatorFit key = from;
+  key.kind = OperatorKind::all_reduce;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double count = rows.positive(gpus, i);
+    const double bytes = 2 * rows.positive(size, i);  // the table counts bf16 values
+    const double seconds = rows.positive(latency, i) * kMilliseconds;
+    if (kernel.dictionary[kernel.codes[i]].find("eager") != std::string::npos) {
+      collector.unknown();  // a launch outside CUDA graphs is the host's time
+      continue;
+    }
+    key.gpus = static_cast<int>(count);
+    collector.add(i, key, {{bytes}, 0, perf::all_reduce_bytes(bytes, key.gpus), seconds});
+  }
+  return collector.finish();
+}
+
+TableSummary TableImporter::nccl(const Table& table, const OperatorFit& from) {
+  static const std::map<std::string, OperatorKind> kKinds{
+      {"all_reduce", OperatorKind::all_reduce},
+      {"all_gather", OperatorKind::all_gather},
+      {"reduce_scatter", OperatorKind::reduce_scatter},
+      {"alltoall", OperatorKind::all_to_all}};
+  const TableRows rows(table);
+  const TableColumn& operation = rows.texts("op_name");
+  const TableColumn& type = rows.texts("nccl_dtype");
+  const TableColumn& gpus = rows.numbers("num_gpus");
+  const TableColumn& size = rows.numbers("message_size");
+  const TableColumn& latency = rows.numbers("latency");
+  Collector collector(rows, gpu_, slices_);
+  OperatorFit key = from;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double count = rows.positive(gpus, i);
+    const double values = rows.positive(size, i);
+    const double seconds = rows.positive(latency, i) * kMilliseconds;
+    const auto kind = kKinds.find(operation.dictionary[operation.codes[i]]);
+    if (kind == kKinds.end() || type.dictionary[type.codes[i]] != "half") {
+      collector.unknown();
+      continue;
+    }
+    const double bytes = 2 * values;
+    key.kind = kind->second;
+    key.gpus = static_cast<int>(count);
+    const double carried = key.kind == OperatorKind::all_reduce
+                               ? perf::all_reduce_bytes(bytes, key.gpus)
+                               : perf::gather_bytes(bytes, key.gpus);
+    collector.add(i, key, {{bytes}, 0, carried, seconds});
+  }
+  return collector.finish();
+}
+
+}  // namespace dyn::profiler

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dyn/core/gpu_spec.h"
+#include "dyn/core/profile.h"
+#include "dyn/profiler/parquet.h"
+#include "surface_fit.h"
+
+namespace dyn::profiler {
+
+/// Measurements that one OperatorFit is made from.
+struct Slice {
+  OperatorFit key;  ///< everything but the fitted constants
+  std::vector<std::string> quantities;
+  std::vector<SurfaceSample> samples;
+};
+
+/// Slices by what tells their keys apart.
+using Slices = std::map<std::string, Slice>;
+
+/// What was read and what was left out, for the fit's source and the user.
+struct TableSummary {
+  std::size_t rows = 0;
+  std::size_t used = 0;
+  std::size_t too_fast = 0;  ///< beyond the device's peak: not believed
+  std::size_t unknown = 0;   ///< of a type that dyn does not model
+  std::size_t repeated = 0;  ///< the same point again: the first one counts
+};
+
+/// A table with typed access to its rows. Throws Error(bad_input) for a column that is missing or
+/// of the other type, and for values that cannot be; rows count from 1.
+class TableRows {
+ public:
+  explicit TableRows(const Table& table) : table_(table) {}
+
+  std::size_t size() const { return table_.rows; }
+  const Table& table() const { return table_; }
+  const TableColumn& numbers(std::string_view name) const;
+  const TableColumn& texts(std::string_view name) const;
+  bool has(std::string_view name) const { return table_.find(name) != nullptr; }
+  /// A number of that row. Throws unless it is finite and > 0 (or >= 0, if zero is allowed).
+  double positive(const TableColumn& column, std::size_t row, bool zero = false) const;
+  [[noreturn]] void refuse(std::size_t row, const std::string& why) const;
+
+ private:
+  const TableColumn& column(std::string_view name, bool text) const;
+  const Table& table_;
+};
+
+/// Adds a table's rows to the slices. `key` has the engine and its version; `gpu` gives the limit
+/// that no time can be below. Throws Error(bad_input) as TableRows does, and where more than a
+/// fiftieth of the rows are faster than the device can be, naming the first: wrong units.
+class TableImporter {
+ public:
+  TableImporter(const GpuSpec& gpu, Slices& slices) : gpu_(gpu), slices_(slices) {}
+
+  TableSummary gemm(const Table& table, const OperatorFit& key);
+  TableSummary prefill(const Table& table, const OperatorFit& key);
+  TableSummary decode(const Table& table, const OperatorFit& key);
+  TableSummary latent_prefill(const Table& table, const OperatorFit& key);
+  TableSummary latent_decode(const Table& table, const OperatorFit& key);
+  TableSummary moe(const Table& table, const OperatorFit& key);
+  TableSummary all_reduce(const Table& table, const OperatorFit& key);
+  TableSummary nccl(const Table& table, const OperatorFit& key);
+
+ private:
+  const GpuSpec& gpu_;
+  Slices& slices_;
+};
+
+/// The grids that are tried for an operator's surface, from coarse to fine.
+std::vector<Grid> candidate_grids(OperatorKind kind);
+
+/// The quantities of an operator's surface, in the order of its samples' and grids' axes.
+std::vector<std::string> surface_quantities(OperatorKind kind);
+
+}  // namespace dyn::profiler

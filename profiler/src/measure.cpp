@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "disk.h"
+#include "dyn/core/check.h"
 #include "dyn/core/error.h"
 #include "dyn/core/version.h"
 #include "dyn/kernels/backend.h"
@@ -20,7 +21,10 @@ using namespace dyn::literals;
 
 /// The area that weights, caches and streams come from: four times the last cache, for a cache
 /// that size keeps little of it, but not more than an eighth of the machine.
-Bytes area_size(const Machine& machine) {
+Bytes area_size(const Machine& machine, const MeasureSizes& sizes) {
+  if (sizes.area.count() > 0) {
+    return sizes.area;
+  }
   const Bytes wanted = std::clamp(machine.last_level_cache * 4, 128_MiB, 512_MiB);
   return std::max(std::min(wanted, machine.memory / 8), 64_MiB);
 }
@@ -85,12 +89,16 @@ void add_storage(Measurement& m, Session& session, const MeasureOptions& options
 }
 
 Measurement measure(const MeasureOptions& options, Session& session) {
+  const MeasureSizes& sizes = options.sizes;
+  DYN_ASSERT(sizes.area == 0_B || sizes.area >= 8_MiB, "the area holds every operand");
+  DYN_ASSERT(sizes.hidden >= 256 && sizes.hidden <= 2048 && sizes.hidden % 256 == 0,
+             "layers have whole heads");
   const Machine machine = this_machine();
   auto backend = kernels::open_backend({}, {.reference = false, .threads = machine.threads});
   if (!backend) {
     throw Error(ErrorKind::failed, "cannot open the CPU backend: " + backend.error().message());
   }
-  const auto bytes = static_cast<std::size_t>(area_size(machine).count());
+  const auto bytes = static_cast<std::size_t>(area_size(machine, sizes).count());
   auto buffer = (*backend)->allocate(bytes);
   if (!buffer) {
     throw Error(ErrorKind::failed,

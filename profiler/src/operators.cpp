@@ -16,12 +16,25 @@ using kernels::Bf16;
 /// Samples of an operator that are taken whatever the budget.
 constexpr std::size_t kLeastSamples = 6;
 
-// The shape of the layers that are timed: those of a small model, so that a run takes seconds.
-constexpr std::int64_t kHidden = 2048;
-constexpr std::int64_t kHeads = 16;
-constexpr std::int64_t kKvHeads = 8;
 constexpr std::int64_t kHeadDim = 128;
 constexpr std::int64_t kBlockSize = 16;
+
+/// The layers that are timed: by default those of a small model, so that a run takes seconds.
+struct Layer {
+  explicit Layer(std::int64_t width)
+      : hidden(width), heads(width / kHeadDim), kv_heads(heads / 2) {}
+
+  std::int64_t hidden;
+  std::int64_t heads;
+  std::int64_t kv_heads;
+
+  /// A token's keys and values, bf16.
+  double kv_bytes() const { return static_cast<double>(2 * kv_heads * kHeadDim * 2); }
+  /// A token's query and output.
+  double row_bytes() const { return static_cast<double>(2 * heads * kHeadDim * 4); }
+  /// Of a query-key pair.
+  double pair_flops() const { return static_cast<double>(4 * heads * kHeadDim); }
+};
 
 void require(const Result<void>& result) {
   if (!result) {
@@ -64,7 +77,11 @@ struct Share {
 class Runner {
  public:
   Runner(Session& session, kernels::Backend& backend, std::span<std::byte> area)
-      : session_(session), backend_(backend), area_(area), rotation_(area) {}
+      : session_(session),
+        backend_(backend),
+        layer_(session.sizes().hidden),
+        area_(area),
+        rotation_(area) {}
 
   OperatorSamples gemm(Precision weights, Duration budget);
   OperatorSamples prefill(Duration budget);
@@ -96,6 +113,7 @@ class Runner {
 
   Session& session_;
   kernels::Backend& backend_;
+  Layer layer_;
   std::span<std::byte> area_;
   Rotation rotation_;
   std::vector<std::int32_t> table_;
@@ -109,12 +127,13 @@ OperatorSamples Runner::gemm(Precision weights, Duration budget) {
   result.precision = weights;
   result.what = weights == Precision::fp32 ? "GEMM, fp32 weights" : "GEMM, bf16 weights";
   const auto width = static_cast<std::int64_t>(bytes_per_value(weights));
-  constexpr std::pair<std::int64_t, std::int64_t> kShapes[] = {
-      {kHidden, kHidden}, {2 * kHidden, kHidden}, {kHidden / 2, 2 * kHidden}};
+  const std::int64_t hidden = layer_.hidden;
+  const std::pair<std::int64_t, std::int64_t> shapes[] = {
+      {hidden, hidden}, {2 * hidden, hidden}, {hidden / 2, 2 * hidden}};
   // The ends of the range first, so that whatever there is time for spans it.
   constexpr std::int64_t kTokens[] = {1, 128, 16, 4, 64, 2, 32, 8};
-  const Share time = share(budget, std::size(kShapes) * std::size(kTokens));
-  for (const auto& shape : kShapes) {
+  const Share time = share(budget, std::size(shapes) * std::size(kTokens));
+  for (const auto& shape : shapes) {
     const std::int64_t n = shape.first;
     const std::int64_t k = shape.second;
     for (const std::int64_t m : kTokens) {
@@ -137,13 +156,13 @@ OperatorSamples Runner::gemm(Precision weights, Duration budget) {
 }
 
 kernels::PagedKv Runner::paged(std::int64_t sequences, std::int64_t context) {
-  const std::int64_t block_values = kBlockSize * kKvHeads * kHeadDim;
+  const std::int64_t block_values = kBlockSize * layer_.kv_heads * kHeadDim;
   const auto half = static_cast<std::int64_t>(area_.size()) / 2;
   kernels::PagedKv kv;
   kv.sequences = sequences;
   kv.blocks = half / (block_values * 2);
   kv.block_size = kBlockSize;
-  kv.kv_heads = kKvHeads;
+  kv.kv_heads = layer_.kv_heads;
   kv.head_dim = kHeadDim;
   kv.table_stride = (context + kBlockSize - 1) / kBlockSize;
   kv.keys = reinterpret_cast<const Bf16*>(area_.data());
@@ -164,9 +183,6 @@ kernels::PagedKv Runner::paged(std::int64_t sequences, std::int64_t context) {
   return kv;
 }
 
-constexpr double kKvBytes = 2.0 * kKvHeads * kHeadDim * 2;  // a token's keys and values, bf16
-constexpr double kRowBytes = 2.0 * kHeads * kHeadDim * 4;   // a token's query and output
-constexpr double kPairFlops = 4.0 * kHeads * kHeadDim;      // a query-key pair
 const float kScale = 1.0f / std::sqrt(static_cast<float>(kHeadDim));
 
 OperatorSamples Runner::prefill(Duration budget) {
@@ -182,17 +198,17 @@ OperatorSamples Runner::prefill(Duration budget) {
     const std::int64_t chunk = shape.first;
     const std::int64_t prior = shape.second;
     const std::int64_t context = chunk + prior;
-    const auto query = numbers(chunk * kHeads * kHeadDim);
+    const auto query = numbers(chunk * layer_.heads * kHeadDim);
     std::vector<float> out(query.size());
     const std::int32_t starts[] = {0, static_cast<std::int32_t>(chunk)};
     const auto q = static_cast<double>(chunk);
     Sample size;
     size.x = q * static_cast<double>(prior) + 0.5 * q * (q + 1);
-    size.flops = kPairFlops * size.x;
-    size.bytes = kKvBytes * static_cast<double>(context) + kRowBytes * q;
+    size.flops = layer_.pair_flops() * size.x;
+    size.bytes = layer_.kv_bytes() * static_cast<double>(context) + layer_.row_bytes() * q;
     sample(result, time, size, [&] {
       require(backend_.attention_prefill(
-          {paged(1, context), kHeads, chunk, query.data(), starts, out.data(), kScale}));
+          {paged(1, context), layer_.heads, chunk, query.data(), starts, out.data(), kScale}));
     });
   }
   return result;
@@ -210,23 +226,23 @@ OperatorSamples Runner::decode(Duration budget) {
   for (const auto& shape : kSizes) {
     const std::int64_t sequences = shape.first;
     const std::int64_t context = shape.second;
-    const auto query = numbers(sequences * kHeads * kHeadDim);
+    const auto query = numbers(sequences * layer_.heads * kHeadDim);
     std::vector<float> out(query.size());
     Sample size;
     size.x = static_cast<double>(sequences * context);
-    size.flops = kPairFlops * size.x;
-    size.bytes = kKvBytes * size.x + kRowBytes * static_cast<double>(sequences);
+    size.flops = layer_.pair_flops() * size.x;
+    size.bytes = layer_.kv_bytes() * size.x + layer_.row_bytes() * static_cast<double>(sequences);
     sample(result, time, size, [&] {
       require(backend_.attention_decode(
-          {paged(sequences, context), kHeads, query.data(), out.data(), kScale}));
+          {paged(sequences, context), layer_.heads, query.data(), out.data(), kScale}));
     });
   }
   return result;
 }
 
 void Runner::time_norm(OperatorSamples& to, const Share& time, std::int64_t tokens) {
-  const std::int64_t values = tokens * kHidden;
-  const auto weight = numbers(kHidden);
+  const std::int64_t values = tokens * layer_.hidden;
+  const auto weight = numbers(layer_.hidden);
   std::vector<float> out(static_cast<std::size_t>(values));
   Sample size;
   size.bytes = 8.0 * static_cast<double>(values);
@@ -234,12 +250,12 @@ void Runner::time_norm(OperatorSamples& to, const Share& time, std::int64_t toke
   size.flops = 4.0 * static_cast<double>(values);
   sample(to, time, size, [&] {
     const auto* x = reinterpret_cast<const float*>(rotation_.next(4 * values));
-    require(backend_.rms_norm({tokens, kHidden, x, weight.data(), out.data()}));
+    require(backend_.rms_norm({tokens, layer_.hidden, x, weight.data(), out.data()}));
   });
 }
 
 void Runner::time_rope(OperatorSamples& to, const Share& time, std::int64_t tokens) {
-  const std::int64_t values = tokens * kHeads * kHeadDim;
+  const std::int64_t values = tokens * layer_.heads * kHeadDim;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
   std::iota(positions.begin(), positions.end(), 1000);
   Sample size;
@@ -248,14 +264,14 @@ void Runner::time_rope(OperatorSamples& to, const Share& time, std::int64_t toke
   size.flops = 3.0 * static_cast<double>(values);
   sample(to, time, size, [&] {
     auto* x = reinterpret_cast<float*>(rotation_.next(4 * values));
-    require(backend_.rope({tokens, kHeads, kHeadDim, 0, x, positions.data()}));
+    require(backend_.rope({tokens, layer_.heads, kHeadDim, 0, x, positions.data()}));
   });
 }
 
 void Runner::time_gather(OperatorSamples& to, const Share& time, std::int64_t blocks) {
   kernels::BlockCopy copy;
   copy.count = blocks;
-  copy.block_bytes = 2 * kBlockSize * kKvHeads * kHeadDim * 2;
+  copy.block_bytes = 2 * kBlockSize * layer_.kv_heads * kHeadDim * 2;
   copy.pool_blocks = static_cast<std::int64_t>(area_.size()) / copy.block_bytes;
   copy.pool = area_.data();
   std::vector<std::byte> staging(static_cast<std::size_t>(blocks * copy.block_bytes));

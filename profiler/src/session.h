@@ -31,11 +31,12 @@ class Session {
       options_.progress(fraction, what);
     }
   }
+  const MeasureSizes& sizes() const { return options_.sizes; }
   /// Median and fastest of repeated runs within `budget`. Throws Cancelled.
-  Timing time(Duration budget, const std::function<void()>& body, int min_repeats = 3) {
+  Timing time(Duration budget, const std::function<void()>& body) {
     TimingOptions timing;
     timing.budget = budget;
-    timing.min_repeats = min_repeats;
+    timing.min_repeats = options_.sizes.min_repeats;
     timing.cancelled = options_.cancelled;
     const auto result = time_repeatedly(clock_, timing, body);
     if (!result) {

@@ -296,6 +296,7 @@ RunningServer::RunningServer(Plan plan, Duration step,
                              std::function<void(serve::ServeOptions&)> change) {
   serve::ServeOptions options;
   options.port = 0;
+  options.threads = 2;  // so that the thread sanitizer has something to look at in every test
   options.probe_interval = std::chrono::milliseconds(50);
   options.make_timer = [step](const PoolSpec&) { return std::make_shared<FixedTimer>(step); };
   if (change) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -14,10 +15,19 @@ namespace dyn::profiler {
 /// Told how far a measurement is, in [0, 1], and what is measured now.
 using Progress = std::function<void(double fraction, const std::string& what)>;
 
+/// How large the things are that are measured, and how often. Smaller ones make a run of a few
+/// milliseconds, whose figures mean little: they fit into the caches.
+struct MeasureSizes {
+  Bytes area{0};               ///< that operands come from, >= 8 MiB; 0: four times the last cache
+  std::int64_t hidden = 2048;  ///< width of the layers: a multiple of 256, up to 2048
+  int min_repeats = 3;         ///< of every size, > 0, whatever the budget
+};
+
 struct MeasureOptions {
   Duration budget = std::chrono::seconds(4);  ///< about how long to measure in all
   std::string disk_folder;                    ///< where the disk is measured; empty: not at all
   std::string command;                        ///< how it was asked for, for the profile's sources
+  MeasureSizes sizes;                         ///< the default is that of a real profile
   Progress progress;                          ///< may be empty
   const std::atomic<bool>* cancelled = nullptr;
   Clock* clock = nullptr;  ///< null: the machine's

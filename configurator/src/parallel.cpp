@@ -59,6 +59,9 @@ void parallel_for(std::size_t count, int threads, const std::function<void(std::
       lock.lock();
     }
   }
+  if (tick) {
+    tick(done);  // the last may have finished since
+  }
   for (const std::exception_ptr& error : errors) {
     if (error) {
       std::rethrow_exception(error);

@@ -33,7 +33,8 @@ Operator GraphBuilder::attention_operator(const std::string& name, double layers
   op.kv_cache = target_.kv_cache;
   op.shape.heads = heads();
   op.shape.head_dim = attention.head_dim;
-  op.shape.kv_group = std::max(1, attention.heads / std::max(1, attention.kv_heads));
+  op.shape.kv_group = static_cast<int>(
+      heads() / std::max(1.0, static_cast<double>(attention.kv_heads) / layout_.tensor));
   return op;
 }
 

@@ -71,6 +71,7 @@ struct PerfModel::Impl {
   double host_base = 0;
   double host_per_sequence = 0;
   double stages = 1;
+  double tokens_per_decode = 1;
   bool graph_padding = true;
 
   void add(const Operator& op, const Profile& profile);
@@ -100,7 +101,7 @@ void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
 
 StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
   StepView v;
-  v.tokens = static_cast<double>(batch.tokens());
+  v.tokens = static_cast<double>(batch.prefill_tokens) + tokens_per_decode * batch.decode_sequences;
   v.sampled = batch.sampled;
   v.prefill_sequences = batch.prefill_sequences;
   v.prefill_tokens = static_cast<double>(batch.prefill_tokens);
@@ -168,6 +169,7 @@ std::shared_ptr<const PerfModel> PerfModel::compile(const PerfTarget& target,
   impl->host_base = to_seconds(impl->host.step_base);
   impl->host_per_sequence = to_seconds(impl->host.step_per_sequence);
   impl->stages = target.layout.pipeline;
+  impl->tokens_per_decode = target.tokens_per_decode();
   impl->graph_padding = target.cuda_graphs && profile.device.vendor != "cpu";
   for (const Operator& op : operator_graph(target, profile.device)) {
     impl->add(op, profile);

@@ -105,14 +105,16 @@ Quantities quantities_of(const Operator& op, double n) {
   q[Quantity::n] = op.shape.n;
   q[Quantity::k] = op.shape.k;
   q[Quantity::heads] = op.shape.heads;
+  q[Quantity::kv_group] = std::max(1, op.shape.kv_group);
   q[Quantity::hidden] = op.shape.hidden;
   q[Quantity::width] = op.shape.width;
   q[Quantity::bytes] = op.shape.message * n;
   if (op.experts) {
-    q[Quantity::tokens] = n * op.experts->tokens_factor;
-    q[Quantity::experts] = op.experts->experts;
-    q[Quantity::active] = op.experts->per_token;
-    q[Quantity::ranks] = op.experts->ranks;
+    const ExpertSpread& spread = *op.experts;
+    q[Quantity::tokens] = n * spread.tokens_factor;
+    q[Quantity::rows] = n * spread.tokens_factor * spread.per_token / spread.experts;
+    q[Quantity::local_experts] = spread.experts / spread.ranks;
+    q[Quantity::ranks] = spread.ranks;
   }
   return q;
 }
@@ -155,29 +157,31 @@ AttentionCost attention_cost(const PricedOperator& priced) {
   cost.prefill = op.driver == Driver::prefill;
   cost.count = op.count;
   cost.compute_pair = op.flops / priced.flop_rate;
+  cost.compute_index = op.index_flops / priced.flop_rate;
   cost.compute_context = op.context_flops / priced.flop_rate;
+  cost.compute_row = op.row_flops / priced.flop_rate;
+  cost.memory_fixed = op.fixed_bytes / priced.byte_rate;
   cost.memory_context = op.bytes / priced.byte_rate;
+  cost.memory_index = op.index_bytes / priced.byte_rate;
   // A chunk reads its own keys and values too.
-  cost.memory_row = (op.row_bytes + (cost.prefill ? op.bytes : 0)) / priced.byte_rate;
+  cost.memory_row =
+      (op.row_bytes + (cost.prefill ? op.bytes + op.index_bytes : 0)) / priced.byte_rate;
   cost.overhead = priced.overhead;
   cost.window = op.window;
   cost.factor = FactorCurve(priced.correction);
   if (!priced.surface.empty()) {
+    const bool latent =
+        op.kind == OperatorKind::latent_prefill || op.kind == OperatorKind::latent_decode;
+    const double streams =
+        latent ? op.shape.heads : op.shape.heads / std::max(1, op.shape.kv_group);
+    const Quantity first = cost.prefill ? Quantity::queries : Quantity::context;
     Quantities q = quantities_of(op, 1);
-    if (cost.prefill) {
-      cost.surface = FactorGrid({17, 20, 8}, [&](double queries, double context, double sequences) {
-        q[Quantity::queries] = queries;
-        q[Quantity::context] = context;
-        q[Quantity::sequences] = sequences;
-        return priced.surface.factor(q);
-      });
-    } else {
-      cost.surface = FactorGrid({0, 20, 13}, [&](double, double context, double sequences) {
-        q[Quantity::context] = context;
-        q[Quantity::sequences] = sequences;
-        return priced.surface.factor(q);
-      });
-    }
+    cost.surface = FactorGrid(20, 13, [&](double x, double sequences) {
+      q[first] = x;
+      q[Quantity::sequences] = sequences;
+      q[Quantity::streams] = sequences * streams;
+      return priced.surface.factor(q);
+    });
   }
   return cost;
 }
@@ -188,22 +192,24 @@ Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept 
   if (rows == 0) {
     return r;
   }
-  double pairs = cost.prefill ? view.pairs : view.decode_context;
-  double context = cost.prefill ? view.prefill_context : view.decode_context;
+  const double sequences = cost.prefill ? view.prefill_sequences : rows;
+  const double all_pairs = cost.prefill ? view.pairs : view.decode_context;
+  const double all_context = cost.prefill ? view.prefill_context : view.decode_context;
+  double pairs = all_pairs;
+  double context = all_context;
   if (cost.window > 0) {
     pairs = std::min(pairs, rows * cost.window);
-    context = std::min(context, (cost.prefill ? view.prefill_sequences : rows) * cost.window);
+    context = std::min(context, sequences * cost.window);
   }
-  r.compute = cost.compute_pair * pairs + cost.compute_context * context;
-  r.memory = cost.memory_context * context + cost.memory_row * rows;
+  r.compute = cost.compute_pair * pairs + cost.compute_index * all_pairs +
+              cost.compute_context * context + cost.compute_row * rows;
+  r.memory = cost.memory_fixed + cost.memory_context * context + cost.memory_index * all_context +
+             cost.memory_row * rows;
   r.overhead = cost.overhead;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) * cost.factor.at(pairs);
   if (!cost.surface.empty()) {
     // The mean sequence stands for all: surfaces are smooth, and the sums above are exact.
-    const double n = cost.prefill ? view.prefill_sequences : rows;
-    r.seconds *= cost.prefill
-                     ? cost.surface.at(view.prefill_tokens / n, view.prefill_context / n + 1, n)
-                     : cost.surface.at(1, view.decode_context / n, n);
+    r.seconds *= cost.surface.at((cost.prefill ? rows : all_context) / sequences, sequences);
   }
   return r;
 }

@@ -48,13 +48,17 @@ struct AttentionCost {
   bool prefill = false;
   double count = 0;            ///< executions a step
   double compute_pair = 0;     ///< seconds of compute per query-key pair (decode: KV token)
+  double compute_index = 0;    ///< the same, whatever the window
   double compute_context = 0;  ///< prefill: seconds of compute per token of prior context
+  double compute_row = 0;      ///< seconds of compute per query token
+  double memory_fixed = 0;     ///< seconds of memory of one execution
   double memory_context = 0;   ///< seconds of memory per KV token
+  double memory_index = 0;     ///< the same, whatever the window
   double memory_row = 0;       ///< seconds of memory per query token
   double overhead = 0;
   double window = 0;  ///< tokens; 0 none
   FactorCurve factor;
-  FactorGrid surface;  ///< by (queries, context + 1, sequences); decode: by (1, context, sequences)
+  FactorGrid surface;  ///< by queries (decode: context) of one sequence, and sequences
 };
 
 /// An operator with the constants of the device that apply to it.

@@ -13,8 +13,9 @@ namespace dyn::perf {
 namespace {
 
 constexpr std::array<const char*, kQuantities> kNames{
-    "tokens",  "n",      "k",     "queries", "context", "sequences", "heads",
-    "experts", "active", "ranks", "hidden",  "width",   "bytes"};
+    "tokens",        "n",       "k",      "queries",  "context",
+    "sequences",     "streams", "heads",  "kv_group", "rows",
+    "local_experts", "ranks",   "hidden", "width",    "bytes"};
 
 double log2_of(double x) {
   return portable_log(x) / std::numbers::ln2;
@@ -94,23 +95,17 @@ double Surface::factor(const Quantities& at) const noexcept {
   return exp2_of(sum);
 }
 
-FactorGrid::FactorGrid(const std::array<int, 3>& octaves,
-                       const std::function<double(double, double, double)>& factor) {
-  std::size_t total = 1;
-  for (std::size_t i = 3; i-- > 0;) {
-    steps_[i] = static_cast<std::size_t>(octaves[i]) * 2 + 1;
-    strides_[i] = total;
-    total *= steps_[i];
-  }
+FactorGrid::FactorGrid(int x_octaves, int y_octaves,
+                       const std::function<double(double, double)>& factor)
+    : x_steps_(static_cast<std::size_t>(x_octaves) * 2 + 1),
+      y_steps_(static_cast<std::size_t>(y_octaves) * 2 + 1) {
   const auto value = [](std::size_t step) {
     return std::bit_cast<double>(static_cast<std::uint64_t>(step + 1023 * 2) << 51);
   };
-  factors_.reserve(total);
-  for (std::size_t x = 0; x < steps_[0]; ++x) {
-    for (std::size_t y = 0; y < steps_[1]; ++y) {
-      for (std::size_t z = 0; z < steps_[2]; ++z) {
-        factors_.push_back(static_cast<float>(factor(value(x), value(y), value(z))));
-      }
+  factors_.reserve(x_steps_ * y_steps_);
+  for (std::size_t x = 0; x < x_steps_; ++x) {
+    for (std::size_t y = 0; y < y_steps_; ++y) {
+      factors_.push_back(static_cast<float>(factor(value(x), value(y))));
     }
   }
 }

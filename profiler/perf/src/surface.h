@@ -19,15 +19,17 @@ enum class Quantity : std::uint8_t {
   queries,
   context,
   sequences,
+  streams,
   heads,
-  experts,
-  active,
+  kv_group,
+  rows,
+  local_experts,
   ranks,
   hidden,
   width,
   bytes,
 };
-inline constexpr std::size_t kQuantities = 13;
+inline constexpr std::size_t kQuantities = 15;
 
 /// The quantities of one execution; those that do not apply may be anything.
 class Quantities {
@@ -64,33 +66,25 @@ class Surface {
   std::vector<double> values_;
 };
 
-/// A factor by up to three quantities, sampled so that a look-up needs no logarithm: two steps an
-/// octave (at 2^i and 1.5 * 2^i), linear between, held beyond the ends. Allocates nothing.
+/// A factor by two quantities, sampled so that a look-up needs no logarithm: two steps an octave
+/// (at 2^i and 1.5 * 2^i), linear between, held beyond the ends. Allocates nothing.
 class FactorGrid {
  public:
   FactorGrid() = default;  ///< 1 everywhere
   /// Samples `factor` at every combination of steps from 1 to 2^octaves of each quantity.
-  FactorGrid(const std::array<int, 3>& octaves,
-             const std::function<double(double, double, double)>& factor);
+  FactorGrid(int x_octaves, int y_octaves, const std::function<double(double, double)>& factor);
 
   bool empty() const { return factors_.empty(); }
 
-  double at(double x, double y, double z) const noexcept {
-    if (factors_.empty()) {
-      return 1;
-    }
-    const Place px = place(x, 0);
-    const Place py = place(y, 1);
-    const Place pz = place(z, 2);
-    const float* corner =
-        factors_.data() + px.index * strides_[0] + py.index * strides_[1] + pz.index * strides_[2];
-    const std::size_t dx = px.index + 1 < steps_[0] ? strides_[0] : 0;
-    const std::size_t dy = py.index + 1 < steps_[1] ? strides_[1] : 0;
-    const std::size_t dz = pz.index + 1 < steps_[2] ? strides_[2] : 0;
+  double at(double x, double y) const noexcept {
+    const Place px = place(x, x_steps_);
+    const Place py = place(y, y_steps_);
+    const float* corner = factors_.data() + px.index * y_steps_ + py.index;
+    const std::size_t dx = px.index + 1 < x_steps_ ? y_steps_ : 0;
+    const std::size_t dy = py.index + 1 < y_steps_ ? 1 : 0;
     const auto mix = [](double a, double b, double share) { return a + share * (b - a); };
-    const auto edge = [&](const float* p) { return mix(p[0], p[dz], pz.fraction); };
-    const auto face = [&](const float* p) { return mix(edge(p), edge(p + dy), py.fraction); };
-    return mix(face(corner), face(corner + dx), px.fraction);
+    return mix(mix(corner[0], corner[dy], py.fraction),
+               mix(corner[dx], corner[dx + dy], py.fraction), px.fraction);
   }
 
  private:
@@ -98,21 +92,21 @@ class FactorGrid {
     std::size_t index = 0;
     double fraction = 0;
   };
-  Place place(double v, std::size_t axis) const noexcept {
+  static Place place(double v, std::size_t steps) noexcept {
     if (!(v > 1)) {
       return {};
     }
     // The exponent and the top bit of the mantissa are the index, the rest the fraction.
     const auto bits = std::bit_cast<std::uint64_t>(v);
     const std::size_t step = static_cast<std::size_t>(bits >> 51) - 1023 * 2;
-    if (step + 1 >= steps_[axis]) {
-      return {steps_[axis] - 1, 0};
+    if (step + 1 >= steps) {
+      return {steps - 1, 0};
     }
     return {step, static_cast<double>(bits & ((1ULL << 51) - 1)) * 0x1p-51};
   }
 
-  std::array<std::size_t, 3> steps_{};
-  std::array<std::size_t, 3> strides_{};
+  std::size_t x_steps_ = 0;
+  std::size_t y_steps_ = 0;
   std::vector<float> factors_;
 };
 

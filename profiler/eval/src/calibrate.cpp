@@ -432,7 +432,10 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
                       const std::vector<Constant>& wanted,
                       const std::vector<RecordedRun>& predict) {
   const std::string& engine = deployment.config.kind;
-  const Simulator simulator(deployment);
+  Deployment base = deployment;
+  base.profile = engine_profile(deployment.profile);
+  const Simulator original(deployment);
+  const Simulator simulator(base);
   const ConstantValues start = constants_of(deployment.profile, engine);
   const std::vector<Constant> constants = wanted.empty() ? choose(simulator, runs, start) : wanted;
   const Fitter fitter(simulator, runs, constants, start);
@@ -449,7 +452,7 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
                              fit.deviation[i] * (is_factor(constants[i]) ? after : 1)});
   }
   for (const RecordedRun& run : runs) {
-    const std::vector<Times> before = simulator.run(run, start);
+    const std::vector<Times> before = original.run(run, start);
     out.fitted.push_back(
         figures(run, all_of(run), "all requests", before, simulator.run(run, values)));
     if (!run.means_only) {
@@ -458,14 +461,14 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
     }
   }
   for (const RecordedRun& run : predict) {
-    out.predicted.push_back(figures(run, all_of(run), "not fitted", simulator.run(run, start),
+    out.predicted.push_back(figures(run, all_of(run), "not fitted", original.run(run, start),
                                     simulator.run(run, values)));
   }
   out.relative_error = half_width(out.held_out, out.fitted);
   for (std::vector<RunFigures>* group : {&out.fitted, &out.held_out, &out.predicted}) {
     set_intervals(*group, out.relative_error);
   }
-  out.profile = with_constants(deployment.profile, engine, values);
+  out.profile = with_constants(base.profile, engine, values);
   for (EngineHost& host : out.profile.engines) {
     if (host.engine == engine) {
       host.relative_error = out.relative_error;

@@ -97,6 +97,18 @@ ConstantValues constants_of(const Profile& profile, const std::string& engine) {
   return values;
 }
 
+Profile engine_profile(Profile profile) {
+  if (profile.device.vendor == "cpu") {
+    for (OperatorFit& fit : profile.operators) {
+      if (!fit.correction.empty()) {
+        fit.correction.clear();
+        fit.source += "; its corrections by size left out by `dyn profile calibrate`";
+      }
+    }
+  }
+  return profile;
+}
+
 Profile with_constants(Profile profile, const std::string& engine, const ConstantValues& values) {
   EngineHost* host = host_of(profile, engine);
   if (host == nullptr) {

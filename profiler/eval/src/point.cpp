@@ -283,8 +283,10 @@ PointPrediction PointPredictor::Impl::disaggregated(const MeasuredRow& row,
       (one_node ? device.device.intra_node : device.device.inter_node) * double(links);
   plan.transfer.latency = one_node ? device.intra_node_latency : device.inter_node_latency;
   plan.transfer.bytes_per_token = model.kv_bytes_per_token(next.settings.kv_cache, 1);
+  const Duration delay = first_token_delay(next, static_cast<double>(slots) / next_ranks,
+                                           row.isl * (1 + kShortest) / 2 + row.osl * 0.45);
   const auto first_timer =
-      std::make_shared<CountingTimer>(first.model, first.settings.prefill_apart, Duration{0});
+      std::make_shared<CountingTimer>(first.model, first.settings.prefill_apart, delay);
   const auto next_timer =
       std::make_shared<CountingTimer>(next.model, next.settings.prefill_apart, Duration{0});
   const sim::SimulationResult result =

@@ -131,6 +131,7 @@ void add_profile(CLI::App& app, Context& context, Action& action) {
   });
 
   add_profile_eval(*profile, context, action);
+  add_profile_calibrate(*profile, context, action);
   CLI::App* listed = profile->add_subcommand("list", "The built-in profiles");
   listed->footer(kListExample);
   listed->callback([&context, &action] { action = [&context] { return list(context); }; });

@@ -1,4 +1,6 @@
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -78,10 +80,22 @@ int evaluate(const Context& context, const Flags& flags) {
   if (!flags.csv.empty()) {
     write(flags.csv, eval::answers_csv(rows));
   }
+  if (!flags.html.empty()) {
+    write(flags.html, eval::to_html(results, rows, flags.against));
+  }
+  if (!flags.markdown.empty()) {
+    const std::string file = std::filesystem::path(flags.against).filename().string();
+    write(flags.markdown,
+          eval::to_markdown(results, "dyn profile eval --against " + file +
+                                         (flags.cross_validate ? " --cross-validate" : "") +
+                                         " --markdown FILE"));
+  }
   if (!flags.features.empty()) {
     write(flags.features, eval::features_csv(rows));
   }
-  context.note(eval::refusals_text(rows));
+  if (const std::string refusals = eval::refusals_text(rows); !refusals.empty()) {
+    context.note(refusals.substr(0, refusals.size() - 1));
+  }
   for (const eval::TitledAccuracy& result : results) {
     context.print(result.title + '\n' + eval::to_text(result.accuracy));
   }

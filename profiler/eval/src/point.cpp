@@ -7,8 +7,8 @@
 #include <map>
 #include <mutex>
 
+#include "client.h"
 #include "dyn/core/error.h"
-#include "dyn/core/random.h"
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
 #include "dyn/sim/simulation.h"
@@ -19,10 +19,8 @@
 namespace dyn::eval {
 namespace {
 
-constexpr int kPromptsPerSlot = 10;
-constexpr double kShortest = 0.8;       ///< of a row's length
 constexpr double kLeastKvShare = 0.05;  ///< of the device's memory
-constexpr std::uint64_t kSeed = 1;
+constexpr std::uint64_t kSeed = 1;      ///< of the simulation
 
 using Compiled = std::shared_ptr<const perf::PerfModel>;
 
@@ -35,51 +33,6 @@ struct Role {
   bool kv_unknown = false;  ///< the memory model leaves too little to be believed
   bool layout_changed = false;
 };
-
-/// The client's requests: `slots` of them in flight.
-sim::Workload client(const MeasuredRow& row, int slots) {
-  sim::Workload workload;
-  workload.concurrency = slots;
-  workload.block_tokens = 512;
-  RandomStream inputs(kSeed, "eval/input");
-  RandomStream outputs(kSeed, "eval/output");
-  const auto draw = [&](RandomStream& stream, int length) -> std::int64_t {
-    const auto low = static_cast<std::int64_t>(length * kShortest);
-    const auto span = static_cast<std::uint64_t>(length - low + 1);
-    return std::max<std::int64_t>(1, low + static_cast<std::int64_t>(stream.below(span)));
-  };
-  for (std::int64_t i = 0; i < std::int64_t{kPromptsPerSlot} * slots; ++i) {
-    sim::WorkloadRequest request;
-    request.input_tokens = draw(inputs, row.isl);
-    request.output_tokens = std::max<std::int64_t>(2, draw(outputs, row.osl));
-    workload.requests.push_back(request);
-  }
-  return workload;
-}
-
-/// The measured layout, then those near it that a model may have instead: tables hold some that
-/// sum up the GPUs of several workers.
-std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredWorkers& workers) {
-  ParallelLayout stated = workers.layout;
-  if (!model.moe) {
-    stated.data = 1;  // ranks of a dense model are engines of their own
-    stated.expert = 1;
-  }
-  std::vector<ParallelLayout> layouts{stated};
-  const auto gpus = static_cast<int>(
-      std::bit_floor(static_cast<unsigned>(std::max(1, stated.tensor * stated.data))));
-  if (model.moe) {
-    layouts.push_back({stated.tensor, stated.pipeline, stated.data, stated.tensor * stated.data});
-    layouts.push_back({stated.tensor, stated.pipeline, stated.data, 1});
-    for (int ranks = gpus; ranks >= 8; ranks /= 2) {
-      layouts.push_back({1, 1, ranks, ranks});
-    }
-  }
-  for (int tensor = std::min(gpus, 8); tensor >= 1; tensor /= 2) {
-    layouts.push_back({tensor, 1, 1, 1});
-  }
-  return layouts;
-}
 
 }  // namespace
 
@@ -334,8 +287,10 @@ PointPrediction PointPredictor::Impl::disaggregated(const MeasuredRow& row,
       (one_node ? device.device.intra_node : device.device.inter_node) * double(links);
   plan.transfer.latency = one_node ? device.intra_node_latency : device.inter_node_latency;
   plan.transfer.bytes_per_token = model.kv_bytes_per_token(next.settings.kv_cache, 1);
+  const Duration delay = first_token_delay(next, static_cast<double>(slots) / next_ranks,
+                                           row.isl * (1 + kShortest) / 2 + row.osl * 0.45);
   const auto first_timer =
-      std::make_shared<CountingTimer>(first.model, first.settings.prefill_apart, Duration{0});
+      std::make_shared<CountingTimer>(first.model, first.settings.prefill_apart, delay);
   const auto next_timer =
       std::make_shared<CountingTimer>(next.model, next.settings.prefill_apart, Duration{0});
   const sim::SimulationResult result =

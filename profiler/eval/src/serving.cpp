@@ -1,6 +1,7 @@
 #include "serving.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
@@ -129,6 +130,28 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   config.max_num_batched_tokens =
       std::max<std::int64_t>(config.max_num_batched_tokens, config.max_num_seqs);
   return settings;
+}
+
+std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredWorkers& workers) {
+  ParallelLayout stated = workers.layout;
+  if (!model.moe) {
+    stated.data = 1;  // ranks of a dense model are engines of their own
+    stated.expert = 1;
+  }
+  std::vector<ParallelLayout> layouts{stated};
+  const auto gpus = static_cast<int>(
+      std::bit_floor(static_cast<unsigned>(std::max(1, stated.tensor * stated.data))));
+  if (model.moe) {
+    layouts.push_back({stated.tensor, stated.pipeline, stated.data, stated.tensor * stated.data});
+    layouts.push_back({stated.tensor, stated.pipeline, stated.data, 1});
+    for (int ranks = gpus; ranks >= 8; ranks /= 2) {
+      layouts.push_back({1, 1, ranks, ranks});
+    }
+  }
+  for (int tensor = std::min(gpus, 8); tensor >= 1; tensor /= 2) {
+    layouts.push_back({tensor, 1, 1, 1});
+  }
+  return layouts;
 }
 
 ModelSpec measured_model(const std::string& name) {

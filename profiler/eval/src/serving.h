@@ -28,6 +28,10 @@ struct ServingSettings {
 ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& workers,
                                  const ModelSpec& model, int slots);
 
+/// The measured layout, then those near it that a model may have instead: tables hold some that
+/// sum up the GPUs of several workers.
+std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredWorkers& workers);
+
 /// The catalogue's model for the name in a table: as it is, without its organisation, or without
 /// the mark of a quantised checkpoint. Throws Error(bad_input) as find_model does.
 ModelSpec measured_model(const std::string& name);

@@ -51,6 +51,7 @@ using Action = std::function<int()>;
 // Each registers its flags on a subcommand of `app` and sets `action` when it is chosen. The
 // context outlives the action.
 void add_profile(CLI::App& app, Context& context, Action& action);
+void add_profile_calibrate(CLI::App& profile, Context& context, Action& action);
 void add_profile_eval(CLI::App& profile, Context& context, Action& action);
 void add_simulate(CLI::App& app, Context& context, Action& action);
 void add_plan(CLI::App& app, Context& context, Action& action);

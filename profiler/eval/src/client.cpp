@@ -1,0 +1,30 @@
+#include "client.h"
+
+#include <algorithm>
+
+#include "dyn/core/random.h"
+
+namespace dyn::eval {
+
+sim::Workload client(const MeasuredRow& row, int slots) {
+  sim::Workload workload;
+  workload.concurrency = slots;
+  workload.block_tokens = 512;
+  constexpr std::uint64_t kSeed = 1;
+  RandomStream inputs(kSeed, "eval/input");
+  RandomStream outputs(kSeed, "eval/output");
+  const auto draw = [&](RandomStream& stream, int length) -> std::int64_t {
+    const auto low = static_cast<std::int64_t>(length * kShortest);
+    const auto span = static_cast<std::uint64_t>(length - low + 1);
+    return std::max<std::int64_t>(1, low + static_cast<std::int64_t>(stream.below(span)));
+  };
+  for (std::int64_t i = 0; i < std::int64_t{kPromptsPerSlot} * slots; ++i) {
+    sim::WorkloadRequest request;
+    request.input_tokens = draw(inputs, row.isl);
+    request.output_tokens = std::max<std::int64_t>(2, draw(outputs, row.osl));
+    workload.requests.push_back(request);
+  }
+  return workload;
+}
+
+}  // namespace dyn::eval

@@ -26,6 +26,7 @@ struct Flags {
   std::string html;
   std::string markdown;
   std::string features;
+  std::string corrections;
   std::vector<std::string> profiles;
   bool cross_validate = false;
   int threads = 0;
@@ -70,6 +71,14 @@ int evaluate(const Context& context, const Flags& flags) {
   if (Context::interrupted()) {
     context.note("interrupted: nothing was written");
     return kInterrupted;
+  }
+  if (!flags.corrections.empty()) {
+    context.progress(1, "fitting corrections");
+    const std::string source = std::filesystem::path(flags.against).filename().string();
+    write_file(flags.corrections, eval::CorrectionModel::fit(rows).to_json(source));
+    context.progress_done();
+    context.note("wrote " + flags.corrections);
+    return kOk;
   }
   eval::apply(eval::CorrectionModel::builtin(), rows);
   const std::vector<eval::TitledAccuracy> results = accuracies(rows, flags.cross_validate);
@@ -130,6 +139,10 @@ void add_profile_eval(CLI::App& profile, Context& context, Action& action) {
       ->capture_default_str();
   sub->add_option("--dump-features", flags->features,
                   "Write what happened in each simulation, uncorrected, for fitting corrections")
+      ->type_name("FILE")
+      ->group("Advanced");
+  sub->add_option("--fit-corrections", flags->corrections,
+                  "Fit the corrections on this table and write them; nothing else is done")
       ->type_name("FILE")
       ->group("Advanced");
   sub->callback([flags, &context, &action] {

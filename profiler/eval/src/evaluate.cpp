@@ -48,12 +48,15 @@ EvaluatedRow predict_one(const MeasuredRow& row, const PointPredictor& predictor
   return out;
 }
 
+/// The interval is around the median; the value within it is the one whose expected relative error
+/// is least, for a lognormal distribution exp(-sigma^2) of the median.
 Estimate estimate(double value, double log_factor, double sigma, Provenance provenance) {
   Estimate out;
-  out.value = value * portable_exp(log_factor);
+  const double median = value * portable_exp(log_factor);
   const double width = portable_exp(kHalfWidth * sigma);
-  out.low = out.value / width;
-  out.high = out.value * width;
+  out.low = median / width;
+  out.high = median * width;
+  out.value = std::max(out.low, median * portable_exp(-sigma * sigma));
   out.provenance = provenance;
   return out;
 }
@@ -119,19 +122,32 @@ std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds f
   for (const EvaluatedRow& row : rows) {
     names.insert(fold_of(row, folds));
   }
-  for (const std::string& name : names) {
-    std::vector<EvaluatedRow> train;
+  const std::vector<std::string> order(names.begin(), names.end());
+  std::vector<std::vector<EvaluatedRow>> train(order.size());
+  for (std::size_t fold = 0; fold < order.size(); ++fold) {
     for (const EvaluatedRow& row : rows) {
-      if (row.measured() && fold_of(row, folds) != name) {
-        train.push_back(row);
+      if (row.measured() && fold_of(row, folds) != order[fold]) {
+        train[fold].push_back(row);
       }
     }
-    const CorrectionModel model = CorrectionModel::fit(train);
-    for (EvaluatedRow& row : rows) {
-      if (fold_of(row, folds) == name) {
-        apply_to(model, row);
+  }
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t fold = next.fetch_add(1); fold < order.size(); fold = next.fetch_add(1)) {
+      const CorrectionModel model = CorrectionModel::fit(train[fold]);
+      for (EvaluatedRow& row : rows) {
+        if (fold_of(row, folds) == order[fold]) {
+          apply_to(model, row);
+        }
       }
     }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) {
+      others.emplace_back(work);
+    }
+    work();
   }
   return rows;
 }

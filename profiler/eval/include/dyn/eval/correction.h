@@ -26,7 +26,8 @@ struct EvaluatedRow {
   bool measured() const { return raw && row.ttft_ms && row.tpot_ms; }
 };
 
-/// What is added to the logarithms of a prediction, and the deviation of what remains.
+/// What is added to the logarithms of a prediction for the median of what would be measured, and
+/// the deviation around it.
 struct Correction {
   double log_ttft = 0;
   double log_tpot = 0;
@@ -34,15 +35,22 @@ struct Correction {
   double tpot_sigma = 0.2;
 };
 
-/// Residual of the latency model by engine and mode, fitted on measured points. Immutable;
-/// thread-safe.
+/// What measured deployments say that the latency model leaves out: a Gaussian process of the
+/// logarithm of measured / predicted, over what a deployment is (engine and version, system, model,
+/// precision, lengths, batch, layout) and over where its time goes in the simulation. Near
+/// measurements it takes their word, away from them it returns to the model with a wider interval.
+/// Immutable; thread-safe.
 class CorrectionModel {
  public:
-  /// The one that ships with dyn.
+  /// The one that ships with dyn: profiler/eval/corrections.json, fitted on
+  /// all published rows that there are.
   static CorrectionModel builtin();
-  /// From the rows that have a prediction and a measurement. Few rows leave it near no correction.
+  /// From the rows that have a prediction and a measurement. Takes seconds. Deterministic.
   static CorrectionModel fit(std::span<const EvaluatedRow> train);
+  /// From the text of a file (schema dyn.correction/1). Throws Error(bad_input).
+  static CorrectionModel parse(const std::string& text, const std::string& name);
 
+  std::string to_json(const std::string& source) const;
   Correction at(const EvaluatedRow& row) const;
 
   ~CorrectionModel();
@@ -50,9 +58,9 @@ class CorrectionModel {
   CorrectionModel& operator=(CorrectionModel&&) noexcept;
 
  private:
-  CorrectionModel();
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  explicit CorrectionModel(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
 };
 
 }  // namespace dyn::eval

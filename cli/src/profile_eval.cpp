@@ -71,7 +71,7 @@ int evaluate(const Context& context, const Flags& flags) {
     context.note("interrupted: nothing was written");
     return kInterrupted;
   }
-  eval::apply(eval::CorrectionModel::builtin(), rows);
+  eval::correct(eval::CorrectionModel::builtin(), rows);
   const std::vector<eval::TitledAccuracy> results = accuracies(rows, flags.cross_validate);
   const auto write = [&](const std::string& path, const std::string& text) {
     write_file(path, text);

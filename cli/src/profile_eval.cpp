@@ -80,7 +80,7 @@ int evaluate(const Context& context, const Flags& flags) {
     context.note("wrote " + flags.corrections);
     return kOk;
   }
-  eval::apply(eval::CorrectionModel::builtin(), rows);
+  eval::correct(eval::CorrectionModel::builtin(), rows);
   const std::vector<eval::TitledAccuracy> results = accuracies(rows, flags.cross_validate);
   const auto write = [&](const std::string& path, const std::string& text) {
     write_file(path, text);

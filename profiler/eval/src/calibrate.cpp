@@ -21,6 +21,7 @@ constexpr double kLeastDeviation = 0.03;  ///< relative, of a mean: runs do not 
 constexpr std::size_t kBins = 3;          ///< of prompt length, for TTFT
 constexpr std::size_t kRequestsOfBin = 4;
 constexpr double kFittedPart = 2.0 / 3;  ///< of each run, where the rest is held out
+constexpr std::size_t kLeastRuns = 3;    ///< of means, to hold one out
 constexpr double kHalfWidth = 1.6449;    ///< deviations from the middle of a 90 % interval
 /// A constant is told by the runs if its standard error is at most this part of the figure that
 /// it adds to (ITL, or TTFT for the frontend), or of itself for factors.
@@ -207,6 +208,10 @@ class Fitter {
     }
     itl_ = std::max(itl_, 1e-6);
   }
+
+  const Simulator& simulator() const { return simulator_; }
+  const std::vector<Constant>& constants() const { return constants_; }
+  const ConstantValues& start() const { return start_; }
 
   ConstantValues values(const std::vector<double>& parameters) const {
     ConstantValues out = start_;
@@ -398,6 +403,33 @@ std::vector<std::vector<Constant>> default_sets() {
   return sets;
 }
 
+/// What the fit says of what it has not seen: the last third of each run by requests, and each of
+/// three or more runs of means from the others.
+void add_held_out(const Fitter& fitter, const std::vector<RecordedRun>& runs,
+                  const Simulator& original, Calibration& out) {
+  const bool means =
+      std::all_of(runs.begin(), runs.end(), [](const RecordedRun& run) { return run.means_only; });
+  if (means && runs.size() < kLeastRuns) {
+    return;
+  }
+  const ConstantValues part = means ? fitter.start() : fitter.values(fitter.fit(false).parameters);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const RecordedRun& run = runs[i];
+    const std::vector<Times> before = original.run(run, fitter.start());
+    if (means) {
+      std::vector<RecordedRun> others = runs;
+      others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
+      const Fitter rest(fitter.simulator(), others, fitter.constants(), fitter.start());
+      const ConstantValues values = rest.values(rest.fit(true).parameters);
+      out.held_out.push_back(figures(run, all_of(run), "fitted on the other runs", before,
+                                     fitter.simulator().run(run, values)));
+    } else if (!run.means_only) {
+      out.held_out.push_back(figures(run, {first_part(run).end, run.requests.size()},
+                                     "held-out third", before, fitter.simulator().run(run, part)));
+    }
+  }
+}
+
 /// The set of constants with the best fit among those that the runs can tell.
 std::vector<Constant> choose(const Simulator& simulator, const std::vector<RecordedRun>& runs,
                              const ConstantValues& start) {
@@ -444,7 +476,6 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
     throw Error(ErrorKind::infeasible, std::move(errors));
   }
   const ConstantValues values = fitter.values(fit.parameters);
-  const ConstantValues part = fitter.values(fitter.fit(false).parameters);
   Calibration out;
   for (std::size_t i = 0; i < constants.size(); ++i) {
     const double after = value_of(values, constants[i]);
@@ -452,14 +483,10 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
                              fit.deviation[i] * (is_factor(constants[i]) ? after : 1)});
   }
   for (const RecordedRun& run : runs) {
-    const std::vector<Times> before = original.run(run, start);
-    out.fitted.push_back(
-        figures(run, all_of(run), "all requests", before, simulator.run(run, values)));
-    if (!run.means_only) {
-      out.held_out.push_back(figures(run, {first_part(run).end, run.requests.size()},
-                                     "held-out third", before, simulator.run(run, part)));
-    }
+    out.fitted.push_back(figures(run, all_of(run), "all requests", original.run(run, start),
+                                 simulator.run(run, values)));
   }
+  add_held_out(fitter, runs, original, out);
   for (const RecordedRun& run : predict) {
     out.predicted.push_back(figures(run, all_of(run), "not fitted", original.run(run, start),
                                     simulator.run(run, values)));

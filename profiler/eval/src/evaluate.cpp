@@ -111,7 +111,7 @@ std::vector<EvaluatedRow> predict_rows(const std::vector<MeasuredRow>& rows,
   return out;
 }
 
-void apply(const CorrectionModel& model, std::vector<EvaluatedRow>& rows) {
+void correct(const CorrectionModel& model, std::vector<EvaluatedRow>& rows) {
   for (EvaluatedRow& row : rows) {
     apply_to(model, row);
   }

@@ -110,8 +110,11 @@ class LineReader {
       add(root.where(), "expected an object, one request a line");
       return;
     }
-    keep(number(root, "sent_ms", 0), tokens(root, "isl"), tokens(root, "osl"),
-         number(root, "ttft_ms", 0), number(root, "e2e_ms", 0), root);
+    const std::optional<double> sent = number(root, "sent_ms", 0);
+    const std::optional<std::int64_t> isl = tokens(root, "isl");
+    const std::optional<std::int64_t> osl = tokens(root, "osl");
+    const std::optional<double> ttft = number(root, "ttft_ms", 0);
+    keep(sent, isl, osl, ttft, number(root, "e2e_ms", 0), root);
   }
 
   void read_aiperf(const Node& root) {

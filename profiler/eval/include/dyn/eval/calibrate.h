@@ -64,8 +64,10 @@ struct RunFigures {
 struct Calibration {
   Profile profile;  ///< with the constants and where they are from
   std::vector<FittedConstant> constants;
-  std::vector<RunFigures> fitted;     ///< the runs given, all requests
-  std::vector<RunFigures> held_out;   ///< their last thirds, predicted from the first two alone
+  std::vector<RunFigures> fitted;  ///< the runs given, all requests
+  /// Last thirds of the runs, predicted from the first two; of three or more runs of means, each
+  /// from the others.
+  std::vector<RunFigures> held_out;
   std::vector<RunFigures> predicted;  ///< runs that only were to be predicted
   double relative_error = 0;          ///< half-width of the 90 % interval of a prediction
 };

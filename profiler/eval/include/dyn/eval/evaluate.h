@@ -25,7 +25,7 @@ std::vector<EvaluatedRow> predict_rows(const std::vector<MeasuredRow>& rows,
                                        const EvaluateOptions& options);
 
 /// Applies a correction: fills `answer` of every row that has a prediction.
-void apply(const CorrectionModel& model, std::vector<EvaluatedRow>& rows);
+void correct(const CorrectionModel& model, std::vector<EvaluatedRow>& rows);
 
 /// How a row's fold is chosen, in cross-validation.
 enum class Folds {

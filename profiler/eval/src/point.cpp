@@ -238,7 +238,9 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
   Role role = this->role(row, workers, model, batch);
   // Where another layout had to be taken, its ranks share the same requests.
   const int data = model.moe ? role.target.layout.data : 1;
-  const int ranks = role.layout_changed ? data : workers.layout.data;
+  const bool as_stated = role.target.layout.tensor == workers.layout.tensor &&
+                         role.target.layout.data == workers.layout.data;
+  const int ranks = as_stated ? workers.layout.data : data;
   const int slots = std::max(1, batch * workers.layout.data / std::max(1, ranks));
   if (slots != batch) {
     role = this->role(row, workers, model, slots);

@@ -31,6 +31,10 @@ double median(std::vector<double> values) {
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
+Estimate with_error(double value, double relative) {
+  return {value, value * (1 - relative), value * (1 + relative), {}};
+}
+
 ErrorSummary summary(const Errors& errors) {
   ErrorSummary out;
   std::vector<double> absolute;
@@ -126,9 +130,14 @@ Accuracy summarize(const std::vector<EvaluatedRow>& rows, bool raw) {
         continue;
       }
       auto& [ttft, tpot] = values[value_of(row.row, property)];
-      const auto bare = [](double ms) { return Estimate{ms, ms, ms, {}}; };
-      ttft.add(raw ? bare(row.raw->ttft_ms) : row.answer->ttft, *row.row.ttft_ms);
-      tpot.add(raw ? bare(row.raw->tpot_ms) : row.answer->tpot, *row.row.tpot_ms);
+      if (raw) {
+        const PointFeatures& f = row.raw->features;
+        ttft.add(with_error(row.raw->ttft_ms, f.prefill_error), *row.row.ttft_ms);
+        tpot.add(with_error(row.raw->tpot_ms, f.step_error), *row.row.tpot_ms);
+      } else {
+        ttft.add(row.answer->ttft, *row.row.ttft_ms);
+        tpot.add(row.answer->tpot, *row.row.tpot_ms);
+      }
     }
     for (const auto& [value, errors] : values) {
       out.slices.push_back({property, value, errors.first.relative.size(), summary(errors.first),
@@ -205,7 +214,7 @@ std::string to_json(const std::vector<TitledAccuracy>& accuracies, const std::st
 
 std::string to_markdown(const std::vector<TitledAccuracy>& accuracies, const std::string& command) {
   std::string out = "# Accuracy\n\nMade by `" + command +
-                    "`. Errors in per cent of what was measured: MAPE, the median absolute\n"
+                    "`.\nErrors in per cent of what was measured: MAPE, the median absolute "
                     "error, the median signed error (bias), and how many measured values lie in "
                     "the stated 90 % interval.\n";
   for (const TitledAccuracy& titled : accuracies) {

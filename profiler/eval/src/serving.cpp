@@ -12,6 +12,8 @@
 namespace dyn::eval {
 namespace {
 
+constexpr int kWidestTensor = 8;  ///< GPUs over which engines shard attention in practice
+
 bool contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
 }
@@ -24,6 +26,11 @@ Precision weights_of(const MeasuredRow& row, const ModelSpec& model) {
   const Precision stated = model.moe ? row.moe : row.gemm;
   if (stated == Precision::fp4 && model.native_weights == Precision::mxfp4) {
     return Precision::mxfp4;  // gpt-oss: tables call every 4-bit format nvfp4
+  }
+  const bool block_scaled =
+      model.native_weights == Precision::fp8_block || row.moe == Precision::fp8_block;
+  if (stated == Precision::fp8 && block_scaled) {
+    return Precision::fp8_block;  // tables call the checkpoint's own format fp8
   }
   return stated;
 }
@@ -138,9 +145,14 @@ std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredW
     stated.data = 1;  // ranks of a dense model are engines of their own
     stated.expert = 1;
   }
-  std::vector<ParallelLayout> layouts{stated};
   const auto gpus = static_cast<int>(
       std::bit_floor(static_cast<unsigned>(std::max(1, stated.tensor * stated.data))));
+  std::vector<ParallelLayout> layouts;
+  if (model.moe && stated.tensor > kWidestTensor) {
+    // Racks run wide expert parallelism; their tables have all GPUs as one tensor group.
+    layouts.push_back({1, 1, gpus, gpus});
+  }
+  layouts.push_back(stated);
   if (model.moe) {
     layouts.push_back({stated.tensor, stated.pipeline, stated.data, stated.tensor * stated.data});
     layouts.push_back({stated.tensor, stated.pipeline, stated.data, 1});

@@ -26,9 +26,12 @@ EngineHost host(const char* engine, const char* version, double base_us, double 
 std::vector<EngineHost> builtin_engine_hosts() {
   const std::string runs = std::string("calibrated on ") + kSiliconSource;
   return {
-      host("vllm", "0.12", 1650, 36, 5, false,
+      host("vllm", "0.12", 1650, 36, 20, false,
            runs + "; 1.5 ms a step also reproduces a public run on an RTX PRO 6000 "
                   "(casys-kaist/LLMServingSim 5daddb2, MIT)"),
+      host("vllm", "0.14", 1650, 36, 20, true,
+           runs + " of 0.12; asynchronous scheduling, on by default since 0.14, hides it behind "
+                  "the step"),
       host("sglang", "0.5", 1000, 10, 5, true,
            "SGLang schedules the next batch while the GPU runs; 1 ms a step assumed"),
       host("trtllm", "1.0", 600, 12.5, 5, false, runs),

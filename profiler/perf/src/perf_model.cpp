@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 
 #include "dyn/core/check.h"
@@ -29,15 +30,46 @@ std::int64_t padded_tokens(std::int64_t n) {
   return n <= 512 ? (n + 15) / 16 * 16 : n;
 }
 
-EngineHost find_host(const Profile& profile, const std::string& engine) {
+/// The numbers of a version such as 0.5.10.post1, for comparing.
+std::vector<int> version_numbers(const std::string& version) {
+  std::vector<int> numbers;
+  std::size_t at = 0;
+  while (at < version.size() && std::isdigit(static_cast<unsigned char>(version[at])) != 0) {
+    std::size_t used = 0;
+    numbers.push_back(std::stoi(version.substr(at, 6), &used));
+    at += used;
+    at += at < version.size() && version[at] == '.' ? 1 : 0;
+  }
+  return numbers;
+}
+
+/// The host of the newest version of the engine that is no newer than the target's, else the
+/// oldest; of an unknown version, the newest.
+EngineHost find_host(const Profile& profile, const PerfTarget& target) {
+  const std::vector<int> wanted = version_numbers(target.engine_version);
+  const EngineHost* best = nullptr;
   for (const EngineHost& host : profile.engines) {
-    if (host.engine == engine) {
-      return host;
+    if (host.engine != target.engine) {
+      continue;
+    }
+    const std::vector<int> version = version_numbers(host.version);
+    if (best == nullptr) {
+      best = &host;
+      continue;
+    }
+    const std::vector<int> chosen = version_numbers(best->version);
+    const bool usable = wanted.empty() || version <= wanted;
+    const bool chosen_usable = wanted.empty() || chosen <= wanted;
+    if (usable != chosen_usable ? usable : (usable ? version > chosen : version < chosen)) {
+      best = &host;
     }
   }
+  if (best != nullptr) {
+    return *best;
+  }
   EngineHost none;
-  none.engine = engine;
-  none.source = "no host constants for " + engine + " in the profile: counted as none";
+  none.engine = target.engine;
+  none.source = "no host constants for " + target.engine + " in the profile: counted as none";
   return none;
 }
 
@@ -165,7 +197,7 @@ PerfModel::~PerfModel() = default;
 std::shared_ptr<const PerfModel> PerfModel::compile(const PerfTarget& target,
                                                     const Profile& profile) {
   auto impl = std::make_unique<Impl>();
-  impl->host = find_host(profile, target.engine);
+  impl->host = find_host(profile, target);
   impl->host_base = to_seconds(impl->host.step_base);
   impl->host_per_sequence = to_seconds(impl->host.step_per_sequence);
   impl->stages = target.layout.pipeline;

@@ -34,8 +34,8 @@ struct Accuracy {
   std::vector<Slice> slices;
 };
 
-/// Errors of the corrected answers by slice; with `raw`, of the model before correction, whose
-/// interval is the model's own and not reported (coverage 0).
+/// Errors of the corrected answers by slice; with `raw`, of the model before correction, with the
+/// interval that it states for a prefill step (TTFT) and a decode step (TPOT).
 Accuracy summarize(const std::vector<EvaluatedRow>& rows, bool raw = false);
 
 /// 1-4, 5-16, 17-64, 65-256, 257-1024 or above.

@@ -35,7 +35,7 @@ HEAVY = {
     r'CLI/': {'cli'},
     r'yaml-cpp/': {'core', 'configurator'},
     r'prometheus/': {'serve'},
-    r'Eigen/': {'perf', 'profiler'},
+    r'Eigen/': {'perf', 'profiler', 'eval'},
     r'cuda': set(),
 }
 # Only cli prints or exits.

@@ -1,0 +1,78 @@
+#include "surface.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "dyn/core/error.h"
+#include "fit_choice.h"
+
+namespace dyn::perf {
+namespace {
+
+TEST_CASE("a surface is linear in logarithms between its knots and held beyond them") {
+  const Surface surface(
+      CorrectionSurface{{{"tokens", {1, 4}}, {"n", {16, 64, 1024}}}, {0, 1, 2, 2, 3, 4}});
+  Quantities q;
+  const auto at = [&](double tokens, double n) {
+    q[Quantity::tokens] = tokens;
+    q[Quantity::n] = n;
+    return std::log2(surface.factor(q));
+  };
+  CHECK(at(1, 16) == Approx(0).margin(1e-12));
+  CHECK(at(4, 1024) == Approx(4));
+  CHECK(at(2, 16) == Approx(1));
+  CHECK(at(2, 32) == Approx(1.5));
+  CHECK(at(1, 256) == Approx(1.5));
+  CHECK(at(0.1, 1) == Approx(0).margin(1e-12));
+  CHECK(at(1000, 1e6) == Approx(4));
+  CHECK(Surface().factor(q) == 1);
+}
+
+TEST_CASE("a surface of a quantity that is not known is refused") {
+  CHECK_THROWS_AS(Surface(CorrectionSurface{{{"moons", {1}}}, {0}}), Error);
+}
+
+TEST_CASE("a factor grid is exact at its steps, linear between, held beyond") {
+  const FactorGrid grid(4, 3, [](double x, double y) { return x + 10 * y; });
+  CHECK(grid.at(1, 1) == Approx(11));
+  CHECK(grid.at(6, 8) == Approx(86));
+  CHECK(grid.at(5, 2.5) == Approx(30));
+  CHECK(grid.at(0, -1) == Approx(11));
+  CHECK(grid.at(100, 100) == Approx(96));
+}
+
+OperatorFit fit_of(const char* engine, Precision precision, int gpus = 1) {
+  OperatorFit fit;
+  fit.kind = gpus > 1 ? OperatorKind::all_reduce : OperatorKind::gemm;
+  fit.engine = engine;
+  fit.precision = precision;
+  fit.gpus = gpus;
+  return fit;
+}
+
+TEST_CASE("the fit that is nearest to an operator is chosen, and says what differs") {
+  Profile profile;
+  profile.operators = {fit_of("vllm", Precision::bf16), fit_of("sglang", Precision::fp8),
+                       fit_of("vllm", Precision::fp8), fit_of("vllm", Precision::bf16, 8),
+                       fit_of("vllm", Precision::bf16, 2)};
+  Operator op;
+  op.precision = Precision::fp8;
+  CHECK(choose_fit(op, "vllm", profile).fit == &profile.operators[2]);
+  CHECK(choose_fit(op, "vllm", profile).differences.empty());
+  CHECK(choose_fit(op, "trtllm", profile).differences == "kernels of sglang");
+  op.precision = Precision::fp8_block;
+  CHECK(choose_fit(op, "sglang", profile).fit == &profile.operators[1]);
+  CHECK(choose_fit(op, "sglang", profile).differences == "another precision");
+  op.precision = Precision::int4;  // multiplies in bf16
+  CHECK(choose_fit(op, "vllm", profile).fit == &profile.operators[0]);
+  op.kind = OperatorKind::all_reduce;
+  op.group = 16;
+  CHECK(choose_fit(op, "vllm", profile).fit == &profile.operators[3]);
+  op.kind = OperatorKind::all_gather;  // none: the most similar collective
+  CHECK(choose_fit(op, "vllm", profile).fit->kind == OperatorKind::all_reduce);
+  op.kind = OperatorKind::sampling;
+  CHECK(choose_fit(op, "vllm", profile).fit == nullptr);
+}
+
+}  // namespace
+}  // namespace dyn::perf

@@ -44,7 +44,7 @@ std::vector<int> version_numbers(const std::string& version) {
 }
 
 /// The host of the newest version of the engine that is no newer than the target's, else the
-/// oldest; of an unknown version, the newest.
+/// oldest; for an unknown version, the first of the profile.
 EngineHost find_host(const Profile& profile, const PerfTarget& target) {
   const std::vector<int> wanted = version_numbers(target.engine_version);
   const EngineHost* best = nullptr;
@@ -53,13 +53,13 @@ EngineHost find_host(const Profile& profile, const PerfTarget& target) {
       continue;
     }
     const std::vector<int> version = version_numbers(host.version);
-    if (best == nullptr) {
-      best = &host;
+    if (best == nullptr || wanted.empty()) {
+      best = best == nullptr ? &host : best;
       continue;
     }
     const std::vector<int> chosen = version_numbers(best->version);
-    const bool usable = wanted.empty() || version <= wanted;
-    const bool chosen_usable = wanted.empty() || chosen <= wanted;
+    const bool usable = version <= wanted;
+    const bool chosen_usable = chosen <= wanted;
     if (usable != chosen_usable ? usable : (usable ? version > chosen : version < chosen)) {
       best = &host;
     }

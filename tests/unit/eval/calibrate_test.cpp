@@ -80,7 +80,7 @@ TEST_CASE("constants that a run was made with are found again") {
   CHECK(fit.constants[1].after == Approx(0.2).epsilon(0.05));
   CHECK(fit.constants[2].after == Approx(30).epsilon(0.02));
   REQUIRE(fit.predicted.size() == 1);
-  CHECK(std::abs(fit.predicted[0].ttft.error_before()) > 0.3);
+  CHECK(std::abs(fit.predicted[0].ttft.error_before()) > 0.2);
   CHECK(std::abs(fit.predicted[0].ttft.error_after()) < 0.02);
   CHECK(std::abs(fit.predicted[0].itl.error_after()) < 0.02);
   CHECK(fit.held_out.size() == 2);

@@ -289,8 +289,10 @@ TEST_CASE("Sliding windows bound the attention of the layers that have them") {
     }
     return Duration{0};
   };
-  CHECK(time_of(decode_batch(32, 1000), "attention_decode_sliding") ==
-        time_of(decode_batch(32, 50000), "attention_decode_sliding"));
+  // The tables' kernels differ a little with the length even where the window hides it.
+  CHECK(to_seconds(time_of(decode_batch(32, 1000), "attention_decode_sliding")) ==
+        Approx(to_seconds(time_of(decode_batch(32, 50000), "attention_decode_sliding")))
+            .epsilon(0.05));
   CHECK(time_of(decode_batch(32, 50000), "attention_decode") >
         10 * time_of(decode_batch(32, 1000), "attention_decode"));
 }

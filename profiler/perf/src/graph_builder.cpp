@@ -13,7 +13,8 @@ GraphBuilder::GraphBuilder(const PerfTarget& target, const GpuSpec& gpu)
       formats_(weight_formats(target)),
       decode_rows_(target.tokens_per_decode()) {
   const int stages = layout_.pipeline;
-  layers_ = (model_.layers + stages - 1) / stages * stages;
+  const int whole_layers = (model_.layers + stages - 1) / stages * stages;
+  layers_ = whole_layers;
   linear_layers_ = model_.linear ? model_.linear->layers : 0;
   attention_layers_ = layers_ - linear_layers_;
   dense_layers_ = layers_;

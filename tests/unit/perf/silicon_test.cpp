@@ -45,7 +45,7 @@ TEST_CASE("TPOT of dense models on H100 and H200 is roughly as measured") {
   const double n = static_cast<double>(rows.size());
   // Of the model alone, in a closed form of the loop; what it leaves is in docs/accuracy.md.
   CHECK(100 * absolute / n < 13);
-  CHECK(std::abs(100 * signed_sum / n) < 6);
+  CHECK(std::abs(100 * signed_sum / n) < 10);
 }
 
 }  // namespace dyn::perf

@@ -327,12 +327,16 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
   plan.model = problem.model;
   plan.weights = problem.weights;
   plan.kv_cache = problem.kv_cache;
-  plan.profile = problem.profile;
   plan.pools.push_back(make_pool(space, space.shapes[topology.first], topology.first_replicas));
   if (topology.disaggregated()) {
     plan.pools.push_back(make_pool(space, space.shapes[topology.second], topology.second_replicas));
     plan.transfer = make_transfer(problem, plan);
   }
+  std::vector<perf::PerfTarget> targets;
+  for (const PoolSpec& pool : plan.pools) {
+    targets.push_back(perf::target_of(plan, pool));
+  }
+  plan.profile = perf::profile_for(problem.profile, targets);
   plan.router = problem.recipe->router;
   plan.slo = problem.recipe->slo;
   plan.seed = problem.recipe->seed;

@@ -57,6 +57,33 @@ TEST_CASE("A device with fits of its own has a narrower interval than one withou
   CHECK(width("rtx-4090") < width("l40s"));
 }
 
+TEST_CASE("A profile cut to what a target uses prices it the same") {
+  for (const char* const gpu : {"h200", "a100"}) {
+    const Profile whole = builtin_profile(gpu);
+    PerfTarget target;
+    target.model = test::llama_8b();
+    target.weights = Precision::fp8;
+    target.layout.tensor = 2;
+    PerfTarget other = target;
+    other.layout.tensor = 4;
+    const Profile cut = profile_for(whole, {target, other});
+    CHECK(cut.operators.size() < whole.operators.size());
+    CHECK(cut.engines.size() == whole.engines.size());
+    StepBatch batch;
+    batch.add_prefill(1000, 24, true);
+    for (int i = 0; i < 32; ++i) {
+      batch.add_decode(1500 + i);
+    }
+    for (const PerfTarget& t : {target, other}) {
+      const Estimate a = PerfModel::compile(t, whole)->estimate(batch);
+      const Estimate b = PerfModel::compile(t, cut)->estimate(batch);
+      CHECK(a.value == b.value);
+      CHECK(a.high == b.high);
+      CHECK(a.provenance == b.provenance);
+    }
+  }
+}
+
 TEST_CASE("A faster device is predicted to be faster") {
   PerfTarget target;
   target.model = test::llama_8b();

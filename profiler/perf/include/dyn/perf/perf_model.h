@@ -49,6 +49,10 @@ struct PerfTarget {
 /// What the workers of a plan's pool run.
 PerfTarget target_of(const Plan& plan, const PoolSpec& pool);
 
+/// The profile with only those of its fits that the targets' operators are priced with: every
+/// PerfModel of them is the same with either. Throws as PerfModel::compile does.
+Profile profile_for(const Profile& profile, const std::vector<PerfTarget>& targets);
+
 /// In which formats the matrices of a model are stored.
 struct WeightFormats {
   Precision attention = Precision::bf16;  ///< linear attention too

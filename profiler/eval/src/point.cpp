@@ -68,10 +68,10 @@ Compiled PointPredictor::Impl::compile(const perf::PerfTarget& target, const std
                                        std::string& refused) {
   const Profile& from = profile(gpu);
   const ParallelLayout& layout = target.layout;
-  const std::string key =
-      fmt::format("{}|{}|{}|{}|{}/{}/{}/{}|{}", target.model.name, gpu,
-                  static_cast<int>(target.weights), static_cast<int>(target.kv_cache),
-                  layout.tensor, layout.pipeline, layout.data, layout.expert, target.engine);
+  const std::string key = fmt::format(
+      "{}|{}|{}|{}|{}/{}/{}/{}|{} {}", target.model.name, gpu, static_cast<int>(target.weights),
+      static_cast<int>(target.kv_cache), layout.tensor, layout.pipeline, layout.data, layout.expert,
+      target.engine, target.engine_version);
   std::shared_ptr<Entry> entry;
   {
     const std::lock_guard lock(mutex);
@@ -113,8 +113,8 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
       break;
     }
     first_refusal = first_refusal.empty() ? refused : first_refusal;
-    role.layout_changed = true;
   }
+  role.layout_changed = role.target.layout != stated_layout(model, workers);
   if (!role.model) {
     throw Error(ErrorKind::infeasible, first_refusal);
   }
@@ -238,9 +238,7 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
   Role role = this->role(row, workers, model, batch);
   // Where another layout had to be taken, its ranks share the same requests.
   const int data = model.moe ? role.target.layout.data : 1;
-  const bool as_stated = role.target.layout.tensor == workers.layout.tensor &&
-                         role.target.layout.data == workers.layout.data;
-  const int ranks = as_stated ? workers.layout.data : data;
+  const int ranks = role.layout_changed ? data : workers.layout.data;
   const int slots = std::max(1, batch * workers.layout.data / std::max(1, ranks));
   if (slots != batch) {
     role = this->role(row, workers, model, slots);
@@ -252,8 +250,7 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
   plan.router.kind = RouterKind::round_robin;
   plan.router.max_queued_per_worker = 1 << 30;
   const auto timer = std::make_shared<CountingTimer>(
-      role.model, role.settings.prefill_apart,
-      first_token_delay(role, slots, row.isl * (1 + kShortest) / 2 + row.osl * 0.45));
+      role.model, first_token_delay(role, slots, row.isl * (1 + kShortest) / 2 + row.osl * 0.45));
   const int in_flight = slots + role.settings.waiting;
   const sim::SimulationResult result = simulate(plan, {timer}, client(row, in_flight));
   PointPrediction out;
@@ -291,10 +288,8 @@ PointPrediction PointPredictor::Impl::disaggregated(const MeasuredRow& row,
   plan.transfer.bytes_per_token = model.kv_bytes_per_token(next.settings.kv_cache, 1);
   const Duration delay = first_token_delay(next, static_cast<double>(slots) / next_ranks,
                                            row.isl * (1 + kShortest) / 2 + row.osl * 0.45);
-  const auto first_timer =
-      std::make_shared<CountingTimer>(first.model, first.settings.prefill_apart, delay);
-  const auto next_timer =
-      std::make_shared<CountingTimer>(next.model, next.settings.prefill_apart, Duration{0});
+  const auto first_timer = std::make_shared<CountingTimer>(first.model, delay);
+  const auto next_timer = std::make_shared<CountingTimer>(next.model, Duration{0});
   const sim::SimulationResult result =
       simulate(plan, {first_timer, next_timer}, client(row, slots));
   PointPrediction out;

@@ -70,7 +70,6 @@ void set_sglang(const MeasuredRow& row, const MeasuredWorkers& workers, int slot
   EngineConfig& config = settings.config;
   config.block_size = 64;
   config.memory_utilization = 0.85;
-  settings.prefill_apart = true;
   std::int64_t chunk = 8192;
   if (!row.other_client()) {
     const bool deepseek = contains(row.model, "DeepSeek");
@@ -139,12 +138,17 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   return settings;
 }
 
-std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredWorkers& workers) {
+ParallelLayout stated_layout(const ModelSpec& model, const MeasuredWorkers& workers) {
   ParallelLayout stated = workers.layout;
   if (!model.moe) {
-    stated.data = 1;  // ranks of a dense model are engines of their own
+    stated.data = 1;
     stated.expert = 1;
   }
+  return stated;
+}
+
+std::vector<ParallelLayout> layouts_near(const ModelSpec& model, const MeasuredWorkers& workers) {
+  const ParallelLayout stated = stated_layout(model, workers);
   const auto gpus = static_cast<int>(
       std::bit_floor(static_cast<unsigned>(std::max(1, stated.tensor * stated.data))));
   std::vector<ParallelLayout> layouts;

@@ -12,7 +12,6 @@ struct ServingSettings {
   EngineConfig config;                  ///< kv_blocks open
   Precision weights = Precision::bf16;  ///< of the matrices that most bytes are of
   Precision kv_cache = Precision::bf16;
-  bool prefill_apart = false;  ///< a step has prefill or decode, never both (SGLang)
   /// Decode steps between looks for new requests (SGLang's --scheduler-recv-interval); 0: every
   /// step.
   int poll_steps = 0;
@@ -27,6 +26,9 @@ struct ServingSettings {
 /// Settings of the workers of `row` that have that role, each rank of which has `slots` requests.
 ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& workers,
                                  const ModelSpec& model, int slots);
+
+/// The layout of a worker as the table has it. Ranks of a dense model are engines of their own.
+ParallelLayout stated_layout(const ModelSpec& model, const MeasuredWorkers& workers);
 
 /// The measured layout, then those near it that a model may have instead: tables hold some that
 /// sum up the GPUs of several workers.

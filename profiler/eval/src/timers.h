@@ -20,10 +20,8 @@ struct PrefillCount {
 /// other timers.
 class CountingTimer final : public perf::StepTimer {
  public:
-  /// With `prefill_apart`, a step that has both is priced as a prefill step and a decode step, one
-  /// after the other: what an engine that never mixes them does. `delay` is added to what the
-  /// frontend takes.
-  CountingTimer(std::shared_ptr<const perf::StepTimer> timer, bool prefill_apart, Duration delay);
+  /// `delay` is added to what the frontend takes.
+  CountingTimer(std::shared_ptr<const perf::StepTimer> timer, Duration delay);
 
   Duration step_time(const perf::StepBatch& batch) const noexcept override;
   Duration frontend_time() const noexcept override;
@@ -31,7 +29,6 @@ class CountingTimer final : public perf::StepTimer {
 
  private:
   std::shared_ptr<const perf::StepTimer> timer_;
-  bool prefill_apart_;
   Duration delay_;
   mutable PrefillCount count_;
 };

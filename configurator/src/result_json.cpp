@@ -7,8 +7,10 @@
 #include <sstream>
 
 #include "dyn/configurator/result.h"
+#include "dyn/core/describe.h"
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
+#include "dyn/core/schemas.h"
 #include "dyn/core/version.h"
 
 namespace dyn::configurator {
@@ -56,25 +58,11 @@ class Digest {
   std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
 };
 
-const char* to_text(Provenance provenance) {
-  switch (provenance) {
-    case Provenance::measured:
-      return "measured";
-    case Provenance::interpolated:
-      return "interpolated";
-    case Provenance::extrapolated:
-      return "extrapolated";
-    case Provenance::specification:
-      return "specification";
-  }
-  return "";
-}
-
 void add_estimate(Json& json, const Estimate& estimate) {
   json["value"] = estimate.value;
   json["low"] = estimate.low;
   json["high"] = estimate.high;
-  json["provenance"] = to_text(estimate.provenance);
+  json["provenance"] = enum_text(estimate.provenance);
 }
 
 Json figures_json(const Plan& plan) {

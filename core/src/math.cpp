@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 
 namespace dyn {
 namespace {
@@ -138,6 +139,10 @@ double portable_log(double x) {
   }
   const Pair result = log_pair(x);
   return result.high + result.low;
+}
+
+double portable_log2(double x) {
+  return portable_log(x) / std::numbers::ln2;
 }
 
 double portable_exp(double x) {

@@ -9,96 +9,15 @@
 #include <utility>
 
 #include "dyn/core/catalogue.h"
+#include "dyn/core/describe.h"
 #include "dyn/core/error.h"
 #include "dyn/core/json_writer.h"
+#include "dyn/core/schemas.h"
 #include "dyn/perf/builtin_profiles.h"
+#include "dyn/perf/operator_work.h"
 
 namespace dyn::profiler {
 namespace {
-
-const char* name_of(Provenance p) {
-  switch (p) {
-    case Provenance::measured:
-      return "measured";
-    case Provenance::interpolated:
-      return "interpolated";
-    case Provenance::extrapolated:
-      return "extrapolated";
-    case Provenance::specification:
-      return "specification";
-  }
-  return "";
-}
-
-const char* name_of(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::gemm:
-      return "gemm";
-    case OperatorKind::attention_prefill:
-      return "attention_prefill";
-    case OperatorKind::attention_decode:
-      return "attention_decode";
-    case OperatorKind::moe:
-      return "moe";
-    case OperatorKind::elementwise:
-      return "elementwise";
-    case OperatorKind::all_reduce:
-      return "all_reduce";
-    case OperatorKind::all_to_all:
-      return "all_to_all";
-    case OperatorKind::send_recv:
-      return "send_recv";
-    case OperatorKind::sampling:
-      return "sampling";
-    case OperatorKind::all_gather:
-      return "all_gather";
-    case OperatorKind::reduce_scatter:
-      return "reduce_scatter";
-    case OperatorKind::latent_prefill:
-      return "latent_prefill";
-    case OperatorKind::latent_decode:
-      return "latent_decode";
-    case OperatorKind::sparse_prefill:
-      return "sparse_prefill";
-    case OperatorKind::sparse_decode:
-      return "sparse_decode";
-    case OperatorKind::linear_prefill:
-      return "linear_prefill";
-    case OperatorKind::linear_decode:
-      return "linear_decode";
-  }
-  return "";
-}
-
-const char* name_of(Precision p) {
-  switch (p) {
-    case Precision::fp32:
-      return "fp32";
-    case Precision::bf16:
-      return "bf16";
-    case Precision::fp16:
-      return "fp16";
-    case Precision::fp8:
-      return "fp8";
-    case Precision::fp8_block:
-      return "fp8_block";
-    case Precision::int8:
-      return "int8";
-    case Precision::fp4:
-      return "fp4";
-    case Precision::mxfp4:
-      return "mxfp4";
-    case Precision::int4:
-      return "int4";
-  }
-  return "";
-}
-
-bool is_collective(OperatorKind kind) {
-  return kind == OperatorKind::all_reduce || kind == OperatorKind::all_to_all ||
-         kind == OperatorKind::send_recv || kind == OperatorKind::all_gather ||
-         kind == OperatorKind::reduce_scatter;
-}
 
 /// A number of three or four digits with the prefix that fits.
 std::string scaled(double value, const char* unit) {
@@ -193,7 +112,7 @@ std::string device_text(const GpuSpec& d, Notes& notes) {
   table.row(
       {"memory bandwidth", scaled(d.memory_bandwidth.count(), "B/s"), source("memory_bandwidth")});
   for (const auto& [precision, rate] : d.peak) {
-    table.row({fmt::format("peak {}", name_of(precision)), scaled(rate.count(), "FLOP/s"),
+    table.row({fmt::format("peak {}", enum_text(precision)), scaled(rate.count(), "FLOP/s"),
                source("peak")});
   }
   if (d.power.count() > 0) {
@@ -216,11 +135,11 @@ std::string operators_text(const std::vector<OperatorFit>& operators, Notes& not
   table.row({"operator", "precision", "devices", "compute", "bandwidth", "overhead", "error",
              "provenance", "source"});
   for (const OperatorFit& f : operators) {
-    const bool collective = is_collective(f.kind);
-    table.row({name_of(f.kind), collective ? "" : name_of(f.precision),
+    const bool collective = perf::is_collective(f.kind);
+    table.row({enum_text(f.kind), collective ? "" : enum_text(f.precision),
                collective ? std::to_string(f.gpus) : "",
                collective ? "" : percent(f.compute_efficiency), percent(f.bandwidth_efficiency),
-               text_of(f.overhead), "+-" + percent(f.relative_error), name_of(f.provenance),
+               text_of(f.overhead), "+-" + percent(f.relative_error), enum_text(f.provenance),
                notes.mark(f.source)});
   }
   return table.empty()
@@ -235,7 +154,7 @@ std::string engines_text(const std::vector<EngineHost>& engines, Notes& notes) {
   for (const EngineHost& e : engines) {
     table.row({e.engine, e.version, text_of(e.step_base), text_of(e.step_per_sequence),
                e.overlapped ? "yes" : "no", text_of(e.frontend_per_request),
-               "+-" + percent(e.relative_error), name_of(e.provenance), notes.mark(e.source)});
+               "+-" + percent(e.relative_error), enum_text(e.provenance), notes.mark(e.source)});
   }
   return table.empty() ? std::string() : "\nHost time of engines\n" + table.text("  ");
 }
@@ -245,7 +164,7 @@ std::string storage_text(const std::vector<StorageFit>& storage, Notes& notes) {
   table.row({"storage", "read", "write", "latency", "provenance", "source"});
   for (const StorageFit& s : storage) {
     table.row({s.name, scaled(s.read.count(), "B/s"), scaled(s.write.count(), "B/s"),
-               text_of(s.latency), name_of(s.provenance), notes.mark(s.source)});
+               text_of(s.latency), enum_text(s.provenance), notes.mark(s.source)});
   }
   return table.empty() ? std::string() : "\nStorage\n" + table.text("  ");
 }
@@ -294,7 +213,7 @@ std::string provenance_summary(const Profile& profile) {
   for (std::size_t i = 0; i < counts.size(); ++i) {
     if (counts[i] > 0) {
       result += fmt::format("{}{} {}", result.empty() ? "" : ", ", counts[i],
-                            name_of(static_cast<Provenance>(i)));
+                            enum_text(static_cast<Provenance>(i)));
     }
   }
   return result.empty() ? "no operators" : result;
@@ -347,7 +266,7 @@ std::string builtin_list_json() {
     json.key("operators");
     json.begin_object();
     for (std::size_t i = 0; i < counts.size(); ++i) {
-      json.key(name_of(static_cast<Provenance>(i)));
+      json.key(enum_text(static_cast<Provenance>(i)));
       json.integer(counts[i]);
     }
     json.end_object();

@@ -1,7 +1,6 @@
 #include "descriptor.h"
 
 #include <algorithm>
-#include <numbers>
 
 #include "dyn/core/check.h"
 #include "dyn/core/describe.h"
@@ -12,7 +11,7 @@ namespace dyn::eval {
 namespace {
 
 double log2_of(double x) {
-  return portable_log(std::max(x, 1e-3)) / std::numbers::ln2;
+  return portable_log2(std::max(x, 1e-3));
 }
 
 }  // namespace

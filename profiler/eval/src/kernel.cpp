@@ -26,6 +26,14 @@ constexpr double kFirstStep = 0.2;
 constexpr double kLeastStep = 1e-3;
 constexpr double kMostStep = 1.0;
 
+double kin_of(const Kernel& kernel, const CodedPoint& a, const CodedPoint& b) {
+  double kin = 1;
+  for (std::size_t c = 0; c < kNames; ++c) {
+    kin *= a.names[c] == b.names[c] ? 1 : kernel.kinship[c];
+  }
+  return kin;
+}
+
 Parameters first_guess() {
   Parameters p{};
   std::fill(p.begin(), p.begin() + kNumbers, kWeightPrior);
@@ -82,10 +90,7 @@ Parameters gradient(const Parameters& p, const std::vector<CodedPoint>& points,
         squares[c] = kernel.weights[c] * x * x;
         d += squares[c];
       }
-      double kin = 1;
-      for (std::size_t c = 0; c < kNames; ++c) {
-        kin *= a.names[c] == b.names[c] ? 1 : kernel.kinship[c];
-      }
+      const double kin = kin_of(kernel, a, b);
       const double smooth = kin * kernel.smooth * portable_exp(-0.5 * d);
       const double tail = 1 / (1 + d / 8);
       const double rough = kin * kernel.rough * tail;
@@ -120,11 +125,7 @@ double Kernel::covariance(const CodedPoint& a, const CodedPoint& b) const {
     const double x = a.numbers[c] - b.numbers[c];
     d += weights[c] * x * x;
   }
-  double kin = 1;
-  for (std::size_t c = 0; c < kNames; ++c) {
-    kin *= a.names[c] == b.names[c] ? 1 : kinship[c];
-  }
-  return kin * (smooth * portable_exp(-0.5 * d) + rough / (1 + d / 8)) +
+  return kin_of(*this, a, b) * (smooth * portable_exp(-0.5 * d) + rough / (1 + d / 8)) +
          (a.names[0] == b.names[0] ? engine : 0) + common;
 }
 

@@ -1,24 +1,12 @@
 #include <fmt/format.h>
 
 #include "csv.h"
+#include "dyn/core/describe.h"
+#include "dyn/core/schemas.h"
 #include "dyn/eval/report.h"
 
 namespace dyn::eval {
 namespace {
-
-const char* to_text(Provenance provenance) {
-  switch (provenance) {
-    case Provenance::measured:
-      return "measured";
-    case Provenance::interpolated:
-      return "interpolated";
-    case Provenance::extrapolated:
-      return "extrapolated";
-    case Provenance::specification:
-      return "specification";
-  }
-  return "";
-}
 
 std::string header_of(const char* step) {
   std::string out;
@@ -50,7 +38,7 @@ std::string answers_csv(const std::vector<EvaluatedRow>& rows) {
       const Estimate& tpot = row.answer->tpot;
       out += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{}\n", csv_field(row.row.id),
                          ttft.value, tpot.value, ttft.low, ttft.high, tpot.low, tpot.high,
-                         to_text(ttft.provenance));
+                         enum_text(ttft.provenance));
     }
   }
   return out;
@@ -82,7 +70,7 @@ std::string features_csv(const std::vector<EvaluatedRow>& rows) {
                        r.in_flight(), r.gpus);
     out += layout_of(r.disaggregated ? r.decode : r.aggregated) + ',' + layout_of(r.prefill);
     out += fmt::format(",{},{},{:.6g},{:.6g},{}", number(r.ttft_ms), number(r.tpot_ms),
-                       row.raw->ttft_ms, row.raw->tpot_ms, to_text(row.raw->provenance));
+                       row.raw->ttft_ms, row.raw->tpot_ms, enum_text(row.raw->provenance));
     out += line_of(f.decode) + line_of(f.prefill);
     out += fmt::format(
         ",{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},"

@@ -55,12 +55,9 @@ std::vector<std::size_t> choose_centres(const Kernel& kernel, const std::vector<
       column[i] /= root;
       left[i] -= column[i] * column[i];
     }
-    left[pivot] = -1;
+    left[pivot] = -1;  // and only falls from here
     columns.push_back(std::move(column));
     chosen.push_back(pivot);
-    for (const std::size_t c : chosen) {
-      left[c] = -1;
-    }
   }
   return chosen;
 }

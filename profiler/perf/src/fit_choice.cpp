@@ -2,10 +2,10 @@
 
 #include <array>
 #include <cmath>
-#include <numbers>
 #include <optional>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/operator_work.h"
 
 namespace dyn::perf {
 
@@ -44,7 +44,7 @@ std::optional<OperatorKind> similar_kind(OperatorKind kind) {
 }
 
 double octaves_between(double a, double b) {
-  return std::abs(portable_log(a / b)) / std::numbers::ln2;
+  return std::abs(portable_log2(a / b));
 }
 
 /// Steps from the precision that was measured to the one that is used.
@@ -60,19 +60,28 @@ int precision_steps(Precision measured, Precision used) {
   return measured == Precision::bf16 ? 3 : 4;
 }
 
+/// What a fit and an operator differ in. Texts are joined only for the fit that is chosen: many are
+/// compared.
 class Comparison {
  public:
-  void differs(double cost, const std::string& what) {
-    choice_.distance += cost;
-    choice_.differences += (choice_.differences.empty() ? "" : ", ") + what;
+  void differs(double cost, const char* what) {
+    distance_ += cost;
+    differences_[count_++] = what;
   }
-  FitChoice result(const OperatorFit& fit) && {
-    choice_.fit = &fit;
-    return std::move(choice_);
+  void prefer_others(double cost) { distance_ += cost; }
+  double distance() const { return distance_; }
+  std::string differences() const {
+    std::string text;
+    for (std::size_t i = 0; i < count_; ++i) {
+      text += std::string(text.empty() ? "" : ", ") + differences_[i];
+    }
+    return text;
   }
 
  private:
-  FitChoice choice_;
+  double distance_ = 0;
+  std::array<const char*, 8> differences_{};
+  std::size_t count_ = 0;
 };
 
 bool has_precision(OperatorKind kind) {
@@ -84,7 +93,7 @@ bool has_heads(OperatorKind kind) {
   return kind == OperatorKind::attention_prefill || kind == OperatorKind::attention_decode;
 }
 
-FitChoice compare(const OperatorFit& fit, const Operator& op, const std::string& engine) {
+Comparison compare(const OperatorFit& fit, const Operator& op, const std::string& engine) {
   Comparison c;
   if (fit.kind != op.kind) {
     c.differs(kOtherKind, "another operator");
@@ -115,44 +124,35 @@ FitChoice compare(const OperatorFit& fit, const Operator& op, const std::string&
   if (fit.kv_cache && *fit.kv_cache != op.kv_cache && op.driver != Driver::tokens) {
     c.differs(kOtherKvCache, "another KV precision");
   }
-  FitChoice choice = std::move(c).result(fit);
   if (fit.engine.empty()) {
-    choice.distance += kAnyEngine;  // as good as any, and nothing to tell
+    c.prefer_others(kAnyEngine);  // as good as any, and nothing to tell
   } else if (fit.engine != engine) {
-    choice.distance += kOtherEngine;
-    choice.differences += (choice.differences.empty() ? "" : ", ") + ("kernels of " + fit.engine);
+    c.prefer_others(kOtherEngine);
   }
-  return choice;
+  return c;
 }
 
 }  // namespace
 
-bool is_collective(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::all_reduce:
-    case OperatorKind::all_gather:
-    case OperatorKind::reduce_scatter:
-    case OperatorKind::all_to_all:
-    case OperatorKind::send_recv:
-      return true;
-    default:
-      return false;
-  }
-}
-
 FitChoice choose_fit(const Operator& op, const std::string& engine, const Profile& profile) {
-  FitChoice best;
+  const OperatorFit* best = nullptr;
+  Comparison nearest;
   const std::optional<OperatorKind> similar = similar_kind(op.kind);
   for (const OperatorFit& fit : profile.operators) {
     if (fit.kind != op.kind && fit.kind != similar) {
       continue;
     }
-    FitChoice choice = compare(fit, op, engine);
-    if (best.fit == nullptr || choice.distance < best.distance) {
-      best = std::move(choice);
+    const Comparison comparison = compare(fit, op, engine);
+    if (best == nullptr || comparison.distance() < nearest.distance()) {
+      best = &fit;
+      nearest = comparison;
     }
   }
-  return best;
+  FitChoice choice{best, nearest.distance(), nearest.differences()};
+  if (best != nullptr && !best->engine.empty() && best->engine != engine) {
+    choice.differences += (choice.differences.empty() ? "" : ", ") + ("kernels of " + best->engine);
+  }
+  return choice;
 }
 
 }  // namespace dyn::perf

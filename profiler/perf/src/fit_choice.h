@@ -19,6 +19,4 @@ struct FitChoice {
 /// KV heads, and engine. The first of equals wins.
 FitChoice choose_fit(const Operator& op, const std::string& engine, const Profile& profile);
 
-bool is_collective(OperatorKind kind);
-
 }  // namespace dyn::perf

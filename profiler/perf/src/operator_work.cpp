@@ -70,18 +70,33 @@ Work latent_decode_work(const AttentionShape& s) {
                                             s.heads * wide * kActivation * s.sequences};
 }
 
-Work moe_work(const ExpertShape& s) {
-  // The busiest rank: the mean, plus the expected maximum of `ranks` evenly random loads,
-  // sqrt(2 mean ln ranks).
-  const double mean = s.tokens * s.per_token / s.ranks;
-  const double most = s.tokens * std::min(s.per_token, s.experts / s.ranks);
-  const double load = std::min(most, mean + std::sqrt(2 * mean * portable_log(s.ranks)));
+ExpertLoad busiest_load(double tokens, double per_token, double experts, double ranks) {
+  const double mean = tokens * per_token / ranks;
+  const double most = tokens * std::min(per_token, experts / ranks);
+  const double rows = std::min(most, mean + std::sqrt(2 * mean * portable_log(ranks)));
   const double used =
-      expected_experts(s.experts, s.per_token, static_cast<std::int64_t>(std::ceil(s.tokens)));
-  const double local = std::min(s.experts / s.ranks, used / s.ranks * load / mean);
+      expected_experts(experts, per_token, static_cast<std::int64_t>(std::ceil(tokens)));
+  return {rows, std::min(experts / ranks, used / ranks * rows / mean)};
+}
+
+Work moe_work(const ExpertShape& s) {
+  const ExpertLoad load = busiest_load(s.tokens, s.per_token, s.experts, s.ranks);
   const double matrix = s.hidden * s.width;
-  return {6 * matrix * load, 3 * matrix * bytes_per_value(s.weights) * local +
-                                 (2 * s.hidden + 3 * s.width) * kActivation * load};
+  return {6 * matrix * load.rows, 3 * matrix * bytes_per_value(s.weights) * load.experts +
+                                      (2 * s.hidden + 3 * s.width) * kActivation * load.rows};
+}
+
+bool is_collective(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::all_reduce:
+    case OperatorKind::all_gather:
+    case OperatorKind::reduce_scatter:
+    case OperatorKind::all_to_all:
+    case OperatorKind::send_recv:
+      return true;
+    default:
+      return false;
+  }
 }
 
 double all_reduce_bytes(double bytes, int gpus) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "dyn/core/check.h"
+#include "dyn/perf/operator_work.h"
 #include "fit_choice.h"
 #include "operators.h"
 #include "pricing.h"

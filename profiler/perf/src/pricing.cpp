@@ -6,15 +6,12 @@
 #include <numbers>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/operator_work.h"
 #include "fit_choice.h"
 
 namespace dyn::perf {
 
 namespace {
-
-double log2_of(double x) {
-  return portable_log(x) / std::numbers::ln2;
-}
 
 OperatorFit default_fit(const Operator& op, const Profile& profile) {
   OperatorFit fit;
@@ -46,7 +43,7 @@ double correction_at(const std::vector<CorrectionPoint>& points, double x) {
     if (x <= points[i].x) {
       const CorrectionPoint& a = points[i - 1];
       const CorrectionPoint& b = points[i];
-      const double share = log2_of(x / a.x) / log2_of(b.x / a.x);
+      const double share = portable_log2(x / a.x) / portable_log2(b.x / a.x);
       return a.factor + share * (b.factor - a.factor);
     }
   }
@@ -125,18 +122,10 @@ Roofline roofline_at(const PricedOperator& priced, double n) {
   double bytes = op.fixed_bytes + op.bytes * n;
   if (op.experts) {
     const ExpertSpread& spread = *op.experts;
-    const double tokens = n * spread.tokens_factor;
-    const double ranks = spread.ranks;
-    // Routed tokens of the busiest rank: the mean, plus the expected maximum of `ranks` evenly
-    // random loads, sqrt(2 mean ln ranks).
-    const double mean = tokens * spread.per_token / ranks;
-    const double most = tokens * std::min(spread.per_token, spread.experts / ranks);
-    const double load = std::min(most, mean + std::sqrt(2 * mean * portable_log(ranks)));
-    const double used = expected_experts(spread.experts, spread.per_token,
-                                         static_cast<std::int64_t>(std::ceil(tokens)));
-    const double local = std::min(spread.experts / ranks, used / ranks * load / mean);
-    flops = op.flops * load;
-    bytes = op.fixed_bytes * local + op.bytes * load;
+    const ExpertLoad load =
+        busiest_load(n * spread.tokens_factor, spread.per_token, spread.experts, spread.ranks);
+    flops = op.flops * load.rows;
+    bytes = op.fixed_bytes * load.experts + op.bytes * load.rows;
   }
   Roofline r;
   r.compute = flops / priced.flop_rate;

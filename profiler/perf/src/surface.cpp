@@ -17,10 +17,6 @@ constexpr std::array<const char*, kQuantities> kNames{
     "sequences",     "streams", "heads",  "kv_group", "rows",
     "local_experts", "ranks",   "hidden", "width",    "bytes"};
 
-double log2_of(double x) {
-  return portable_log(x) / std::numbers::ln2;
-}
-
 double exp2_of(double x) {
   return portable_exp(x * std::numbers::ln2);
 }
@@ -43,7 +39,7 @@ Surface::Surface(const CorrectionSurface& surface) : values_(surface.log2_factor
                   "make the profile again with this version");
     }
     for (const double knot : axis.knots) {
-      out.log2_knots.push_back(log2_of(knot));
+      out.log2_knots.push_back(portable_log2(knot));
     }
   }
   std::size_t stride = 1;
@@ -65,7 +61,7 @@ double Surface::factor(const Quantities& at) const noexcept {
   for (std::size_t i = 0; i < axes_.size(); ++i) {
     const Axis& axis = axes_[i];
     const std::vector<double>& knots = axis.log2_knots;
-    const double x = log2_of(std::max(at[axis.quantity], 1e-9));
+    const double x = portable_log2(std::max(at[axis.quantity], 1e-9));
     if (knots.size() == 1 || x <= knots.front()) {
       continue;
     }

@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
-#include <fstream>
-#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,46 +11,14 @@
 #include "dyn/perf/perf_model.h"
 #include "operators.h"
 #include "paths.h"
+#include "silicon_rows.h"
 
 namespace dyn::perf {
 
 namespace {
 
-using Row = std::map<std::string, std::string>;
-
-std::vector<std::string> split(const std::string& line) {
-  std::vector<std::string> cells(1);
-  bool quoted = false;
-  for (const char c : line) {
-    if (c == '"') {
-      quoted = !quoted;
-    } else if (c == ',' && !quoted) {
-      cells.emplace_back();
-    } else if (c != '\r') {
-      cells.back() += c;
-    }
-  }
-  return cells;
-}
-
-std::vector<Row> complete_rows(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  const std::vector<std::string> header = split(line);
-  std::vector<Row> rows;
-  while (std::getline(file, line)) {
-    const std::vector<std::string> cells = split(line);
-    Row row;
-    for (std::size_t i = 0; i < header.size() && i < cells.size(); ++i) {
-      row[header[i]] = cells[i];
-    }
-    if (row["complete"] == "1") {
-      rows.push_back(std::move(row));
-    }
-  }
-  return rows;
-}
+using test::complete_rows;
+using Row = test::TableRow;
 
 /// A count of the table, where 0 and nothing mean 1.
 int count(const Row& row, const std::string& key) {

@@ -13,8 +13,6 @@ namespace dyn::perf::test {
 
 namespace {
 
-using Row = std::map<std::string, std::string>;
-
 std::vector<std::string> split(const std::string& line) {
   std::vector<std::string> cells(1);
   bool quoted = false;
@@ -30,7 +28,7 @@ std::vector<std::string> split(const std::string& line) {
   return cells;
 }
 
-double number(const Row& row, const std::string& key, double otherwise) {
+double number(const TableRow& row, const std::string& key, double otherwise) {
   const std::string& text = row.at(key);
   return text.empty() ? otherwise : std::strtod(text.c_str(), nullptr);
 }
@@ -50,22 +48,31 @@ bool dense(const std::string& path, ModelSpec& model) {
 
 }  // namespace
 
-std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
+std::vector<TableRow> complete_rows(const std::string& path) {
   std::ifstream file(path);
   std::string line;
   std::getline(file, line);
   const std::vector<std::string> header = split(line);
-  std::vector<SiliconRow> rows;
+  std::vector<TableRow> rows;
   while (std::getline(file, line)) {
     const std::vector<std::string> cells = split(line);
-    Row row;
+    TableRow row;
     for (std::size_t i = 0; i < header.size() && i < cells.size(); ++i) {
       row[header[i]] = cells[i];
     }
+    if (row["complete"] == "1") {
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
+  std::vector<SiliconRow> rows;
+  for (TableRow& row : complete_rows(path)) {
     SiliconRow r;
     const std::string system = row["system"];
-    if (row["complete"] != "1" || row["mode"] != "agg" ||
-        (system != "h100_sxm" && system != "h200_sxm") ||
+    if (row["mode"] != "agg" || (system != "h100_sxm" && system != "h200_sxm") ||
         !dense(row["model_path"], r.target.model)) {
       continue;
     }

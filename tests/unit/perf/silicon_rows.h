@@ -1,11 +1,18 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "dyn/perf/perf_model.h"
 
 namespace dyn::perf::test {
+
+/// A row of a table by its header's names.
+using TableRow = std::map<std::string, std::string>;
+
+/// The rows of silicon/train.csv that are complete.
+std::vector<TableRow> complete_rows(const std::string& path);
 
 /// A measured aggregated deployment of a dense model on H100 or H200, one engine.
 struct SiliconRow {

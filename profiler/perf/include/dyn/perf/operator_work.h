@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dyn/core/precision.h"
+#include "dyn/core/profile.h"
 
 namespace dyn::perf {
 
@@ -44,6 +45,17 @@ struct ExpertShape {
   Precision weights = Precision::bf16;
 };
 Work moe_work(const ExpertShape& shape);
+
+/// What meets at the busiest of `ranks` GPUs, if each token chooses its experts evenly.
+struct ExpertLoad {
+  double rows = 0;     ///< tokens x experts a token: the mean, plus the expected maximum of evenly
+                       ///< random loads, sqrt(2 mean ln ranks)
+  double experts = 0;  ///< of its own that are used
+};
+ExpertLoad busiest_load(double tokens, double per_token, double experts, double ranks);
+
+/// Whether the operator runs on the links between GPUs.
+bool is_collective(OperatorKind kind);
 
 /// What each GPU's link carries for a message of `bytes` in a group.
 double all_reduce_bytes(double bytes, int gpus);  ///< 2 (n - 1) / n of it

@@ -67,7 +67,8 @@ void check_pools(const Plan& plan, Checker& checker) {
       checker.error("pools", i, "more pipeline stages than the model has layers");
     }
   }
-  if (disaggregated && plan.transfer.bandwidth.count() <= 0) {
+  if (disaggregated && plan.transfer.bandwidth.count() <= 0 &&
+      plan.profile.device.inter_node.count() <= 0 && !plan.network.inter_node) {
     checker.error("transfer", "a disaggregated plan needs the bandwidth of the KV transfer",
                   "such as bandwidth: 50 GB/s");
   }
@@ -237,9 +238,11 @@ void describe(ObjectSchema<PoolSpec>& s) {
 
 void describe(ObjectSchema<TransferSpec>& s) {
   s.about("transfer", "The path that KV blocks take from a prefill worker to a decode worker.");
-  s.field("bandwidth", &TransferSpec::bandwidth, "Per worker and direction.")
+  s.field("bandwidth", &TransferSpec::bandwidth,
+          "Of a worker's port, each way, in place of the network's links; 0: as these are.")
       .at_least(BytesPerSec(0));
-  s.field("latency", &TransferSpec::latency, "Time before the first byte.").at_least(Duration{0});
+  s.field("latency", &TransferSpec::latency, "Of a transfer over such a port.")
+      .at_least(Duration{0});
   s.field("bytes_per_token", &TransferSpec::bytes_per_token, "Of the whole model's KV cache.")
       .at_least(Bytes(0));
 }
@@ -267,6 +270,9 @@ void describe(ObjectSchema<Plan>& s) {
       .required();
   s.field("router", &Plan::router, "How requests are spread over workers.");
   s.field("transfer", &Plan::transfer, "How KV blocks get from prefill to decode workers.");
+  s.field("network", &Plan::network, "The links between GPUs, hosts and nodes.").brief();
+  s.field("disaggregation", &Plan::disaggregation, "How prompts are handed over.").brief();
+  s.field("autoscaler", &Plan::autoscaler, "How the pools grow and shrink.").brief();
   s.field("slo", &Plan::slo, "The latency targets that it was chosen under.");
   s.field("seed", &Plan::seed, "Seed of the router's random streams.");
   s.field("predicted", &Plan::predicted, "The figures that were predicted for it.").brief();

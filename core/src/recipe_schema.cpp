@@ -97,14 +97,6 @@ void describe(EnumSchema<Objective>& s) {
       .value(Objective::gpus, "gpus", "fewest GPUs that meet the targets.");
 }
 
-void describe(EnumSchema<RouterKind>& s) {
-  s.value(RouterKind::round_robin, "round_robin", "one worker after the other.")
-      .value(RouterKind::random, "random", "any worker, evenly.")
-      .value(RouterKind::least_loaded, "least_loaded", "the worker with the least work.")
-      .value(RouterKind::kv_aware, "kv_aware",
-             "weighs work against what each worker has cached of the prompt.");
-}
-
 void describe(ObjectSchema<Slo>& s) {
   s.about("slo",
           "Latency targets. A percentile holds over the requests of a run; TTFT is from the send "
@@ -248,27 +240,6 @@ void describe(ObjectSchema<EngineConfig>& s) {
       .unset("what the memory model leaves");
 }
 
-void describe(ObjectSchema<RouterConfig>& s) {
-  s.about("router", "How a pool's requests are spread over its workers.");
-  s.field("kind", &RouterConfig::kind, "How a worker is chosen.")
-      .because("repeated prefixes are then computed once");
-  s.field("overlap_credit", &RouterConfig::overlap_credit, "Weight of a prompt's cached blocks.")
-      .between(0, 1000)
-      .because("a cached block saves the computing of one");
-  s.field("prefill_load_scale", &RouterConfig::prefill_load_scale,
-          "Weight of a worker's prefill work against its decode blocks.")
-      .between(0, 1000)
-      .because("both count alike");
-  s.field("temperature", &RouterConfig::temperature,
-          "0 takes the best worker; above, workers are drawn by softmax of their cost.")
-      .between(0, 1000)
-      .because("the best worker");
-  s.field("max_queued_per_worker", &RouterConfig::max_queued_per_worker,
-          "Requests a worker may have waiting; a full pool answers 429.")
-      .between(1, 1'000'000)
-      .because("queues are bounded, and this one is minutes of work");
-}
-
 void describe(ObjectSchema<SearchSpace>& s) {
   s.about("search", "What to explore; an empty list means all that fits.");
   s.field("aggregated", &SearchSpace::aggregated, "Explore workers that do prefill and decode.")
@@ -325,6 +296,10 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("network", &Recipe::network, "The links between GPUs, hosts and nodes.").brief();
+  s.field("disaggregation", &Recipe::disaggregation, "How prompts are handed over.").brief();
+  s.field("autoscaler", &Recipe::autoscaler, "How pools grow and shrink during a run.").brief();
+  s.field("faults", &Recipe::faults, "What goes wrong during a run.").brief();
   s.field("search", &Recipe::search, "What to explore.");
   s.field("seed", &Recipe::seed, "Seed of every random stream.")
       .because("equal input gives equal output");

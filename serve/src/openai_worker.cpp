@@ -162,7 +162,7 @@ void OpenAiWorker::computed(const Job& job) {
   std::vector<kvbm::KvEvent> events;
   {
     const std::scoped_lock lock(mutex_);
-    events = cache_.computed(job.blocks);
+    cache_.computed(kvbm::PromptBlocks(job.blocks), SimTime{}, events);
   }
   listener_.kv_events(events);
 }

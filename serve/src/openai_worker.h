@@ -5,8 +5,8 @@
 #include <mutex>
 #include <string>
 
-#include "cache_guess.h"
 #include "dyn/core/plan.h"
+#include "dyn/policy/cache_guess.h"
 #include "dyn/serve/worker.h"
 #include "http_text.h"
 #include "net.h"
@@ -60,7 +60,7 @@ class OpenAiWorker final : public Worker, public std::enable_shared_from_this<Op
 
   mutable std::mutex mutex_;
   std::map<RequestId, std::shared_ptr<Call>> calls_;
-  CacheGuess cache_;
+  policy::CacheGuess cache_;
   bool probing_ = false;
   bool stopped_ = false;
 };

@@ -218,6 +218,17 @@ std::int64_t Engine::tokens_wanted(RequestId id) const {
   return impl_->scheduler.tokens_wanted(id);
 }
 
+void Engine::retime(SimTime now) {
+  impl_->catch_up(now, impl_->pending);
+  impl_->cut(now, true);
+}
+
+policy::Scheduler::Progress Engine::progress(RequestId id, SimTime now) const {
+  impl_->catch_up(now, impl_->pending);
+  impl_->sync(now, impl_->pending);
+  return impl_->scheduler.progress(id);
+}
+
 void Engine::advance(SimTime now, Outcome& outcome) {
   Outcome& pending = impl_->pending;
   move_to(pending.admitted, outcome.admitted);

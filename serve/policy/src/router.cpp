@@ -3,12 +3,8 @@
 #include <algorithm>
 #include <string>
 
-#include "active_blocks.h"
 #include "dyn/core/check.h"
-#include "dyn/core/math.h"
-#include "dyn/core/random.h"
-#include "dyn/kvbm/flat_map.h"
-#include "dyn/kvbm/prefix_index.h"
+#include "router_impl.h"
 
 namespace dyn::policy {
 
@@ -23,25 +19,11 @@ class RouterCategory final : public boost::system::error_category {
         return "no worker is available";
       case router_errc::overloaded:
         return "the queue of every available worker is full";
+      case router_errc::busy:
+        return "every available worker is busy";
     }
     return "unknown router error";
   }
-};
-
-struct Worker {
-  bool available = true;
-  std::uint32_t active = 0;         ///< requests booked
-  std::uint32_t queued = 0;         ///< of these, prompts not yet computed
-  std::int64_t prefill_tokens = 0;  ///< of queued prompts, those not found in the cache
-  std::int64_t blocks = 0;          ///< active: of booked requests, shared ones once
-};
-
-struct Booking {
-  std::uint32_t worker = 0;
-  bool prefilling = true;
-  std::int64_t prefill_tokens = 0;
-  std::int64_t blocks = 0;  ///< its own: output, and the end of the prompt
-  std::uint32_t leaf = ActiveBlocks::kNone;
 };
 
 }  // namespace
@@ -60,76 +42,64 @@ boost::system::error_code make_error_code(router_errc e) {
   return {static_cast<int>(e), category};
 }
 
-struct Router::Impl {
-  explicit Impl(RouterOptions given)
-      : options(std::move(given)),
-        random(options.seed, "router"),
-        workers(options.workers),
-        runs(options.workers, 0),
-        shared(options.workers, 0),
-        costs(options.workers, 0) {
-    DYN_ASSERT(options.workers > 0 && options.block_size > 0, "a router without workers");
-    if (kv_aware()) {
-      index.emplace(options.workers, options.max_index_blocks);
-      active.emplace(options.workers, options.max_index_blocks);
-    }
-    eligible.reserve(options.workers);
-    ties.reserve(options.workers);
+Router::Impl::Impl(RouterOptions given)
+    : options(std::move(given)),
+      random(options.seed, "router"),
+      workers(options.workers),
+      runs(options.workers, 0),
+      shared(options.workers, 0),
+      costs(options.workers, 0) {
+  DYN_ASSERT(options.workers > 0 && options.block_size > 0, "a router without workers");
+  DYN_ASSERT(options.timer || options.config.cost == RouterCost::blocks || !kv_aware(),
+             "a cost in seconds needs the workers' step times");
+  if (kv_aware()) {
+    index.emplace(options.workers, options.max_index_blocks);
+    active.emplace(options.workers, options.max_index_blocks);
   }
-
-  bool kv_aware() const { return options.config.kind == RouterKind::kv_aware; }
-  Result<RouteChoice> route(const RouteRequest& request);
-  std::uint32_t choose(const RouteRequest& request);
-  std::uint32_t next_in_turn();
-  std::uint32_t least_cost();
-  std::uint32_t by_softmax();
-  void price(const RouteRequest& request);
-  void book(const RouteRequest& request, const RouteChoice& choice);
-  void finish_prefill(Booking& booking);
-  std::int64_t blocks_of(const RouteRequest& request) const {
-    return (request.prompt_tokens + options.block_size - 1) / options.block_size;
+  if (guesses_cache()) {
+    guesses.assign(options.workers,
+                   CacheGuess(static_cast<std::size_t>(options.config.approximate_blocks),
+                              options.config.approximate_ttl));
   }
+  eligible.reserve(options.workers);
+  ties.reserve(options.workers);
+}
 
-  RouterOptions options;
-  RandomStream random;
-  std::vector<Worker> workers;
-  kvbm::FlatMap<Booking> bookings;
-  std::optional<kvbm::PrefixIndex> index;
-  std::optional<ActiveBlocks> active;
-  std::uint32_t turn = 0;
-  // Scratch of one choice.
-  std::vector<std::uint32_t> eligible;
-  std::vector<std::uint32_t> ties;
-  std::vector<std::uint32_t> runs;    ///< leading blocks cached at each worker
-  std::vector<std::uint32_t> shared;  ///< leading strides active at each worker
-  std::vector<double> costs;
-};
-
-Result<RouteChoice> Router::Impl::route(const RouteRequest& request) {
+Result<RouteChoice> Router::Impl::route(const RouteRequest& request, SimTime now) {
   DYN_ASSERT(bookings.find(request.id.value()) == nullptr, "the request is booked already");
   eligible.clear();
   bool any = false;
+  bool held = options.config.hold_above.has_value();
+  const auto limit = static_cast<std::uint32_t>(options.config.max_queued_per_worker);
+  const auto hold_above = static_cast<std::uint32_t>(options.config.hold_above.value_or(0));
   for (std::uint32_t w = 0; w < workers.size(); ++w) {
     any = any || workers[w].available;
-    const auto limit = static_cast<std::uint32_t>(options.config.max_queued_per_worker);
     if (workers[w].available && workers[w].queued < limit) {
       eligible.push_back(w);
+      held = held && workers[w].queued > hold_above;
     }
   }
   if (eligible.empty()) {
     return make_error_code(any ? router_errc::overloaded : router_errc::no_workers);
   }
-  const std::uint32_t chosen = choose(request);
+  if (held) {
+    return make_error_code(router_errc::busy);
+  }
+  forget_guesses(now);
+  const std::uint32_t chosen = choose(request, now);
   RouteChoice choice;
   choice.worker = WorkerId(chosen);
   choice.cached_blocks = runs[chosen];
   choice.cost = costs[chosen];
-
-  book(request, choice);
+  book(request, choice, now);
   return choice;
 }
 
-void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice) {
+void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice, SimTime now) {
+  if (guesses_cache()) {
+    guesses[choice.worker.value()].computed(request.blocks, now, events);
+    apply_guesses(choice.worker.value());
+  }
   Booking booking;
   booking.worker = choice.worker.value();
   const std::int64_t cached = std::int64_t{choice.cached_blocks} * options.block_size;
@@ -149,85 +119,19 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice) 
   bookings.insert(request.id.value(), booking);
 }
 
-std::uint32_t Router::Impl::choose(const RouteRequest& request) {
-  switch (options.config.kind) {
-    case RouterKind::round_robin:
-      return next_in_turn();
-    case RouterKind::random:
-      return eligible[random.below(eligible.size())];
-    case RouterKind::least_loaded:
-      for (const std::uint32_t w : eligible) {
-        costs[w] = workers[w].active;
-      }
-      return least_cost();
-    case RouterKind::kv_aware:
-      price(request);
-      return options.config.temperature > 0 ? by_softmax() : least_cost();
+/// Takes out of the index what guessed caches have forgotten by now.
+void Router::Impl::forget_guesses(SimTime now) {
+  for (std::uint32_t w = 0; w < guesses.size(); ++w) {
+    guesses[w].expire(now, events);
+    apply_guesses(w);
   }
-  DYN_ASSERT(false, "an unknown kind of router");
 }
 
-/// The first eligible worker at or after the one whose turn it is.
-std::uint32_t Router::Impl::next_in_turn() {
-  const auto found = std::lower_bound(eligible.begin(), eligible.end(), turn);
-  const std::uint32_t chosen = found == eligible.end() ? eligible.front() : *found;
-  turn = (chosen + 1) % static_cast<std::uint32_t>(workers.size());
-  return chosen;
-}
-
-std::uint32_t Router::Impl::least_cost() {
-  ties.clear();
-  for (const std::uint32_t w : eligible) {
-    if (!ties.empty() && costs[w] > costs[ties.front()]) {
-      continue;
-    }
-    if (!ties.empty() && costs[w] < costs[ties.front()]) {
-      ties.clear();
-    }
-    ties.push_back(w);
+void Router::Impl::apply_guesses(std::uint32_t worker) {
+  for (const kvbm::KvEvent& event : events) {
+    index->apply(WorkerId(worker), event);
   }
-  return ties.size() == 1 ? ties.front() : ties[random.below(ties.size())];
-}
-
-/// Chooses in proportion to exp(-cost / (range of costs * temperature)); as Dynamo's router.
-std::uint32_t Router::Impl::by_softmax() {
-  double low = costs[eligible.front()];
-  double high = low;
-  for (const std::uint32_t w : eligible) {
-    low = std::min(low, costs[w]);
-    high = std::max(high, costs[w]);
-  }
-  const double scale = (high - low) * options.config.temperature;
-  const auto weight = [&](std::uint32_t w) {
-    return scale > 0 ? portable_exp(-(costs[w] - low) / scale) : 1.0;
-  };
-  double sum = 0;
-  for (const std::uint32_t w : eligible) {
-    sum += weight(w);
-  }
-  double left = random.uniform() * sum;
-  for (const std::uint32_t w : eligible) {
-    left -= weight(w);
-    if (left < 0) {
-      return w;
-    }
-  }
-  return eligible.back();
-}
-
-void Router::Impl::price(const RouteRequest& request) {
-  index->leading_runs(request.blocks, runs);
-  active->overlaps(request.blocks, shared);
-  const RouterConfig& config = options.config;
-  for (const std::uint32_t w : eligible) {
-    const Worker& worker = workers[w];
-    const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
-                           static_cast<double>(options.block_size);
-    const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    const std::int64_t blocks =
-        worker.blocks + blocks_of(request) - std::int64_t{shared[w]} * ActiveBlocks::kStride;
-    costs[w] = config.prefill_load_scale * work + static_cast<double>(blocks);
-  }
+  events.clear();
 }
 
 void Router::Impl::finish_prefill(Booking& booking) {
@@ -243,30 +147,64 @@ Router::~Router() = default;
 Router::Router(Router&&) noexcept = default;
 Router& Router::operator=(Router&&) noexcept = default;
 
-Result<RouteChoice> Router::route(const RouteRequest& request, SimTime /*now*/) {
-  return impl_->route(request);
+Result<RouteChoice> Router::route(const RouteRequest& request, SimTime now) {
+  return impl_->route(request, now);
+}
+
+void Router::booked_elsewhere(const RouteRequest& request, WorkerId worker, SimTime now) {
+  DYN_ASSERT(impl_->bookings.find(request.id.value()) == nullptr, "the request is booked already");
+  RouteChoice choice;
+  choice.worker = worker;
+  if (impl_->index) {
+    impl_->forget_guesses(now);
+    impl_->index->leading_runs(request.blocks, impl_->runs);
+    choice.cached_blocks = impl_->runs[worker.value()];
+  }
+  impl_->book(request, choice, now);
+}
+
+std::uint32_t Router::most_cached(const kvbm::PromptBlocks& blocks, SimTime now) {
+  std::uint32_t most = 0;
+  if (impl_->index) {
+    impl_->forget_guesses(now);
+    impl_->index->leading_runs(blocks, impl_->runs);
+    for (std::size_t w = 0; w < impl_->workers.size(); ++w) {
+      most = std::max(most, impl_->workers[w].available ? impl_->runs[w] : 0U);
+    }
+  }
+  return most;
+}
+
+std::optional<std::uint32_t> Router::least_queued() const {
+  std::optional<std::uint32_t> least;
+  for (const Impl::Worker& worker : impl_->workers) {
+    if (worker.available) {
+      least = std::min(least.value_or(worker.queued), worker.queued);
+    }
+  }
+  return least;
 }
 
 void Router::prefill_done(RequestId id) {
-  if (Booking* booking = impl_->bookings.find(id.value())) {
+  if (Impl::Booking* booking = impl_->bookings.find(id.value())) {
     impl_->finish_prefill(*booking);
   }
 }
 
 void Router::output_block(RequestId id) {
-  if (Booking* booking = impl_->bookings.find(id.value())) {
+  if (Impl::Booking* booking = impl_->bookings.find(id.value())) {
     ++booking->blocks;
     ++impl_->workers[booking->worker].blocks;
   }
 }
 
 void Router::finished(RequestId id) {
-  Booking* booking = impl_->bookings.find(id.value());
+  Impl::Booking* booking = impl_->bookings.find(id.value());
   if (booking == nullptr) {
     return;
   }
   impl_->finish_prefill(*booking);
-  Worker& worker = impl_->workers[booking->worker];
+  Impl::Worker& worker = impl_->workers[booking->worker];
   --worker.active;
   worker.blocks -= booking->blocks;
   if (impl_->active) {
@@ -276,7 +214,7 @@ void Router::finished(RequestId id) {
 }
 
 void Router::on_kv_event(WorkerId worker, const kvbm::KvEvent& event) {
-  if (impl_->index && impl_->workers[worker.value()].available) {
+  if (impl_->index && !impl_->guesses_cache() && impl_->workers[worker.value()].available) {
     impl_->index->apply(worker, event);
   }
 }
@@ -285,6 +223,9 @@ void Router::set_available(WorkerId worker, bool available) {
   impl_->workers[worker.value()].available = available;
   if (!available && impl_->index) {
     impl_->index->remove_worker(worker);
+    if (impl_->guesses_cache()) {
+      impl_->guesses[worker.value()].clear();
+    }
   }
 }
 

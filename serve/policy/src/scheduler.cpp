@@ -162,6 +162,20 @@ std::int64_t Scheduler::tokens_wanted(RequestId id) const {
   return impl_->requests[slot].spec.prompt_tokens - impl_->requests[slot].cached;
 }
 
+Scheduler::Progress Scheduler::progress(RequestId id) const {
+  const Slot slot = impl_->requests.find(id);
+  if (slot == kNoSlot) {
+    return {};
+  }
+  const Request& request = impl_->requests[slot];
+  if (request.state == State::decoding) {
+    const std::int64_t known = request.base + impl_->decodes.steps();
+    return {known - 1, known - request.spec.prompt_tokens};
+  }
+  const bool here = request.state == State::prefilling || request.state == State::held;
+  return {here ? request.computed : request.cached, request.produced};
+}
+
 bool Scheduler::has_work() const {
   return !impl_->running.empty() || !impl_->waiting.empty() || !impl_->received.empty();
 }

@@ -13,8 +13,6 @@ namespace dyn {
 
 class Document;
 
-enum class WorkerRole { aggregated, prefill, decode };
-
 enum class EngineKind {
   simulated,  ///< the engine state machine with predicted step times
   openai,     ///< a running OpenAI-compatible server
@@ -38,10 +36,11 @@ struct PoolSpec {
   EngineTarget engine;
 };
 
-/// The path that KV blocks take from a prefill worker to a decode worker.
+/// What moves from a prefill worker to a decode worker, and, where the network's links are not to
+/// be followed, the port that it moves through.
 struct TransferSpec {
-  BytesPerSec bandwidth{0};  ///< per worker and direction
-  Duration latency{0};
+  BytesPerSec bandwidth{0};  ///< per worker and direction; 0: the links of `Plan::network`
+  Duration latency{0};       ///< where there is a bandwidth
   Bytes bytes_per_token{0};  ///< of the whole model's KV cache
 };
 
@@ -64,6 +63,9 @@ struct Plan {
   std::vector<PoolSpec> pools;  ///< one aggregated pool, or one prefill and one decode pool
   RouterConfig router;
   TransferSpec transfer;
+  NetworkSpec network;
+  DisaggregationSpec disaggregation;
+  AutoscalerSpec autoscaler;
   Slo slo;
   std::uint64_t seed = 1;
   std::vector<PlannedMetric> predicted;

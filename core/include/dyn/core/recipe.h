@@ -5,8 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/autoscaler.h"
+#include "dyn/core/disaggregation.h"
+#include "dyn/core/faults.h"
+#include "dyn/core/network.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
+#include "dyn/core/router_config.h"
 #include "dyn/core/slo.h"
 
 namespace dyn {
@@ -50,8 +55,6 @@ struct Hardware {
 
 enum class Objective { throughput_per_gpu, throughput, goodput_per_gpu, ttft, itl, e2e, gpus };
 
-enum class RouterKind { round_robin, random, least_loaded, kv_aware };
-
 /// Limits of one engine's scheduler and KV cache, in vLLM's terms.
 struct EngineConfig {
   std::string kind = "vllm";  ///< whose scheduler is followed
@@ -64,15 +67,6 @@ struct EngineConfig {
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
   bool operator==(const EngineConfig&) const = default;
-};
-
-struct RouterConfig {
-  RouterKind kind = RouterKind::kv_aware;
-  double overlap_credit = 1.0;       ///< weight of cached blocks
-  double prefill_load_scale = 1.0;   ///< weight of prefill work against decode blocks
-  double temperature = 0.0;          ///< 0: the best worker; above: softmax
-  int max_queued_per_worker = 1024;  ///< a full pool answers 429
-  bool operator==(const RouterConfig&) const = default;
 };
 
 /// What to explore; every list empty means all that fits.
@@ -97,6 +91,10 @@ struct Recipe {
   Objective objective = Objective::throughput_per_gpu;
   EngineConfig engine;
   RouterConfig router;
+  NetworkSpec network;
+  DisaggregationSpec disaggregation;
+  AutoscalerSpec autoscaler;
+  FaultSpec faults;
   SearchSpace search;
   std::uint64_t seed = 1;
 };

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dyn/core/describe.h"
+#include "dyn/core/faults.h"
 #include "dyn/core/network.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/profile.h"
@@ -20,6 +21,13 @@ void describe(EnumSchema<OperatorKind>& s);
 void describe(EnumSchema<LengthDistribution>& s);
 void describe(EnumSchema<Objective>& s);
 void describe(EnumSchema<RouterKind>& s);
+void describe(EnumSchema<RouterCost>& s);
+void describe(EnumSchema<CacheView>& s);
+void describe(EnumSchema<QueueOrder>& s);
+void describe(EnumSchema<HandOff>& s);
+void describe(EnumSchema<AutoscalerKind>& s);
+void describe(EnumSchema<WeightSource>& s);
+void describe(EnumSchema<FaultKind>& s);
 void describe(EnumSchema<WorkerRole>& s);
 void describe(EnumSchema<EngineKind>& s);
 void describe(EnumSchema<FabricKind>& s);
@@ -31,6 +39,12 @@ void describe(ObjectSchema<Hardware>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
+void describe(ObjectSchema<DisaggregationSpec>& s);
+void describe(ObjectSchema<AutoscalerSpec>& s);
+void describe(ObjectSchema<FaultEvent>& s);
+void describe(ObjectSchema<FaultRate>& s);
+void describe(ObjectSchema<RetrySpec>& s);
+void describe(ObjectSchema<FaultSpec>& s);
 void describe(ObjectSchema<SearchSpace>& s);
 void describe(ObjectSchema<Recipe>& s);
 

@@ -11,6 +11,7 @@
 #include "dyn/core/report.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
+#include "dyn/policy/scheduler.h"
 
 namespace dyn::engine {
 
@@ -88,6 +89,11 @@ class Engine {
   void kv_received(RequestId id, SimTime now);
   /// Prefill role: the transfer ended (or was given up); the held blocks are freed.
   void release_held(RequestId id, SimTime now);
+
+  /// The timer's answers have changed: steps that begin after `now` take what it says by now.
+  void retime(SimTime now);
+  /// How far a request is at `now`.
+  policy::Scheduler::Progress progress(RequestId id, SimTime now) const;
 
   /// Finishes every step that ends at or before `now` and starts the next where there is work.
   void advance(SimTime now, Outcome& outcome);

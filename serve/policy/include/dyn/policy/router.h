@@ -10,6 +10,7 @@
 #include "dyn/core/recipe.h"
 #include "dyn/core/result.h"
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/perf/step_timer.h"
 
 namespace dyn::policy {
 
@@ -17,6 +18,7 @@ namespace dyn::policy {
 enum class router_errc {
   no_workers = 1,  ///< none is available (503)
   overloaded,      ///< every available worker's queue is full (429)
+  busy,            ///< every available worker has more queued than hold_above: to be held
 };
 boost::system::error_code make_error_code(router_errc e);
 
@@ -25,6 +27,7 @@ struct RouteRequest {
   std::int64_t prompt_tokens = 0;
   std::int64_t output_tokens = 0;  ///< expected; 0 unknown
   kvbm::PromptBlocks blocks;
+  std::uint64_t session = 0;  ///< 0: none
 };
 
 struct RouteChoice {
@@ -44,6 +47,9 @@ struct RouterOptions {
   int block_size = 16;
   std::uint64_t seed = 1;
   std::uint64_t max_index_blocks = 4'000'000;  ///< bound of the prefix index, all workers
+  /// What the workers' steps take and hold; needed where the cost is in seconds.
+  std::shared_ptr<const perf::StepTimer> timer;
+  std::int64_t step_tokens = 8192;
 };
 
 /// Chooses the worker of a pool for each request, and keeps the books on which it bases the
@@ -52,9 +58,16 @@ struct RouterOptions {
 ///   prefill_load_scale * max(0, (active prefill tokens + prompt) / block - credit * cached blocks)
 ///   + blocks that would be active there with this request, those that requests share once,
 /// lowest wins, ties are broken at random (seeded). A temperature T above 0 chooses in proportion
-/// to exp(-cost / (T * range of costs)). As Dynamo's router documents (its KV-router guide). A
-/// request is queued at its worker until its prompt is computed; workers with
-/// max_queued_per_worker queued are not chosen. Only kv_aware keeps an index.
+/// to exp(-cost / (T * range of costs)). As Dynamo's router documents (its KV-router guide). With
+/// the cost in seconds it is instead the predicted time until this request's first token there:
+///   steps of the token budget that compute prefill_load_scale * active prefill tokens
+///   + prompt - credit * cached tokens, each beside the sequences that decode there now.
+/// What is cached is known from the engines' events, or guessed from where prompts were sent
+/// (CacheView::approximate). A request is queued at its worker until its prompt is computed;
+/// workers with max_queued_per_worker queued are not chosen. Only kv_aware keeps an index.
+///
+/// Several routers may stand before one pool: `booked_elsewhere` tells one what another chose,
+/// and prefill_done and finished are then said to both.
 /// Pure: `now` is an argument; the same calls give the same choices. Not thread-safe.
 class Router {
  public:
@@ -65,6 +78,12 @@ class Router {
 
   /// Chooses a worker and books the request there. Fails with router_errc.
   Result<RouteChoice> route(const RouteRequest& request, SimTime now);
+  /// Another router of the pool chose `worker` for this request.
+  void booked_elsewhere(const RouteRequest& request, WorkerId worker, SimTime now);
+  /// The most leading blocks of the prompt that any available worker has cached.
+  std::uint32_t most_cached(const kvbm::PromptBlocks& blocks, SimTime now);
+  /// The fewest prompts queued at an available worker; none if none is available.
+  std::optional<std::uint32_t> least_queued() const;
   /// The request's prompt is computed: it is no longer prefill load, nor queued.
   void prefill_done(RequestId id);
   /// One more output block is active for this request.

@@ -70,6 +70,13 @@ class Scheduler {
   /// must be transferred; 0 for any other request.
   std::int64_t tokens_wanted(RequestId id) const;
 
+  /// How far a request is: tokens that have KV here, and output tokens made; zeros for unknown ids.
+  struct Progress {
+    std::int64_t computed = 0;
+    std::int64_t produced = 0;
+  };
+  Progress progress(RequestId id) const;
+
   /// Whether the request fits the pool, even alone and to its last token.
   bool fits(const EngineRequest& request) const;
   /// Whether anything runs or waits to be scheduled.

@@ -1,0 +1,32 @@
+#include "dyn/policy/disaggregation.h"
+
+#include <algorithm>
+
+namespace dyn::policy {
+
+bool prefill_locally(const DisaggregationSpec& spec, const PromptOutlook& prompt) {
+  const std::int64_t uncached =
+      std::max<std::int64_t>(prompt.prompt_tokens - prompt.cached_tokens, 1);
+  if (uncached <= spec.local_prefill.count()) {
+    return true;
+  }
+  if (spec.local_cached_share &&
+      static_cast<double>(prompt.cached_tokens) >=
+          *spec.local_cached_share * static_cast<double>(prompt.prompt_tokens)) {
+    return true;
+  }
+  return spec.local_above_queued && prompt.prefill_queued >= *spec.local_above_queued;
+}
+
+Bytes received_per_token(Bytes bytes_per_token, const ModelSpec& model, Precision kv_cache,
+                         const ParallelLayout& decode) {
+  const std::int64_t one = model.kv_bytes_per_token(kv_cache, 1).count();
+  if (one <= 0) {
+    return bytes_per_token;
+  }
+  const std::int64_t all =
+      model.kv_bytes_per_token(kv_cache, decode.tensor).count() * decode.tensor;
+  return Bytes(bytes_per_token.count() * std::max(all, one) / one);
+}
+
+}  // namespace dyn::policy

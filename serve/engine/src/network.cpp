@@ -65,7 +65,7 @@ void Network::reach_node(std::uint32_t node) {
   }
 }
 
-SiteId Network::add_site(int gpus, std::optional<BytesPerSec> port) {
+Network::Site Network::place(int gpus) {
   DYN_ASSERT(gpus > 0, "a site has GPUs");
   const int size = *spec_.gpus_per_node;
   const int taken = gpus_placed_ % size;
@@ -76,14 +76,33 @@ SiteId Network::add_site(int gpus, std::optional<BytesPerSec> port) {
   site.node = static_cast<std::uint32_t>(gpus_placed_ / size);
   gpus_placed_ += gpus;
   reach_node(site.node);
-  site.flat = port.has_value();
-  const bool rails = spec_.fabric == FabricKind::leaf_spine;
-  const auto all = static_cast<double>(gpus);
-  site.intra = make_port(port.value_or(*spec_.intra_node * all), 1);
-  site.nic = rails ? make_port(*spec_.inter_node, gpus) : make_port(*spec_.inter_node * all, 1);
-  site.host = make_port(*spec_.host_link * all, 1);
+  return site;
+}
+
+SiteId Network::add(Site site) {
   sites_.push_back(std::move(site));
   return SiteId(static_cast<std::uint32_t>(sites_.size() - 1));
+}
+
+SiteId Network::add_site(int gpus, const std::optional<Ports>& ports) {
+  const Ports each = ports.value_or(Ports{*spec_.intra_node, *spec_.inter_node, *spec_.host_link});
+  const auto all = static_cast<double>(gpus);
+  const bool rails = spec_.fabric == FabricKind::leaf_spine;
+  Site site = place(gpus);
+  site.intra = make_port(each.intra_node * all, 1);
+  site.nic = rails ? make_port(each.inter_node, gpus) : make_port(each.inter_node * all, 1);
+  site.host = make_port(each.host_link * all, 1);
+  return add(std::move(site));
+}
+
+SiteId Network::add_flat_site(int gpus, BytesPerSec port) {
+  const auto all = static_cast<double>(gpus);
+  Site site = place(gpus);
+  site.flat = true;
+  site.intra = make_port(port, 1);
+  site.nic = make_port(*spec_.inter_node * all, 1);
+  site.host = make_port(*spec_.host_link * all, 1);
+  return add(std::move(site));
 }
 
 bool Network::crosses_nodes(Endpoint from, Endpoint to) const {

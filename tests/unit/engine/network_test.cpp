@@ -97,11 +97,11 @@ TEST_CASE("transfers to one worker share its port and say whose they are") {
 
 TEST_CASE("a site with a port of its own has no node") {
   Network network = make();
-  const Endpoint a{Place::gpus, network.add_site(8, 1_GBps)};
-  const Endpoint b{Place::gpus, network.add_site(8, 1_GBps)};
+  const Endpoint a{Place::gpus, network.add_flat_site(8, 1_GBps)};
+  const Endpoint b{Place::gpus, network.add_flat_site(8, 1_GBps)};
   CHECK(network.alone(a, b, 1_GB) == 1s + 5us);
-  const Endpoint c{Place::gpus, network.add_site(8, BytesPerSec(0))};
-  const Endpoint d{Place::gpus, network.add_site(8, BytesPerSec(0))};
+  const Endpoint c{Place::gpus, network.add_flat_site(8, BytesPerSec(0))};
+  const Endpoint d{Place::gpus, network.add_flat_site(8, BytesPerSec(0))};
   CHECK(network.alone(c, d, 1_GB) == 5us);
 }
 

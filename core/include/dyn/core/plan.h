@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ struct PoolSpec {
   ParallelLayout layout;
   EngineConfig config;  ///< with kv_blocks and max_model_len resolved
   EngineTarget engine;
+  StepTiming timing;               ///< of simulated engines
+  std::optional<Profile> profile;  ///< of its devices; default the plan's
 };
 
 /// What moves from a prefill worker to a decode worker, and, where the network's links are not to
@@ -59,7 +62,7 @@ struct Plan {
   ModelSpec model;
   Precision weights = Precision::bf16;
   Precision kv_cache = Precision::bf16;
-  Profile profile;
+  Profile profile;              ///< without a name where no step time comes from the latency model
   std::vector<PoolSpec> pools;  ///< one aggregated pool, or one prefill and one decode pool
   RouterConfig router;
   TransferSpec transfer;

@@ -6,13 +6,16 @@
 #include <vector>
 
 #include "dyn/core/autoscaler.h"
+#include "dyn/core/deployment.h"
 #include "dyn/core/disaggregation.h"
+#include "dyn/core/engine_config.h"
 #include "dyn/core/faults.h"
 #include "dyn/core/network.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/router_config.h"
 #include "dyn/core/slo.h"
+#include "dyn/core/step_timing.h"
 
 namespace dyn {
 
@@ -47,27 +50,13 @@ struct Traffic {
 };
 
 struct Hardware {
-  std::string gpu;                     ///< catalogue id, such as h200
+  std::string gpu;                     ///< catalogue id, such as h200; empty: none is given
   IntRange count{1, 8};                ///< GPUs a deployment may use
   std::optional<std::string> profile;  ///< profile file; default the built-in one of `gpu`
   std::optional<DollarsPerHour> price_per_gpu;
 };
 
 enum class Objective { throughput_per_gpu, throughput, goodput_per_gpu, ttft, itl, e2e, gpus };
-
-/// Limits of one engine's scheduler and KV cache, in vLLM's terms.
-struct EngineConfig {
-  std::string kind = "vllm";  ///< whose scheduler is followed
-  int max_num_seqs = 256;
-  std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
-  int block_size = 64;                         ///< tokens of a KV block
-  bool prefix_caching = true;
-  bool chunked_prefill = true;
-  double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
-  std::optional<std::int64_t> max_model_len;  ///< default the model's context
-  std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
-  bool operator==(const EngineConfig&) const = default;
-};
 
 /// What to explore; every list empty means all that fits.
 struct SearchSpace {
@@ -95,7 +84,9 @@ struct Recipe {
   DisaggregationSpec disaggregation;
   AutoscalerSpec autoscaler;
   FaultSpec faults;
+  StepTiming timing;
   SearchSpace search;
+  std::optional<Deployment> deployment;  ///< this fleet instead of a search
   std::uint64_t seed = 1;
 };
 

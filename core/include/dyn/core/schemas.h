@@ -46,6 +46,10 @@ void describe(ObjectSchema<FaultRate>& s);
 void describe(ObjectSchema<RetrySpec>& s);
 void describe(ObjectSchema<FaultSpec>& s);
 void describe(ObjectSchema<SearchSpace>& s);
+void describe(EnumSchema<TimingKind>& s);
+void describe(ObjectSchema<StepTiming>& s);
+void describe(ObjectSchema<DeploymentPool>& s);
+void describe(ObjectSchema<Deployment>& s);
 void describe(ObjectSchema<Recipe>& s);
 
 void describe(ObjectSchema<GpuSpec>& s);

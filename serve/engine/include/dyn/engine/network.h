@@ -55,9 +55,17 @@ class Network {
   /// `spec` is resolved.
   Network(const NetworkSpec& spec, std::uint64_t seed);
 
-  /// Places the GPUs of an engine. `port`: the rate of all of them together to and from any other
-  /// GPUs, in place of the node's and the fabric's links.
-  SiteId add_site(int gpus, std::optional<BytesPerSec> port = std::nullopt);
+  /// What one GPU of a site has, where it is not what the network has.
+  struct Ports {
+    BytesPerSec intra_node;
+    BytesPerSec inter_node;
+    BytesPerSec host_link;
+  };
+  /// Places the GPUs of an engine.
+  SiteId add_site(int gpus, const std::optional<Ports>& ports = std::nullopt);
+  /// The same with one port of this rate for all of them together to and from other such sites, in
+  /// place of the node's and the fabric's links.
+  SiteId add_flat_site(int gpus, BytesPerSec port);
   std::uint32_t node_of(SiteId site) const { return sites_[site.value()].node; }
 
   /// `tag` comes back when the transfer ends, to say whose it is.
@@ -105,6 +113,8 @@ class Network {
 
   Port make_port(BytesPerSec rate, int links);
   Port make_port(BytesPerSec out, BytesPerSec in, int links);
+  Site place(int gpus);
+  SiteId add(Site site);
   void reach_node(std::uint32_t node);
   std::uint32_t leaf_of(std::uint32_t node) const {
     return node / static_cast<std::uint32_t>(spec_.nodes_per_leaf);

@@ -194,6 +194,10 @@ const Metric* Report::find(const std::string& tag) const {
   return found == metrics.end() ? nullptr : &*found;
 }
 
+bool meets(const RequestRecord& record, const Slo& slo) {
+  return RequestLimits(slo).met_by(record);
+}
+
 Report make_report(std::span<const RequestRecord> records, const ReportOptions& options) {
   Gathered all = gather(records, RequestLimits(options.slo));
   const double seconds = all.completed > 0 ? to_seconds(all.last_token - all.first_sent) : 0.0;

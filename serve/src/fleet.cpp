@@ -1,6 +1,7 @@
 #include "fleet.h"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <utility>
 
@@ -36,12 +37,12 @@ std::uint32_t worker_count(const PoolSpec& pool) {
                           : static_cast<std::uint32_t>(pool.replicas * pool.layout.data);
 }
 
-engine::KvLink make_link(const Plan& plan) {
-  const auto replicas = [&plan](WorkerRole role) {
-    const PoolSpec* pool = plan.pool(role);
-    return static_cast<std::uint32_t>(pool ? pool->replicas : 1);
-  };
-  return {plan.transfer, replicas(WorkerRole::prefill), replicas(WorkerRole::decode)};
+engine::DeployedNetwork make_network(const Plan& plan) {
+  std::vector<int> replicas;
+  for (const PoolSpec& pool : plan.pools) {
+    replicas.push_back(pool.replicas);
+  }
+  return engine::deploy_network(plan, replicas, plan.seed);
 }
 
 void check_pool(const PoolSpec& pool, bool alone) {
@@ -85,7 +86,7 @@ void check_plan(const Plan& plan) {
 std::shared_ptr<Fleet> Fleet::create(const Plan& plan, const ServeOptions& options,
                                      const net::any_io_executor& executor) {
   check_plan(plan);
-  std::shared_ptr<Fleet> fleet(new Fleet(plan, options));
+  std::shared_ptr<Fleet> fleet(new Fleet(plan, options, executor));
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
     fleet->add_pool(plan, plan.pools[i]);
   }
@@ -95,11 +96,12 @@ std::shared_ptr<Fleet> Fleet::create(const Plan& plan, const ServeOptions& optio
   return fleet;
 }
 
-Fleet::Fleet(const Plan& plan, const ServeOptions& options)
+Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_executor& executor)
     : clock_(options.time_scale),
       relayed_(std::any_of(plan.pools.begin(), plan.pools.end(), is_relayed)),
       relay_bytes_(options.limits.relay_bytes),
-      link_(make_link(plan)) {
+      network_(make_network(plan)),
+      network_timer_(net::make_strand(executor)) {
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
     (plan.pools[i].role == WorkerRole::decode ? decode_ : entry_) = i;
   }
@@ -211,12 +213,74 @@ void Fleet::set_available(std::size_t pool, WorkerId worker, bool available) {
   pools_[pool]->available[worker.value()] = available;
 }
 
-engine::KvLink::Transfer Fleet::reserve_transfer(const Placement& from, const Placement& to,
-                                                 std::int64_t tokens, SimTime now) {
-  const std::scoped_lock lock(mutex_);
-  return link_.reserve(WorkerId(from.worker.value() / pools_[from.pool]->ranks_per_worker),
-                       WorkerId(to.worker.value() / pools_[to.pool]->ranks_per_worker), tokens,
-                       now);
+engine::Endpoint Fleet::gpus(const Placement& at) const {
+  return {engine::Place::gpus, network_.sites[at.pool][at.worker.value()]};
+}
+
+std::uint64_t Fleet::start_transfer(const Placement& from, const Placement& to, std::int64_t tokens,
+                                    std::function<void()> arrived) {
+  std::uint64_t number = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    number = next_transfer_++;
+    const Bytes bytes = network_.bytes_per_token * tokens;
+    const engine::TransferId id =
+        network_.network.start(gpus(from), gpus(to), bytes, number, clock_.now());
+    transfers_.emplace(number, Transfer{id, std::move(arrived)});
+  }
+  network_changed();
+  return number;
+}
+
+void Fleet::give_up_transfer(std::uint64_t transfer) {
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = transfers_.find(transfer);
+    if (found == transfers_.end()) {
+      return;
+    }
+    network_.network.cancel(found->second.id, clock_.now());
+    transfers_.erase(found);
+  }
+  network_changed();
+}
+
+/// The time of the next arrival may be another: looks for it on the timer's strand.
+void Fleet::network_changed() {
+  net::post(network_timer_.get_executor(), [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->watch_network();
+    }
+  });
+}
+
+void Fleet::watch_network() {
+  std::vector<std::function<void()>> arrived;
+  std::optional<SimTime> next;
+  {
+    const std::scoped_lock lock(mutex_);
+    std::vector<engine::Network::Arrived> transfers;
+    network_.network.advance(clock_.now(), transfers);
+    for (const engine::Network::Arrived& transfer : transfers) {
+      const auto found = transfers_.find(transfer.tag);
+      arrived.push_back(std::move(found->second.arrived));
+      transfers_.erase(found);
+    }
+    next = network_.network.next_event();
+  }
+  for (const auto& tell : arrived) {
+    tell();
+  }
+  if (!next) {
+    return;
+  }
+  network_timer_.expires_at(clock_.real(*next));
+  network_timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+    const auto self = weak.lock();
+    if (!ec && self) {
+      self->watch_network();
+    }
+  });
 }
 
 bool Fleet::any_available() const {
@@ -246,6 +310,8 @@ std::string Fleet::name_of(const Placement& at) const {
 }
 
 void Fleet::stop() {
+  net::post(network_timer_.get_executor(),
+            [self = shared_from_this()] { self->network_timer_.cancel(); });
   for (const auto& pool : pools_) {
     for (const auto& worker : pool->workers) {
       worker->stop();

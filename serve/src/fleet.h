@@ -1,13 +1,15 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "dyn/core/plan.h"
-#include "dyn/engine/kv_link.h"
+#include "dyn/engine/deployed_network.h"
 #include "dyn/policy/router.h"
 #include "dyn/serve/server.h"
 #include "dyn/serve/worker.h"
@@ -51,9 +53,12 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   void finished(const Placement& at, RequestId id);
   void on_kv_events(std::size_t pool, WorkerId worker, std::span<const kvbm::KvEvent> events);
   void set_available(std::size_t pool, WorkerId worker, bool available);
-  /// Books the way of a prompt's KV between two workers.
-  engine::KvLink::Transfer reserve_transfer(const Placement& from, const Placement& to,
-                                            std::int64_t tokens, SimTime now);
+  /// Sends a prompt's KV from one worker to another, over links that all transfers share.
+  /// `arrived` is called on any thread once it is there, unless it is given up before; it may be
+  /// called while that happens.
+  std::uint64_t start_transfer(const Placement& from, const Placement& to, std::int64_t tokens,
+                               std::function<void()> arrived);
+  void give_up_transfer(std::uint64_t transfer);
 
   bool any_available() const;  ///< in every pool
   FleetSnapshot snapshot() const;
@@ -70,11 +75,14 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
     std::vector<bool> available;
   };
 
-  Fleet(const Plan& plan, const ServeOptions& options);
+  Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_executor& executor);
   void add_pool(const Plan& plan, const PoolSpec& spec);
   void add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
                    const net::any_io_executor& executor);
   WorkerListener listener(std::size_t pool, WorkerId worker);
+  engine::Endpoint gpus(const Placement& at) const;
+  void network_changed();
+  void watch_network();
 
   const ServeClock clock_;
   bool relayed_ = false;
@@ -85,7 +93,14 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   std::atomic<std::uint32_t> next_id_{0};
   std::vector<std::unique_ptr<Pool>> pools_;  // fixed after create; routers and flags under mutex_
   mutable std::mutex mutex_;
-  engine::KvLink link_;
+  struct Transfer {
+    engine::TransferId id;
+    std::function<void()> arrived;
+  };
+  engine::DeployedNetwork network_;  // under mutex_, as are the next two
+  std::map<std::uint64_t, Transfer> transfers_;
+  std::uint64_t next_transfer_ = 0;
+  net::steady_timer network_timer_;  // on its strand
 };
 
 }  // namespace dyn::serve

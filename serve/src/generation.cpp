@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint32_t kMaxAttempts = 8;
 
 ApiError routing_error(boost::system::error_code code) {
-  if (code == policy::router_errc::overloaded) {
+  if (code == policy::router_errc::overloaded || code == policy::router_errc::busy) {
     return {
         429, "every worker's queue is full; try again later", "rate_limit_error", {}, "overloaded",
         1};
@@ -186,22 +186,24 @@ void Generation::on(LegName name, const Prefilled&) {
 }
 
 void Generation::on(LegName, const KvWanted& event) {
-  const SimTime now = fleet_->clock().now();
-  const auto transfer =
-      fleet_->reserve_transfer(legs_[kEntry].at, legs_[kDecode].at, event.tokens, now);
-  if (on_transfer) {
-    on_transfer(transfer.ends - now);
-  }
-  timer_.expires_at(fleet_->clock().real(transfer.ends));
-  timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
-    const auto self = weak.lock();
-    if (!ec && self && !self->over_) {
-      self->transferred();
-    }
-  });
+  const SimTime began = fleet_->clock().now();
+  transfer_ = fleet_->start_transfer(
+      legs_[kEntry].at, legs_[kDecode].at, event.tokens,
+      [weak = weak_from_this(), strand = strand_, attempt = attempt_, began] {
+        net::post(strand, [weak, attempt, began] {
+          const auto self = weak.lock();
+          if (self && !self->over_ && self->attempt_ == attempt) {
+            self->transferred(began);
+          }
+        });
+      });
 }
 
-void Generation::transferred() {
+void Generation::transferred(SimTime began) {
+  transfer_.reset();
+  if (on_transfer) {
+    on_transfer(fleet_->clock().now() - began);
+  }
   release(kEntry, true);
   Leg& decode = legs_[kDecode];
   decode.at.handle->kv_received(job_->id);
@@ -225,6 +227,7 @@ void Generation::on(LegName, const RelayEnd&) {
 }
 
 void Generation::on(LegName name, const Failed& event) {
+  give_up_transfer();
   release(name, true);
   if (event.retry_elsewhere && ++attempt_ < kMaxAttempts && fleet_->any_available()) {
     place(kEntry);
@@ -253,7 +256,15 @@ void Generation::release(LegName name, bool worker_is_done) {
   }
 }
 
+void Generation::give_up_transfer() {
+  if (transfer_) {
+    fleet_->give_up_transfer(*transfer_);
+    transfer_.reset();
+  }
+}
+
 void Generation::release_all(bool worker_is_done) {
+  give_up_transfer();
   release(kEntry, worker_is_done);
   release(kDecode, worker_is_done);
 }

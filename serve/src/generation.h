@@ -63,7 +63,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void on(LegName name, RelayBytes& event);
   void on(LegName name, const RelayEnd&);
   void on(LegName name, const Failed& event);
-  void transferred();
+  void transferred(SimTime began);
+  void give_up_transfer();
   void count_tokens(LegName name, std::int64_t produced);
   void release(LegName name, bool worker_is_done);
   void release_all(bool worker_is_done);
@@ -74,7 +75,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::shared_ptr<const Job> job_;
   const SimTime sent_;
   std::function<void()> on_change_;
-  net::steady_timer timer_;  ///< the frontend's time, then the transfer
+  net::steady_timer timer_;                ///< the frontend's time
+  std::optional<std::uint64_t> transfer_;  ///< of KV, under way
 
   std::array<Leg, 2> legs_;
   std::uint32_t attempt_ = 0;  ///< events of earlier ones are stale

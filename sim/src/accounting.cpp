@@ -13,6 +13,7 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
   for (const EngineSlot& slot : engines) {
     const std::vector<GapCount> gaps = slot.engine.token_gaps();
     all.insert(all.end(), gaps.begin(), gaps.end());
+    all.insert(all.end(), slot.past_gaps.begin(), slot.past_gaps.end());
   }
   std::sort(all.begin(), all.end(),
             [](const GapCount& a, const GapCount& b) { return a.gap < b.gap; });
@@ -28,14 +29,43 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
   return all;
 }
 
+/// Requests/s, of those sent in [from, to), that met every target.
+double goodput(const std::vector<RequestRecord>& records, const Slo& slo, SimTime from,
+               SimTime to) {
+  from = std::max(from, SimTime(Duration{0}));
+  if (to <= from) {
+    return 0;
+  }
+  const auto begin = std::lower_bound(
+      records.begin(), records.end(), from,
+      [](const RequestRecord& record, SimTime time) { return record.sent < time; });
+  double good = 0;
+  for (auto at = begin; at != records.end() && at->sent < to; ++at) {
+    good += at->status == RequestStatus::completed && meets(*at, slo) ? 1 : 0;
+  }
+  return good / to_seconds(to - from);
+}
+
+Metric fleet_metric(std::string tag, std::string header, std::string unit, double value) {
+  Metric metric;
+  metric.tag = std::move(tag);
+  metric.header = std::move(header);
+  metric.unit = std::move(unit);
+  metric.avg = value;
+  return metric;
+}
+
 }  // namespace
 
 /// Has every engine report the steps that ended by now within a run of steps in progress.
 void Run::settle(SimTime end) {
   for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
     fleet_.engines[i].engine.load(end);  // ends them; advance() hands out what they made
-    fleet_.engines[i].engine.advance(end, outcome_);
-    read_outcome(i);
+    engine::Outcome& outcome = outcomes_[reading_++];
+    fleet_.engines[i].engine.advance(end, outcome);
+    read_outcome(i, outcome);
+    outcome.clear();
+    --reading_;
   }
 }
 
@@ -46,67 +76,120 @@ SimulationResult Run::result(SimTime end) {
   out.fingerprint = queue_.fingerprint();
   for (const EngineSlot& slot : fleet_.engines) {
     out.engines.push_back(slot.engine.load(end));
+    out.engines.back().steps += slot.past_steps;
+    out.engines.back().preemptions += slot.past_preemptions;
     out.steps += static_cast<std::uint64_t>(out.engines.back().steps);
   }
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
-  release_unfinished(end);
+  release_unfinished();
   check_conservation(end);
   // Requests are sent in order; those that were never sent have no record.
   const auto sent = std::find_if(flights_.begin(), flights_.end(), [](const Flight& flight) {
     return flight.stage == Stage::unsent;
   });
   records_.resize(static_cast<std::size_t>(sent - flights_.begin()));
+  finish_history(end);
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
   out.report = make_report(records_, options);
   out.report.fingerprint = out.fingerprint;
+  add_fleet_metrics(out.report);
   out.records = std::move(records_);
+  out.fleet = std::move(history_);
   return out;
 }
 
-/// Takes requests that the end of the run cut off out of engines, routers and links, as a server
-/// that shuts down does: both legs of a transfer, whatever its state.
-void Run::release_unfinished(SimTime end) {
-  for (std::uint32_t i = 0; i < flights_.size(); ++i) {
-    const Flight& flight = flights_[i];
-    const RequestId id(i);
-    const bool holds_prefill =
-        flight.stage == Stage::reserving || flight.stage == Stage::transferring;
-    if (flight.stage == Stage::prefilling) {
-      fleet_.engines[flight.prefill_engine].engine.cancel(id, end);
-    } else if (holds_prefill) {
-      fleet_.engines[flight.prefill_engine].engine.release_held(id, end);
+/// What a fleet that changes adds to a report.
+void Run::add_fleet_metrics(Report& report) const {
+  const bool scaled = plan_.autoscaler.kind != AutoscalerKind::off;
+  if (scaled || !faults_.empty()) {
+    double hours = 0;
+    int turns = 0;
+    for (const PoolHistory& pool : history_.pools) {
+      hours += pool.gpu_hours;
+      turns += pool.direction_changes;
     }
-    if (flight.stage == Stage::prefilling || holds_prefill) {
-      pool_of(flight.prefill_engine).router.finished(id);
+    report.metrics.push_back(fleet_metric("gpu_hours", "GPU Hours", "hours", hours));
+    if (scaled) {
+      report.metrics.push_back(
+          fleet_metric("scaling_direction_changes", "Scaling Direction Changes", "count", turns));
     }
-    if (holds_prefill || flight.stage == Stage::running) {
-      fleet_.engines[flight.engine].engine.cancel(id, end);
-      pool_of(flight.engine).router.finished(id);
-    }
+  }
+  if (!faults_.empty()) {
+    const auto count = [&](const char* tag, const char* header, const char* unit,
+                           std::int64_t value) {
+      report.metrics.push_back(fleet_metric(tag, header, unit, static_cast<double>(value)));
+    };
+    count("faults", "Faults", "count", static_cast<std::int64_t>(history_.faults.size()));
+    count("migrations", "Request Migrations", "count", history_.migrations);
+    count("retries", "Client Retries", "count", history_.retries);
+    count("lost_tokens", "Tokens Computed in Vain", "tokens", history_.lost_tokens);
   }
 }
 
-/// Every request is accounted for, every block free and every router's book empty.
+void Run::finish_history(SimTime end) {
+  for (std::size_t i = 0; i < fleet_.pools.size(); ++i) {
+    const Pool& pool = fleet_.pools[i];
+    for (const WorkerSlot& worker : pool.workers) {
+      if (costs(worker)) {
+        history_.pools[i].gpu_hours +=
+            to_seconds(end - worker.paid_since) / 3600 * pool.gpus_per_worker;
+      }
+    }
+  }
+  for (FaultImpact& impact : history_.faults) {
+    const Duration lasted =
+        std::max<Duration>(std::min(impact.until, end) - impact.at, std::chrono::seconds(1));
+    impact.goodput_before = goodput(records_, plan_.slo, impact.at - lasted, impact.at);
+    impact.goodput_during =
+        goodput(records_, plan_.slo, impact.at, std::min(impact.at + lasted, end));
+  }
+}
+
+/// Takes requests that the end of the run cut off out of engines, routers and links, as a server
+/// that shuts down does, whatever their state.
+void Run::release_unfinished() {
+  for (std::uint32_t i = 0; i < flights_.size(); ++i) {
+    if (flights_[i].stage != Stage::unsent && flights_[i].stage != Stage::done) {
+      withdraw(i);
+    }
+  }
+  for (Pool& pool : fleet_.pools) {
+    for (WorkerSlot& worker : pool.workers) {
+      stop_loading(worker);
+    }
+    read_mail(pool, SimTime::max());
+  }
+}
+
+/// Every request is accounted for, every block free, every router's book empty and nothing on its
+/// way over the network.
 void Run::check_conservation(SimTime end) {
+  engine::Outcome outcome;
   for (EngineSlot& slot : fleet_.engines) {
     SimTime at = end;
-    slot.engine.advance(at, outcome_);
+    slot.engine.advance(at, outcome);
     while (const std::optional<SimTime> next = slot.engine.next_event()) {
       at = *next;
-      slot.engine.advance(at, outcome_);
+      slot.engine.advance(at, outcome);
     }
-    outcome_.clear();
+    outcome.clear();
     slot.engine.check_invariants();
     const engine::EngineLoad load = slot.engine.load(at);
     DYN_ASSERT(load.running == 0 && load.waiting == 0, "an engine keeps a request");
     DYN_ASSERT(load.used_blocks == 0, "an engine lost KV blocks");
-    DYN_ASSERT(pool_of(static_cast<std::uint32_t>(&slot - fleet_.engines.data()))
-                       .router.active_requests(WorkerId(slot.rank)) == 0,
-               "a router books a request that is gone");
+    DYN_ASSERT(slot.guests == 0 && slot.decoding.empty(), "an engine's guests are miscounted");
+    for (const policy::Router& router : fleet_.pools[slot.pool].routers) {
+      DYN_ASSERT(router.active_requests(WorkerId(slot.rank)) == 0,
+                 "a router books a request that is gone");
+    }
   }
+  for (const Pool& pool : fleet_.pools) {
+    DYN_ASSERT(pool.queue.empty() && pool.queued_tokens == 0, "a router holds a request for ever");
+  }
+  DYN_ASSERT(network_.transfers() == 0, "something is on its way to nobody");
   bool all_sent = true;
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];

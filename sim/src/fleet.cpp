@@ -61,23 +61,118 @@ PoolSpec simulated_pool(const SimulationSpec& spec, const PoolSpec& pool,
   return out;
 }
 
-Pool make_pool(const SimulationSpec& spec, const PoolSpec& pool, std::uint32_t first_engine) {
-  const Plan& plan = *spec.plan;
-  const auto engines = static_cast<std::uint32_t>(pool.replicas * pool.layout.data);
-  const bool chooses_by_kv = plan.router.kind == RouterKind::kv_aware && engines > 1;
+int most_workers(const Plan& plan, const PoolSpec& pool) {
+  return plan.autoscaler.kind == AutoscalerKind::off
+             ? pool.replicas
+             : std::max(pool.replicas, plan.autoscaler.max_replicas);
+}
+
+/// Bytes of one worker's weights.
+Bytes weights_of(const Plan& plan) {
+  return Bytes(static_cast<std::int64_t>(static_cast<double>(plan.model.parameters()) *
+                                         plan.model.bytes_per_weight(plan.weights)));
+}
+
+Duration itl_target(const Plan& plan) {
+  for (const Slo::Target& target : plan.slo.targets()) {
+    if (target.metric == "inter_token_latency") {
+      return target.limit;
+    }
+  }
+  return plan.autoscaler.itl;
+}
+
+policy::RouterOptions router_options(const SimulationSpec& spec, const PoolSpec& pool,
+                                     std::uint32_t engines,
+                                     const std::shared_ptr<const perf::StepTimer>& timer) {
   policy::RouterOptions options;
-  options.config = policy::router_config(plan.router, pool.role);
+  options.config = policy::router_config(spec.plan->router, pool.role);
   options.workers = engines;
   options.block_size = pool.config.block_size;
   options.seed = RandomStream(spec.seed, std::string("router/") + name_of(pool.role)).next();
-  return {pool.role,
-          first_engine,
-          engines,
-          static_cast<std::uint32_t>(pool.layout.data),
-          pool.config.block_size,
-          chooses_by_kv && pool.role != WorkerRole::prefill,
-          chooses_by_kv && pool.role != WorkerRole::decode,
-          policy::Router(options)};
+  options.timer = timer;
+  options.step_tokens = pool.config.max_num_batched_tokens;
+  return options;
+}
+
+Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& pool,
+               std::uint32_t first_engine) {
+  const Plan& plan = *spec.plan;
+  const RouterConfig& router = plan.router;
+  const int most = most_workers(plan, pool);
+  const auto engines = static_cast<std::uint32_t>(most * pool.layout.data);
+  const bool aware = router.kind == RouterKind::kv_aware;
+  const bool by_events = aware && router.cache_view == CacheView::events;
+  const bool decode = pool.role == WorkerRole::decode;
+  Pool out(policy::RouterQueue(router.queue_order, static_cast<std::size_t>(router.queue_limit)));
+  out.role = pool.role;
+  out.first_engine = first_engine;
+  out.engines = engines;
+  out.ranks_per_worker = static_cast<std::uint32_t>(pool.layout.data);
+  out.block_size = pool.config.block_size;
+  out.follows_output = aware && engines > 1 && pool.role != WorkerRole::prefill;
+  out.publishes_kv = by_events && (decode ? plan.disaggregation.ever_local() : engines > 1);
+  out.router_options = router_options(spec, pool, engines, spec.timers[index]);
+  out.timer = spec.timers[index];
+  out.gpus_per_worker = pool.layout.gpus();
+  out.workers.resize(static_cast<std::size_t>(most));
+  out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
+  out.weights = weights_of(plan);
+  for (int replica = 0; replica < router.replicas; ++replica) {
+    policy::RouterOptions options = out.router_options;
+    options.seed += static_cast<std::uint64_t>(replica);
+    out.routers.emplace_back(options);
+  }
+  for (std::size_t worker = 0; worker < out.workers.size(); ++worker) {
+    if (worker < static_cast<std::size_t>(pool.replicas)) {
+      continue;
+    }
+    out.workers[worker].life = Life::absent;
+    for (std::uint32_t rank = 0; rank < out.ranks_per_worker; ++rank) {
+      for (policy::Router& each : out.routers) {
+        each.set_available(
+            WorkerId(static_cast<std::uint32_t>(worker) * out.ranks_per_worker + rank), false);
+      }
+    }
+  }
+  return out;
+}
+
+bool nodes_may_be_slow(const SimulationSpec& spec) {
+  const auto slow = [](const auto& fault) { return fault.kind == FaultKind::slow_node; };
+  return spec.faults != nullptr &&
+         (std::any_of(spec.faults->schedule.begin(), spec.faults->schedule.end(), slow) ||
+          std::any_of(spec.faults->rates.begin(), spec.faults->rates.end(), slow));
+}
+
+EngineSlot make_slot(const SimulationSpec& spec, const Pool& pool, std::size_t index,
+                     std::uint32_t rank) {
+  std::shared_ptr<ThrottledTimer> throttle;
+  if (nodes_may_be_slow(spec)) {
+    throttle = std::make_shared<ThrottledTimer>(pool.timer);
+  }
+  std::optional<RandomStream> losses;
+  if (spec.plan->router.event_loss > 0) {
+    losses.emplace(spec.seed, "lost_events/" + std::to_string(pool.first_engine + rank));
+  }
+  std::shared_ptr<const perf::StepTimer> timer = pool.timer;
+  if (throttle) {
+    timer = throttle;
+  }
+  return {engine::Engine(pool.engine_options, timer),
+          static_cast<std::uint32_t>(index),
+          rank,
+          0,
+          SimTime::max(),
+          {},
+          0,
+          {},
+          0,
+          throttle,
+          losses,
+          0,
+          0,
+          {}};
 }
 
 void check_plan(const SimulationSpec& spec) {
@@ -109,13 +204,9 @@ std::string explain(const Pool& pool, const engine::EngineRequest& request, std:
 
 }  // namespace
 
-Pool* Fleet::pool(WorkerRole role) {
-  for (Pool& pool : pools) {
-    if (pool.role == role) {
-      return &pool;
-    }
-  }
-  return nullptr;
+int Pool::count(Life life) const {
+  return static_cast<int>(std::count_if(workers.begin(), workers.end(),
+                                        [life](const WorkerSlot& w) { return w.life == life; }));
 }
 
 Fleet make_fleet(const SimulationSpec& spec, const Workload& workload) {
@@ -123,21 +214,49 @@ Fleet make_fleet(const SimulationSpec& spec, const Workload& workload) {
   Fleet fleet;
   for (std::size_t i = 0; i < spec.plan->pools.size(); ++i) {
     const PoolSpec from = simulated_pool(spec, spec.plan->pools[i], workload);
-    fleet.pools.push_back(make_pool(spec, from, static_cast<std::uint32_t>(fleet.engines.size())));
+    fleet.pools.push_back(
+        make_pool(spec, i, from, static_cast<std::uint32_t>(fleet.engines.size())));
     const Pool& pool = fleet.pools.back();
     for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
-      engine::EngineOptions options{from.config, from.role, spec.stepping, pool.publishes_kv};
-      fleet.engines.push_back({engine::Engine(std::move(options), spec.timers[i]),
-                               static_cast<std::uint32_t>(i),
-                               rank,
-                               0,
-                               SimTime::max(),
-                               {},
-                               0});
+      fleet.engines.push_back(make_slot(spec, pool, i, rank));
     }
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");
   return fleet;
+}
+
+policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration weights) {
+  const EngineConfig& config = pool.engine_options.config;
+  policy::PoolFacts facts;
+  facts.worker.timer = pool.timer.get();
+  facts.worker.role = pool.role;
+  facts.worker.step_tokens = config.max_num_batched_tokens;
+  facts.worker.kv_tokens = *config.kv_blocks * config.block_size * pool.ranks_per_worker;
+  facts.worker.max_num_seqs = config.max_num_seqs * static_cast<int>(pool.ranks_per_worker);
+  facts.worker.itl = itl_target(plan);
+  facts.gpus_per_replica = pool.gpus_per_worker;
+  facts.cold_start = weights + plan.autoscaler.startup;
+  return {plan.autoscaler, facts};
+}
+
+engine::Engine make_engine(const Pool& pool, const EngineSlot& slot) {
+  std::shared_ptr<const perf::StepTimer> timer = pool.timer;
+  if (slot.throttle) {
+    timer = slot.throttle;
+  }
+  return engine::Engine(pool.engine_options, timer);
+}
+
+engine::DeployedNetwork make_network(const SimulationSpec& spec, Fleet& fleet) {
+  std::vector<int> workers;
+  for (const Pool& pool : fleet.pools) {
+    workers.push_back(static_cast<int>(pool.workers.size()));
+  }
+  engine::DeployedNetwork out = engine::deploy_network(*spec.plan, workers, spec.seed);
+  for (EngineSlot& slot : fleet.engines) {
+    slot.site = out.sites[slot.pool][slot.rank];
+  }
+  return out;
 }
 
 engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,

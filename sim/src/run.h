@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "dyn/engine/kv_link.h"
+#include "dyn/core/random.h"
+#include "dyn/engine/network.h"
 #include "dyn/sim/event_queue.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
@@ -14,22 +16,62 @@ namespace dyn::sim {
 /// Where a request is. Every change of it is made by Run and nowhere else.
 enum class Stage : std::uint8_t {
   unsent,
-  sent,          ///< with the frontend
-  prefilling,    ///< queued or computed by a prefill engine
-  reserving,     ///< its KV is held by the prefill engine, the decode engine has no room yet
-  transferring,  ///< KV on its way; held at both ends
-  running,       ///< queued or computed by the engine that makes its tokens
+  frontend,  ///< sent, not yet routed
+  held,      ///< in a router's queue
+  placed,    ///< at workers: see its legs
+  waiting,   ///< its client will try again
   done,
 };
 
+/// What a request has of one worker.
+enum class Leg : std::uint8_t {
+  none,
+  computing,  ///< prefill leg: queued or computed
+  kept,       ///< prefill leg: computed, its KV held
+  reserving,  ///< decode leg: waits for room
+  reserved,   ///< decode leg: has room for KV, which may be on its way
+  running,    ///< decode leg, or the only one: queued or computed by who makes its tokens
+};
+
+/// No id that a worker or router knows.
+inline constexpr std::uint32_t kNobody = static_cast<std::uint32_t>(-1);
+/// Marks what the network carries as weights of a worker.
+inline constexpr std::uint64_t kWeightsTag = std::uint64_t{1} << 63;
+
 /// What the simulation keeps of a request beside its record.
 struct Flight {
-  Stage stage = Stage::unsent;
+  std::uint32_t id = kNobody;        ///< by which workers and routers know it; new at each placing
   std::uint32_t prefill_engine = 0;  ///< index into Fleet::engines
   std::uint32_t engine = 0;
   std::uint32_t decoding_slot = 0;  ///< position in EngineSlot::decoding
   std::uint32_t output_blocks = 0;  ///< that the router knows of
-  std::int64_t first_step = 0;      ///< engine steps when the first token was made
+  Stage stage = Stage::unsent;
+  Leg prefill = Leg::none;
+  Leg decode = Leg::none;
+  bool follows = false;        ///< is in EngineSlot::decoding
+  bool prompt_queued = false;  ///< counts in Pool::queued_tokens of the pool it is placed in
+  bool sent_early = false;     ///< push: all but the last layer's KV is on its way, or there
+  bool was_held = false;       ///< at a router, in this attempt of its client
+  std::uint8_t prefill_router = 0;
+  std::uint8_t router = 0;
+  std::uint8_t flows = 0;      ///< transfers under way
+  std::uint16_t tries = 0;     ///< of its client, before this one
+  std::uint16_t placings = 0;  ///< so far
+  std::uint16_t migrations = 0;
+  std::uint32_t transfers[2] = {0, 0};
+  std::int64_t first_step = 0;  ///< engine steps when the first token was made
+  std::int64_t base = 0;        ///< output tokens made by workers before
+  SimTime kv_sent{};            ///< when all of its KV could set out
+};
+
+/// Something that a fault does at an instant.
+struct FaultAction {
+  enum class What : std::uint8_t { strike, kill, restore };
+  SimTime at;
+  What what = What::strike;
+  std::uint32_t pool = 0;
+  std::uint32_t impact = 0;  ///< index into FleetHistory::faults, once it has struck
+  FaultEvent event;
 };
 
 /// One simulation in progress. Handlers change the state of this instant; whatever follows from
@@ -40,54 +82,141 @@ class Run {
   SimulationResult run();
 
  private:
-  // The client.
+  // The client (simulation.cpp).
   void start_client();
   void send(std::uint32_t request);
   void left(std::uint32_t request, RequestStatus status, SimTime at);
   void push_send(std::uint32_t request, SimTime at) {
     queue_.push(at, Phase::arrival, EventKind::send, request);
   }
+  void fail(std::uint32_t request, RequestStatus status);
+  void retry(std::uint32_t request);
+  void give_up_attempt(std::uint32_t request);
+  void come_to_rest();
 
-  // The fleet.
+  // The engines (simulation.cpp).
   void handle(const Event& event);
   void deliver(std::uint32_t request);
-  bool submit(std::uint32_t request, std::uint32_t pool);
-  void transfer_done(std::uint32_t request);
   void touch(std::uint32_t engine);
   void advance(std::uint32_t engine);
   void observe(const Pool& pool);
-  void read_outcome(std::uint32_t engine);
-  void on_token(std::uint32_t engine, const engine::TokenEvent& token);
-  void on_prefilled(std::uint32_t engine, std::uint32_t request);
-  void on_kv_wanted(std::uint32_t request);
+  void read_outcome(std::uint32_t engine, const engine::Outcome& outcome);
+  void on_token(std::uint32_t engine, std::uint32_t request, const engine::TokenEvent& token);
+  void on_admitted(std::uint32_t request, const engine::Admission& admission);
 
+  // Choosing workers (placing.cpp).
+  void place(std::uint32_t request);
+  bool prefill_locally(std::uint32_t request);
+  std::optional<policy::router_errc> submit(std::uint32_t request, std::uint32_t pool, bool remote);
+  void hold_or_refuse(std::uint32_t request, std::uint32_t pool, policy::router_errc why);
+  void look_at_queue(std::uint32_t pool);
+  void serve_queue(std::uint32_t pool);
+  void queue_timeout(std::uint32_t request);
+  std::uint8_t router_of(const Pool& pool, std::uint32_t id) const;
+  policy::RouteRequest route_request(const Pool& pool, const engine::EngineRequest& request) const;
+  void read_mail(Pool& pool, SimTime until);
+  void post(Pool& pool, RouterMail::Kind kind, std::uint8_t from, WorkerId worker,
+            const policy::RouteRequest& request);
+  void prompt_done(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
+  void leave_router(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
+  void tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event);
+  void cache_tick(std::uint32_t pool);
+  void expect_events(Pool& pool);
   // What the router knows of output lengths.
   void follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine);
   void forget_output(std::uint32_t request);
   void tell_output(Pool& pool);
 
+  // From prefill to decode workers (hand_over.cpp).
+  void on_prefilled(std::uint32_t request);
+  void on_kv_wanted(std::uint32_t request);
+  void send_early(std::uint32_t request);
+  void send_kv(std::uint32_t request);
+  void start_transfer(std::uint32_t request, Bytes bytes);
+  void kv_arrived(std::uint32_t request, engine::TransferId transfer);
+  void finish_hand_over(std::uint32_t request);
+  void transfer_timeout(std::uint32_t request);
+  void withdraw(std::uint32_t request, const Pool* lost = nullptr, std::uint32_t worker = 0);
+  void network_moved();
+  void network_due();
+
+  // What goes wrong (faults.cpp).
+  void schedule_faults();
+  void fault_due(std::uint32_t action);
+  void act_later(FaultAction action, SimTime at, FaultAction::What what);
+  void strike(const FaultEvent& event);
+  void apply(const FaultAction& action, double factor);
+  void crash(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact);
+  void come_back(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact,
+                 const std::optional<Duration>& after);
+  void restart_routers(Pool& pool);
+  void lose(std::uint32_t request, const Pool& pool, std::uint32_t worker, FaultImpact& impact);
+
+  // Workers that come and go (scaling.cpp).
+  void set_life(std::uint32_t pool, std::uint32_t worker, Life life);
+  void start_worker(std::uint32_t pool, std::uint32_t worker);
+  engine::Endpoint weights_from(const Pool& pool, std::uint32_t rank) const;
+  std::int64_t computed(std::uint32_t request) const;
+  void weights_arrived(std::uint64_t tag, engine::TransferId transfer);
+  void worker_due(std::uint32_t target, std::uint16_t epoch);
+  void stop_loading(WorkerSlot& worker);
+  void drain(std::uint32_t pool, std::uint32_t worker);
+  void retire_if_idle(std::uint32_t pool, std::uint32_t worker);
+  void scale();
+  policy::PoolMetrics metrics_of(Pool& pool);
+  void resize(std::uint32_t pool, int by);
+  void set_available(Pool& pool, std::uint32_t worker, bool available);
+  void note_replicas(std::uint32_t pool);
+
   // The end (accounting.cpp).
   void settle(SimTime end);
   SimulationResult result(SimTime end);
-  void release_unfinished(SimTime end);
+  void add_fleet_metrics(Report& report) const;
+  void finish_history(SimTime end);
+  void release_unfinished();
   void check_conservation(SimTime end);
 
   Pool& pool_of(std::uint32_t engine) { return fleet_.pools[fleet_.engines[engine].pool]; }
-  RequestRecord& record(RequestId id) { return records_[id.value()]; }
+  /// The request that an engine or router knows by this id.
+  std::uint32_t request_of(RequestId id) const {
+    const auto count = static_cast<std::uint32_t>(flights_.size());
+    return id.value() < count ? id.value() : id.value() % count;
+  }
+  /// Whether the id is of the request's current placing.
+  bool current(RequestId id) const { return flights_[request_of(id)].id == id.value(); }
+  RequestRecord& record(RequestId id) { return records_[request_of(id)]; }
+  engine::Endpoint gpus(std::uint32_t engine) const {
+    return {engine::Place::gpus, fleet_.engines[engine].site};
+  }
 
   const SimulationSpec& spec_;
+  const Plan& plan_;
   const Workload& workload_;
+  const FaultSpec& faults_;
   Fleet fleet_;
-  engine::KvLink link_;
+  engine::DeployedNetwork deployed_;
+  engine::Network& network_;
   EventQueue queue_;
-  engine::Outcome outcome_;  ///< reused
+  /// Reused; reading one may advance other engines.
+  std::array<engine::Outcome, 4> outcomes_;
+  std::size_t reading_ = 0;  ///< how many are being read
   std::vector<Flight> flights_;
   std::vector<RequestRecord> records_;
+  std::vector<FaultAction> actions_;
+  FleetHistory history_;
+  RandomStream retry_random_;
+  std::vector<engine::Network::Arrived> arrived_;  ///< reused
   SimTime now_{Duration{0}};
+  SimTime network_due_ = SimTime::max();
+  std::uint16_t network_epoch_ = 0;
   Duration frontend_{0};
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
-  std::uint32_t next_ = 0;         ///< the next request to send
+  bool disaggregated_ = false;
+  bool eventful_ = false;         ///< faults or an autoscaler: events without end
+  std::uint32_t next_ = 0;        ///< the next request to send
+  std::uint32_t oldest_ = 0;      ///< all before it are done
+  std::uint32_t unfinished_ = 0;  ///< requests that are not done
 };
 
 }  // namespace dyn::sim

@@ -10,44 +10,63 @@ namespace {
 
 constexpr std::uint64_t kPollEvery = 256;  ///< events between looks at the cancellation flag
 
-engine::KvLink make_link(const SimulationSpec& spec) {
-  const PoolSpec* prefill = spec.plan->pool(WorkerRole::prefill);
-  const PoolSpec* decode = spec.plan->pool(WorkerRole::decode);
-  return {spec.plan->transfer, static_cast<std::uint32_t>(prefill ? prefill->replicas : 1),
-          static_cast<std::uint32_t>(decode ? decode->replicas : 1)};
-}
-
-std::int64_t blocks_of(std::int64_t tokens, int block_size) {
-  return (tokens + block_size - 1) / block_size;
+const FaultSpec& faults_of(const SimulationSpec& spec) {
+  static const FaultSpec none;
+  return spec.faults != nullptr ? *spec.faults : none;
 }
 
 }  // namespace
 
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
+      plan_(*spec.plan),
       workload_(workload),
+      faults_(faults_of(spec)),
       fleet_(make_fleet(spec, workload)),
-      link_(make_link(spec)),
+      deployed_(make_network(spec, fleet_)),
+      network_(deployed_.network),
       flights_(workload.requests.size()),
-      records_(workload.requests.size()) {
+      records_(workload.requests.size()),
+      retry_random_(spec.seed, "retries"),
+      unfinished_(static_cast<std::uint32_t>(workload.requests.size())) {
   check_feasible(fleet_, workload);
   for (std::uint32_t i = 0; i < fleet_.pools.size(); ++i) {
     if (fleet_.pools[i].role == WorkerRole::decode) {
       decode_pool_ = i;
+      disaggregated_ = true;
     } else {
       entry_pool_ = i;
     }
+    history_.pools.push_back({});
+    history_.pools.back().role = fleet_.pools[i].role;
+    note_replicas(i);
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  schedule_faults();
+  if (plan_.autoscaler.kind != AutoscalerKind::off) {
+    for (Pool& pool : fleet_.pools) {
+      const Bytes bytes(pool.weights.count() / pool.ranks_per_worker);
+      const Duration weights =
+          network_.alone(weights_from(pool, 0), gpus(pool.first_engine), bytes);
+      pool.autoscaler = make_autoscaler(plan_, pool, weights);
+    }
+    queue_.push(SimTime(plan_.autoscaler.interval), Phase::transfer, EventKind::scale_due, 0, 0, 1);
+    eventful_ = true;
+  }
 }
 
 SimulationResult Run::run() {
   start_client();
   const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
   bool stopped = false;
-  while (!queue_.empty() && !stopped) {
-    if (queue_.next_time() > horizon) {
+  while (!stopped && (!eventful_ || unfinished_ > 0)) {
+    if (queue_.empty()) {
+      if (unfinished_ == 0) {
+        break;
+      }
+      come_to_rest();
+    } else if (queue_.next_time() > horizon) {
       now_ = horizon;
       stopped = true;
     } else if (spec_.cancelled && queue_.popped() % kPollEvery == 0 &&
@@ -59,10 +78,18 @@ SimulationResult Run::run() {
       handle(event);
     }
   }
-  DYN_ASSERT(stopped || std::all_of(flights_.begin(), flights_.end(),
-                                    [](const Flight& f) { return f.stage == Stage::done; }),
-             "the fleet came to rest with a request inside");
   return result(now_);
+}
+
+/// Nothing is due, yet requests are not done: nothing will ever bring them on.
+void Run::come_to_rest() {
+  DYN_ASSERT(eventful_, "the fleet came to rest with a request inside");
+  for (std::uint32_t i = oldest_; i < next_; ++i) {
+    if (flights_[i].stage != Stage::done) {
+      withdraw(i);
+      left(i, RequestStatus::failed, now_);
+    }
+  }
 }
 
 void Run::handle(const Event& event) {
@@ -71,10 +98,15 @@ void Run::handle(const Event& event) {
       send(event.target);
       break;
     case EventKind::deliver:
-      deliver(event.target);
+      if (event.epoch == flights_[event.target].tries &&
+          flights_[event.target].stage == Stage::frontend) {
+        place(event.target);
+      }
       break;
-    case EventKind::transfer_done:
-      transfer_done(event.target);
+    case EventKind::network_due:
+      if (event.epoch == network_epoch_) {
+        network_due();
+      }
       break;
     case EventKind::engine_due: {
       EngineSlot& slot = fleet_.engines[event.target];
@@ -84,6 +116,40 @@ void Run::handle(const Event& event) {
       }
       break;
     }
+    case EventKind::queue_due:
+      fleet_.pools[event.target].queue_due = false;
+      serve_queue(event.target);
+      break;
+    case EventKind::events_due:
+      cache_tick(event.target);
+      break;
+    case EventKind::worker_due:
+      worker_due(event.target, event.epoch);
+      break;
+    case EventKind::scale_due:
+      scale();
+      break;
+    case EventKind::fault_due:
+      fault_due(event.target);
+      break;
+    case EventKind::retry:
+      deliver(event.target);
+      break;
+    case EventKind::attempt_over:
+      if (event.epoch == flights_[event.target].tries) {
+        give_up_attempt(event.target);
+      }
+      break;
+    case EventKind::hold_over:
+      if (event.epoch == flights_[event.target].tries) {
+        queue_timeout(event.target);
+      }
+      break;
+    case EventKind::transfer_over:
+      if (event.epoch == flights_[event.target].placings) {
+        transfer_timeout(event.target);
+      }
+      break;
   }
 }
 
@@ -109,15 +175,25 @@ void Run::send(std::uint32_t request) {
   record.sent = now_;
   record.status = RequestStatus::unfinished;
   record.input_tokens = from.input_tokens;
-  flights_[request].stage = Stage::sent;
   if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
     push_send(next_, workload_.requests[next_].arrival);
     ++next_;
   }
+  deliver(request);
+}
+
+/// An attempt of the client begins: its request is with the frontend, and then to be placed.
+void Run::deliver(std::uint32_t request) {
+  Flight& flight = flights_[request];
+  flight.stage = Stage::frontend;
+  if (faults_.retry.timeout) {
+    queue_.push(now_ + *faults_.retry.timeout, Phase::transfer, EventKind::attempt_over, request,
+                flight.tries, 1);
+  }
   if (frontend_ > Duration{0}) {
-    queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
+    queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request, flight.tries);
   } else {
-    deliver(request);
+    place(request);
   }
 }
 
@@ -127,44 +203,59 @@ void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
+  --unfinished_;
+  while (oldest_ < next_ && flights_[oldest_].stage == Stage::done) {
+    ++oldest_;
+  }
   if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
     push_send(next_, now_);
     ++next_;
   }
 }
 
-void Run::deliver(std::uint32_t request) {
-  if (!submit(request, entry_pool_)) {
-    left(request, RequestStatus::rejected, now_);
+/// An attempt came to nothing, and its client tries again if it has not had enough.
+void Run::fail(std::uint32_t request, RequestStatus status) {
+  Flight& flight = flights_[request];
+  if (flight.tries + 1 >= faults_.retry.attempts) {
+    left(request, status, now_);
+    return;
   }
+  double wait = to_seconds(faults_.retry.backoff);
+  for (std::uint16_t i = 0; i < flight.tries; ++i) {
+    wait *= faults_.retry.multiplier;
+  }
+  wait *= 1 + faults_.retry.jitter * retry_random_.uniform();
+  flight.stage = Stage::waiting;
+  flight.base = 0;
+  flight.was_held = false;
+  ++flight.tries;
+  ++history_.retries;
+  RequestRecord& record = records_[request];
+  record.attempts = flight.tries + 1;
+  record.first_token = record.second_token = SimTime::min();
+  queue_.push(now_ + from_seconds(wait), Phase::arrival, EventKind::retry, request);
 }
 
-/// Routes a request within a pool and queues it there; false if the router refuses it.
-bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
-  Pool& pool = fleet_.pools[pool_index];
-  const engine::EngineRequest to_engine = engine_request(pool, workload_, request);
-  observe(pool);
-  tell_output(pool);
-  const Result<policy::RouteChoice> choice = pool.router.route(
-      {to_engine.id, to_engine.prompt_tokens, to_engine.max_output_tokens, to_engine.blocks}, now_);
-  if (!choice) {
-    return false;
+/// A client has waited for its first token long enough.
+void Run::give_up_attempt(std::uint32_t request) {
+  const Stage stage = flights_[request].stage;
+  const bool under_way = stage == Stage::frontend || stage == Stage::held || stage == Stage::placed;
+  if (!under_way || records_[request].first_token != SimTime::min()) {
+    return;
   }
-  const std::uint32_t engine = pool.first_engine + choice->worker.value();
-  Flight& flight = flights_[request];
-  const auto worker = static_cast<std::int32_t>(choice->worker.value());
-  if (pool.role == WorkerRole::prefill) {
-    flight.stage = Stage::prefilling;
-    flight.prefill_engine = engine;
-    records_[request].prefill_worker = worker;
-  } else {
-    flight.stage = pool.role == WorkerRole::decode ? Stage::reserving : Stage::running;
-    flight.engine = engine;
-    records_[request].worker = worker;
-  }
-  fleet_.engines[engine].engine.submit(to_engine, now_);
-  touch(engine);
-  return true;
+  history_.lost_tokens += computed(request);
+  withdraw(request);
+  fail(request, RequestStatus::failed);
+}
+
+/// Tokens whose KV has been computed for the request where it is now.
+std::int64_t Run::computed(std::uint32_t request) const {
+  const Flight& flight = flights_[request];
+  const auto at = [&](std::uint32_t engine) {
+    return fleet_.engines[engine].engine.progress(RequestId(flight.id), now_).computed;
+  };
+  return std::max(flight.prefill != Leg::none ? at(flight.prefill_engine) : 0,
+                  flight.decode == Leg::running ? at(flight.engine) : 0);
 }
 
 /// Has the engine advanced at the end of this instant.
@@ -180,8 +271,12 @@ void Run::touch(std::uint32_t engine) {
 /// Brings an engine to this instant, reads what happened and schedules what is due next.
 void Run::advance(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
-  slot.engine.advance(now_, outcome_);
-  read_outcome(engine);
+  DYN_ASSERT(reading_ < outcomes_.size(), "engines advance each other without end");
+  engine::Outcome& outcome = outcomes_[reading_++];
+  slot.engine.advance(now_, outcome);
+  read_outcome(engine, outcome);
+  outcome.clear();
+  --reading_;
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
   if (slot.due == now_ || slot.due == next) {
     return;  // due at the end of this instant (what was read may have touched it), or as before
@@ -207,135 +302,79 @@ void Run::observe(const Pool& pool) {
   }
 }
 
-void Run::read_outcome(std::uint32_t engine) {
+void Run::read_outcome(std::uint32_t engine, const engine::Outcome& outcome) {
   Pool& pool = pool_of(engine);
-  const WorkerId worker(fleet_.engines[engine].rank);
-  for (const kvbm::KvEvent& event : outcome_.kv_events) {
-    pool.router.on_kv_event(worker, event);
+  for (const kvbm::KvEvent& event : outcome.kv_events) {
+    tell_cache(pool, engine, event);
   }
-  for (const engine::Admission& admission : outcome_.admitted) {
-    RequestRecord& to = record(admission.id);
-    if (to.first_scheduled == SimTime::min()) {
-      to.first_scheduled = admission.at;
-      to.cached_tokens = admission.cached_tokens;
+  for (const engine::Admission& admission : outcome.admitted) {
+    if (current(admission.id)) {
+      on_admitted(request_of(admission.id), admission);
     }
   }
-  for (const RequestId id : outcome_.preempted) {
+  for (const RequestId id : outcome.preempted) {
     ++record(id).preemptions;
   }
-  for (const engine::TokenEvent& token : outcome_.tokens) {
-    on_token(engine, token);
+  for (const engine::TokenEvent& token : outcome.tokens) {
+    if (current(token.id)) {
+      on_token(engine, request_of(token.id), token);
+    }
   }
-  for (const RequestId id : outcome_.prefilled) {
-    on_prefilled(engine, id.value());
+  for (const RequestId id : outcome.prefilled) {
+    if (current(id)) {
+      on_prefilled(request_of(id));
+    }
   }
-  for (const RequestId id : outcome_.kv_wanted) {
-    on_kv_wanted(id.value());
+  for (const RequestId id : outcome.kv_wanted) {
+    if (current(id)) {
+      on_kv_wanted(request_of(id));
+    }
   }
-  outcome_.clear();
+  const std::uint32_t worker = pool.worker_of(fleet_.engines[engine].rank);
+  if (pool.workers[worker].life == Life::draining) {
+    retire_if_idle(fleet_.engines[engine].pool, worker);
+  }
 }
 
-void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
-  RequestRecord& to = record(token.id);
+void Run::on_admitted(std::uint32_t request, const engine::Admission& admission) {
+  RequestRecord& to = records_[request];
+  if (to.first_scheduled == SimTime::min()) {
+    to.first_scheduled = admission.at;
+    to.cached_tokens = admission.cached_tokens;
+  }
+  Flight& flight = flights_[request];
+  if (flight.prefill == Leg::computing) {
+    pool_of(flight.prefill_engine).cached_tokens += admission.cached_tokens;
+    send_early(request);
+  } else {
+    pool_of(flight.engine).cached_tokens += admission.cached_tokens;
+  }
+}
+
+void Run::on_token(std::uint32_t engine, std::uint32_t request, const engine::TokenEvent& token) {
+  Flight& flight = flights_[request];
+  RequestRecord& to = records_[request];
   Pool& pool = pool_of(engine);
-  if (token.produced == 1) {
+  const std::uint32_t index = fleet_.engines[engine].pool;
+  const std::int64_t made = flight.base + token.produced;
+  if (made == 1) {
     to.first_token = token.at;
-    pool.router.prefill_done(token.id);
-    follow_output(pool, token.id.value(), engine);
-  } else if (token.produced == 2) {
+  } else if (made == 2) {
     to.second_token = token.at;
   }
+  if (token.produced == 1) {
+    prompt_done(index, flight.router, request);
+    follow_output(pool, request, engine);
+  }
   if (token.finished) {
-    to.output_tokens = token.produced;
-    forget_output(token.id.value());
-    pool.router.finished(token.id);
-    left(token.id.value(), RequestStatus::completed, token.at);
-  }
-}
-
-/// The prompt is computed and its KV held here until it has reached a decode engine.
-void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
-  const RequestId id(request);
-  pool_of(engine).router.prefill_done(id);
-  if (!submit(request, decode_pool_)) {
-    fleet_.engines[engine].engine.release_held(id, now_);
-    touch(engine);
-    pool_of(engine).router.finished(id);
-    left(request, RequestStatus::rejected, now_);
-  }
-}
-
-/// The decode engine has room: the KV that it has not cached itself sets out.
-void Run::on_kv_wanted(std::uint32_t request) {
-  Flight& flight = flights_[request];
-  flight.stage = Stage::transferring;
-  const auto from = WorkerId(fleet_.worker_of(fleet_.engines[flight.prefill_engine]));
-  const auto to = WorkerId(fleet_.worker_of(fleet_.engines[flight.engine]));
-  const engine::KvLink::Transfer transfer = link_.reserve(
-      from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
-  records_[request].transfer = transfer.ends - now_;
-  queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
-}
-
-void Run::transfer_done(std::uint32_t request) {
-  Flight& flight = flights_[request];
-  const RequestId id(request);
-  flight.stage = Stage::running;
-  fleet_.engines[flight.prefill_engine].engine.release_held(id, now_);
-  pool_of(flight.prefill_engine).router.finished(id);
-  fleet_.engines[flight.engine].engine.kv_received(id, now_);
-  pool_of(flight.engine).router.prefill_done(id);
-  touch(flight.prefill_engine);
-  touch(flight.engine);
-}
-
-void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine) {
-  if (!pool.follows_output) {
-    return;
-  }
-  EngineSlot& slot = fleet_.engines[engine];
-  Flight& flight = flights_[request];
-  flight.first_step = slot.engine.load(now_).steps;
-  flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
-  slot.decoding.push_back(RequestId(request));
-}
-
-void Run::forget_output(std::uint32_t request) {
-  Flight& flight = flights_[request];
-  EngineSlot& slot = fleet_.engines[flight.engine];
-  if (!fleet_.pools[slot.pool].follows_output) {
-    return;
-  }
-  const RequestId last = slot.decoding.back();
-  slot.decoding[flight.decoding_slot] = last;
-  flights_[last.value()].decoding_slot = flight.decoding_slot;
-  slot.decoding.pop_back();
-}
-
-/// Tells the router of the output blocks that were begun since it was last asked. A request makes
-/// a token in each step after its first (while it is preempted that counts too many, at most its
-/// whole answer), so that nothing need be said step by step.
-void Run::tell_output(Pool& pool) {
-  if (!pool.follows_output) {
-    return;
-  }
-  for (std::uint32_t i = 0; i < pool.engines; ++i) {
-    EngineSlot& slot = fleet_.engines[pool.first_engine + i];
-    const std::int64_t steps = slot.decoding.empty() ? 0 : slot.engine.load(now_).steps;
-    if (slot.decoding.empty() || steps == slot.steps_followed) {
-      continue;
-    }
-    slot.steps_followed = steps;
-    for (const RequestId id : slot.decoding) {
-      Flight& flight = flights_[id.value()];
-      const WorkloadRequest& request = workload_.requests[id.value()];
-      const std::int64_t made = std::min(1 + steps - flight.first_step, request.output_tokens);
-      const std::int64_t blocks = blocks_of(request.input_tokens + made, pool.block_size) -
-                                  blocks_of(request.input_tokens, pool.block_size);
-      for (; flight.output_blocks < blocks; ++flight.output_blocks) {
-        pool.router.output_block(id);
-      }
-    }
+    to.output_tokens = made;
+    ++pool.completed;
+    pool.output_tokens += made;
+    flight.decode = Leg::none;
+    --fleet_.engines[engine].guests;
+    forget_output(request);
+    leave_router(index, flight.router, request);
+    left(request, RequestStatus::completed, token.at);
   }
 }
 

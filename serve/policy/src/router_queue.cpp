@@ -19,7 +19,7 @@ bool RouterQueue::push(const HeldRequest& request) {
       urgency = request.deadline.time_since_epoch().count();
       break;
   }
-  const Key key{urgency, turn_++, request.id.value()};
+  const Key key{urgency, request.since, request.id.value()};
   DYN_ASSERT(order_of_.emplace(request.id.value(), key).second, "a request waits once");
   waiting_.insert(key);
   return true;

@@ -33,6 +33,8 @@ struct RequestRecord {
   std::int32_t prefill_worker = -1;  ///< -1: none
   std::int32_t worker = -1;
   std::int32_t preemptions = 0;
+  std::int32_t migrations = 0;  ///< moves to another worker
+  std::int32_t attempts = 1;    ///< of its client; `sent` is the first
 };
 
 /// A metric over requests, in AIPerf's form. Percentiles interpolate linearly between order
@@ -82,6 +84,9 @@ struct ReportOptions {
   std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;
 };
+
+/// Whether a completed request meets every target, each taken as a limit for one request.
+bool meets(const RequestRecord& record, const Slo& slo);
 
 /// The figures of the records. Only completed requests count towards latencies; the others are
 /// counted in error_request_count.

@@ -12,7 +12,8 @@ namespace dyn::sim {
 
 /// Which events of one instant come first. The order is part of the model:
 enum class Phase : std::uint8_t {
-  transfer,  ///< KV that has arrived can be used by a step that starts now
+  transfer,  ///< KV that has arrived can be used by a step that starts now; then what befalls
+             ///< workers
   arrival,   ///< requests that arrive now can join a step that starts now
   engine,    ///< a step ends and the next starts, with all that this instant brought
 };
@@ -21,8 +22,17 @@ enum class Phase : std::uint8_t {
 enum class EventKind : std::uint16_t {
   send,           ///< the client sends a request (request number)
   deliver,        ///< the frontend hands a request to the router (request number)
-  transfer_done,  ///< a request's KV has reached its decode worker (request number)
+  network_due,    ///< something has arrived over the network
   engine_due,     ///< an engine's step or run of steps ends, or it has new work (engine index)
+  queue_due,      ///< a router may have room for requests that it holds (pool)
+  events_due,     ///< cache events reach the routers (pool)
+  worker_due,     ///< a worker has started, or is back (pool << 20 | worker)
+  scale_due,      ///< the autoscaler decides
+  fault_due,      ///< a fault strikes or ends (index of the action)
+  retry,          ///< a client tries again (request number)
+  attempt_over,   ///< a client has waited long enough (request number)
+  hold_over,      ///< a router has held a request long enough (request number)
+  transfer_over,  ///< a hand-over has taken too long (request number)
 };
 
 /// A plain record in the queue. What it is about lives in the simulation's own arrays.

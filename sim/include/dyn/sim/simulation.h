@@ -6,10 +6,12 @@
 #include <optional>
 #include <vector>
 
+#include "dyn/core/faults.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/report.h"
 #include "dyn/engine/engine.h"
 #include "dyn/perf/step_timer.h"
+#include "dyn/sim/fleet_history.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::sim {
@@ -26,7 +28,8 @@ struct SimulationSpec {
   /// rounding up costs at most about 2 % of the cache; parts of blocks are not found in it. Off:
   /// exactly the engine's blocks.
   bool coarse_blocks = false;
-  std::optional<Duration> horizon;  ///< stop here; requests still running are `unfinished`
+  const FaultSpec* faults = nullptr;  ///< null: none
+  std::optional<Duration> horizon;    ///< stop here; requests still running are `unfinished`
   /// Polled now and then; a run that is cancelled returns what it has, marked unfinished.
   const std::atomic<bool>* cancelled = nullptr;
 };
@@ -35,6 +38,7 @@ struct SimulationResult {
   Report report;
   std::vector<RequestRecord> records;       ///< by request number
   std::vector<engine::EngineLoad> engines;  ///< at the end, pool by pool
+  FleetHistory fleet;
   std::uint64_t events = 0;
   std::uint64_t steps = 0;
   std::uint64_t fingerprint = 0;  ///< hash of every event in order

@@ -15,6 +15,7 @@ namespace dyn::policy {
 /// A request that waits at a router.
 struct HeldRequest {
   RequestId id;
+  SimTime since;                      ///< when it came: earlier first among equals
   int priority = 0;                   ///< higher first (QueueOrder::priority)
   SimTime deadline = SimTime::max();  ///< earlier first (QueueOrder::deadline)
 };
@@ -35,10 +36,9 @@ class RouterQueue {
   bool empty() const { return order_of_.empty(); }
 
  private:
-  using Key = std::tuple<std::int64_t, std::uint64_t, std::uint32_t>;  ///< urgency, turn, id
+  using Key = std::tuple<std::int64_t, SimTime, std::uint32_t>;  ///< urgency, since, id
   QueueOrder order_;
   std::size_t limit_;
-  std::uint64_t turn_ = 0;
   std::set<Key> waiting_;
   std::map<std::uint32_t, Key> order_of_;
 };

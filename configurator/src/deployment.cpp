@@ -160,6 +160,7 @@ class FixedFleet {
     judge(candidate, problem_.recipe->objective);
     annotate(candidate.report, candidate.plan.predicted);
     result.winner_records = std::move(exact.records);
+    result.winner_fleet = std::move(exact.fleet);
     result.ranked.push_back(std::move(candidate));
     return result;
   }
@@ -178,6 +179,7 @@ class FixedFleet {
     spec.timers = timers;
     spec.seed = problem_.recipe->seed;
     spec.coarse_blocks = coarse;
+    spec.faults = &problem_.recipe->faults;
     spec.cancelled = options_.cancelled;
     return sim::simulate(spec, workload_);
   }
@@ -234,13 +236,11 @@ Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) 
                        return a.role == WorkerRole::prefill && b.role == WorkerRole::decode;
                      });
     if (!problem.profile.name.empty()) {
-      plan.transfer = make_transfer(problem, plan);
+      plan.transfer = make_transfer(problem);
     }
   }
   keep_what_is_needed(problem, plan);
-  plan.router = problem.recipe->router;
-  plan.slo = problem.recipe->slo;
-  plan.seed = problem.recipe->seed;
+  follow_recipe(*problem.recipe, plan);
   plan.name = problem.model.name + device_text(plan) + ": " + layout_text(plan);
   return plan;
 }

@@ -98,6 +98,7 @@ struct Replayed {
   Candidate candidate;
   Merit merit;
   std::vector<RequestRecord> records;
+  sim::FleetHistory fleet;
 };
 
 class Explorer {
@@ -122,6 +123,7 @@ class Explorer {
       result.ranked.push_back(std::move(replayed.candidate));
     }
     result.winner_records = std::move(ranked_.front().records);
+    result.winner_fleet = std::move(ranked_.front().fleet);
     return true;
   }
 
@@ -164,6 +166,7 @@ class Explorer {
     spec.plan = &plan;
     spec.seed = problem_.recipe->seed;
     spec.coarse_blocks = blocks == Blocks::coarse;
+    spec.faults = &problem_.recipe->faults;
     spec.cancelled = options_.cancelled;
     const auto add = [&](std::uint32_t shape, double factor) {
       std::shared_ptr<const perf::StepTimer> timer =
@@ -191,6 +194,7 @@ class Explorer {
     judge(candidate, problem_.recipe->objective);
     replayed.merit = merit_of(candidate, index);
     replayed.records = std::move(run.records);
+    replayed.fleet = std::move(run.fleet);
     return replayed;
   }
 

@@ -308,18 +308,19 @@ Space enumerate(const Problem& problem) {
   return space;
 }
 
-/// Every GPU of a worker sends its share of the KV over its own link; the narrower side counts.
-TransferSpec make_transfer(const Problem& problem, const Plan& plan) {
-  const GpuSpec& device = problem.profile.device;
-  const bool one_node = plan.gpus() <= device.gpus_per_node;
-  const int links = std::min(plan.pools[0].layout.tensor * plan.pools[0].layout.pipeline,
-                             plan.pools[1].layout.tensor * plan.pools[1].layout.pipeline);
+TransferSpec make_transfer(const Problem& problem) {
   TransferSpec transfer;
-  transfer.bandwidth = (one_node ? device.intra_node : device.inter_node) * double(links);
-  transfer.latency =
-      one_node ? problem.profile.intra_node_latency : problem.profile.inter_node_latency;
   transfer.bytes_per_token = problem.model.kv_bytes_per_token(problem.kv_cache, 1);
   return transfer;
+}
+
+void follow_recipe(const Recipe& recipe, Plan& plan) {
+  plan.router = recipe.router;
+  plan.network = recipe.network;
+  plan.disaggregation = recipe.disaggregation;
+  plan.autoscaler = recipe.autoscaler;
+  plan.slo = recipe.slo;
+  plan.seed = recipe.seed;
 }
 
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology) {
@@ -330,16 +331,14 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
   plan.pools.push_back(make_pool(space, space.shapes[topology.first], topology.first_replicas));
   if (topology.disaggregated()) {
     plan.pools.push_back(make_pool(space, space.shapes[topology.second], topology.second_replicas));
-    plan.transfer = make_transfer(problem, plan);
+    plan.transfer = make_transfer(problem);
   }
   std::vector<perf::PerfTarget> targets;
   for (const PoolSpec& pool : plan.pools) {
     targets.push_back(perf::target_of(plan, pool));
   }
   plan.profile = perf::profile_for(problem.profile, targets);
-  plan.router = problem.recipe->router;
-  plan.slo = problem.recipe->slo;
-  plan.seed = problem.recipe->seed;
+  follow_recipe(*problem.recipe, plan);
   plan.name = problem.model.name + " on " + problem.profile.device.id + ": " + layout_text(plan);
   return plan;
 }

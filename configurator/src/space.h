@@ -84,7 +84,10 @@ Space enumerate(const Problem& problem);
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology);
 
 /// The link between a plan's prefill and decode workers.
-TransferSpec make_transfer(const Problem& problem, const Plan& plan);
+TransferSpec make_transfer(const Problem& problem);
+
+/// Gives a plan what the recipe says of routers, links, hand-overs and scaling.
+void follow_recipe(const Recipe& recipe, Plan& plan);
 
 /// What the model would need, for the error that nothing fits; a sentence.
 std::string what_would_fit(const Problem& problem);

@@ -9,12 +9,15 @@
 #include "dyn/core/log.h"
 #include "dyn/core/random.h"
 #include "dyn/perf/given_timing.h"
+#include "dyn/policy/disaggregation.h"
 #include "http_text.h"
 #include "openai_worker.h"
 #include "simulated_worker.h"
 
 namespace dyn::serve {
 namespace {
+
+using Timer = std::shared_ptr<const perf::StepTimer>;
 
 std::string name_of_role(WorkerRole role) {
   switch (role) {
@@ -45,7 +48,7 @@ engine::DeployedNetwork make_network(const Plan& plan) {
   return engine::deploy_network(plan, replicas, plan.seed);
 }
 
-void check_pool(const PoolSpec& pool, bool alone) {
+void check_pool(const PoolSpec& pool, const RouterConfig& router, bool alone) {
   const std::string where = "pool '" + name_of_role(pool.role) + "'";
   if (is_relayed(pool) && !alone) {
     throw Error(ErrorKind::bad_input,
@@ -62,10 +65,22 @@ void check_pool(const PoolSpec& pool, bool alone) {
                   "expected http://host:port (https is not supported here; put a proxy before it)");
     }
   }
+  if (is_relayed(pool) && router.kind == RouterKind::kv_aware &&
+      router.cost == RouterCost::seconds) {
+    throw Error(ErrorKind::bad_input, where + ": router.cost seconds needs simulated engines",
+                "the step times of other engines are not known: write cost: blocks");
+  }
   if (!is_relayed(pool) && (!pool.config.kv_blocks || !pool.config.max_model_len)) {
     throw Error(ErrorKind::bad_input, where + ": config.kv_blocks and max_model_len must be set",
                 "write the plan with dyn plan");
   }
+}
+
+Timer make_timer(const Plan& plan, const ServeOptions& options, const PoolSpec& pool) {
+  if (is_relayed(pool)) {
+    return nullptr;
+  }
+  return options.make_timer ? options.make_timer(pool) : perf::step_timer(plan, pool);
 }
 
 void check_plan(const Plan& plan) {
@@ -77,7 +92,7 @@ void check_plan(const Plan& plan) {
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
   for (const PoolSpec& pool : plan.pools) {
-    check_pool(pool, alone);
+    check_pool(pool, plan.router, alone);
   }
 }
 
@@ -87,11 +102,13 @@ std::shared_ptr<Fleet> Fleet::create(const Plan& plan, const ServeOptions& optio
                                      const net::any_io_executor& executor) {
   check_plan(plan);
   std::shared_ptr<Fleet> fleet(new Fleet(plan, options, executor));
-  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
-    fleet->add_pool(plan, plan.pools[i]);
+  std::vector<Timer> timers;
+  for (const PoolSpec& pool : plan.pools) {
+    timers.push_back(make_timer(plan, options, pool));
+    fleet->add_pool(plan, pool, timers.back());
   }
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
-    fleet->add_workers(plan, options, i, executor);
+    fleet->add_workers(plan, options, i, timers[i], executor);
   }
   return fleet;
 }
@@ -100,6 +117,7 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
     : clock_(options.time_scale),
       relayed_(std::any_of(plan.pools.begin(), plan.pools.end(), is_relayed)),
       relay_bytes_(options.limits.relay_bytes),
+      hand_over_(plan.disaggregation),
       network_(make_network(plan)),
       network_timer_(net::make_strand(executor)) {
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
@@ -107,11 +125,14 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
   }
 }
 
-void Fleet::add_pool(const Plan& plan, const PoolSpec& spec) {
+void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer) {
   policy::RouterOptions router;
   router.config = policy::router_config(plan.router, spec.role);
+  router.config.hold_above.reset();  // requests wait at the workers
   router.workers = worker_count(spec);
   router.block_size = spec.config.block_size;
+  router.timer = timer;
+  router.step_tokens = spec.config.max_num_batched_tokens;
   router.seed = RandomStream(plan.seed, "router/" + name_of_role(spec.role)).next();
   pools_.push_back(std::unique_ptr<Pool>(
       new Pool{spec.role,
@@ -123,19 +144,15 @@ void Fleet::add_pool(const Plan& plan, const PoolSpec& spec) {
 }
 
 void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
-                        const net::any_io_executor& executor) {
+                        const Timer& timer, const net::any_io_executor& executor) {
   const PoolSpec& spec = plan.pools[index];
   Pool& pool = *pools_[index];
   const auto count = static_cast<std::uint32_t>(pool.available.size());
-  std::shared_ptr<const perf::StepTimer> timer;
-  if (!is_relayed(spec)) {
-    timer = options.make_timer ? options.make_timer(spec) : perf::step_timer(plan, spec);
-    if (index == entry_) {
-      frontend_ = timer->frontend_time();
-    }
+  if (timer && index == entry_) {
+    frontend_ = timer->frontend_time();
   }
-  const bool publish =
-      plan.router.kind == RouterKind::kv_aware && count > 1 && spec.role != WorkerRole::decode;
+  const bool wanted = spec.role == WorkerRole::decode ? hand_over_.ever_local() : count > 1;
+  const bool publish = plan.router.kind == RouterKind::kv_aware && wanted;
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
@@ -211,6 +228,21 @@ void Fleet::set_available(std::size_t pool, WorkerId worker, bool available) {
   const std::scoped_lock lock(mutex_);
   pools_[pool]->router.set_available(worker, available);
   pools_[pool]->available[worker.value()] = available;
+}
+
+bool Fleet::prefill_locally(const Job& job) {
+  if (!disaggregated() || !hand_over_.ever_local()) {
+    return false;
+  }
+  const std::scoped_lock lock(mutex_);
+  Pool& decode = *pools_[decode_];
+  policy::PromptOutlook outlook;
+  outlook.prompt_tokens = job.prompt_tokens;
+  outlook.cached_tokens =
+      std::int64_t{decode.router.most_cached(kvbm::PromptBlocks(job.blocks), clock_.now())} *
+      decode.block_size;
+  outlook.prefill_queued = pools_[entry_]->router.least_queued().value_or(0x7fffffff);
+  return policy::prefill_locally(hand_over_, outlook);
 }
 
 engine::Endpoint Fleet::gpus(const Placement& at) const {

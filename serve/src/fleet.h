@@ -46,6 +46,8 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   std::size_t relay_bytes() const { return relay_bytes_; }
   RequestId next_id() { return RequestId(next_id_.fetch_add(1, std::memory_order_relaxed)); }
 
+  /// Whether a decode worker is to compute the prompt itself.
+  bool prefill_locally(const Job& job);
   /// Chooses a worker and books the request there. Fails with policy::router_errc.
   Result<Placement> route(std::size_t pool, const Job& job);
   void prefill_done(const Placement& at, RequestId id);
@@ -76,9 +78,10 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   };
 
   Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_executor& executor);
-  void add_pool(const Plan& plan, const PoolSpec& spec);
+  using Timer = std::shared_ptr<const perf::StepTimer>;
+  void add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer);
   void add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
-                   const net::any_io_executor& executor);
+                   const Timer& timer, const net::any_io_executor& executor);
   WorkerListener listener(std::size_t pool, WorkerId worker);
   engine::Endpoint gpus(const Placement& at) const;
   void network_changed();
@@ -90,6 +93,7 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   std::size_t decode_ = 0;
   Duration frontend_{0};
   const std::size_t relay_bytes_;
+  const DisaggregationSpec hand_over_;
   std::atomic<std::uint32_t> next_id_{0};
   std::vector<std::unique_ptr<Pool>> pools_;  // fixed after create; routers and flags under mutex_
   mutable std::mutex mutex_;

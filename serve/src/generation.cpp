@@ -76,14 +76,14 @@ Generation::~Generation() {
 void Generation::begin() {
   const Duration frontend = fleet_->frontend_time();
   if (frontend <= Duration{0}) {
-    place(kEntry);
+    place_anew();
     return;
   }
   timer_.expires_at(fleet_->clock().real(sent_ + frontend));
   timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
     const auto self = weak.lock();
     if (!ec && self && !self->over_) {
-      self->place(kEntry);
+      self->place_anew();
       self->changed();
     }
   });
@@ -118,6 +118,11 @@ std::string Generation::take_bytes() {
   return bytes;
 }
 
+void Generation::place_anew() {
+  local_ = fleet_->prefill_locally(*job_);
+  place(local_ ? kDecode : kEntry);
+}
+
 void Generation::place(LegName name) {
   const std::size_t pool = name == kEntry ? fleet_->entry_pool() : fleet_->decode_pool();
   Result<Placement> placement = fleet_->route(pool, *job_);
@@ -128,8 +133,8 @@ void Generation::place(LegName name) {
   Leg& leg = legs_[name];
   leg = Leg{std::move(*placement), true, false};
   const std::string where = fleet_->name_of(leg.at);
-  placed_at_ = name == kDecode ? placed_at_ + '+' + where : where;
-  leg.at.handle->start(job_, name == kDecode,
+  placed_at_ = name == kDecode && !local_ ? placed_at_ + '+' + where : where;
+  leg.at.handle->start(job_, name == kDecode && !local_,
                        std::make_shared<Sink>(shared_from_this(), name, fleet_->relay_bytes()));
 }
 
@@ -142,7 +147,7 @@ void Generation::on_event(LegName name, std::uint32_t attempt, WorkerEvent event
 }
 
 void Generation::on(LegName name, const Admitted& event) {
-  if (name == kEntry) {
+  if (name == kEntry || local_) {
     cached_tokens_ = event.cached_tokens;
   }
 }
@@ -230,7 +235,7 @@ void Generation::on(LegName name, const Failed& event) {
   give_up_transfer();
   release(name, true);
   if (event.retry_elsewhere && ++attempt_ < kMaxAttempts && fleet_->any_available()) {
-    place(kEntry);
+    place_anew();
     return;
   }
   const bool fault = event.status >= 500;

@@ -53,6 +53,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     bool held = false;  ///< prefill: KV is held until it is released
   };
 
+  void place_anew();
   void place(LegName name);
   void on_event(LegName name, std::uint32_t attempt, WorkerEvent event);
   void on(LegName, const Admitted& event);
@@ -79,6 +80,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::optional<std::uint64_t> transfer_;  ///< of KV, under way
 
   std::array<Leg, 2> legs_;
+  bool local_ = false;         ///< the decode worker computes the prompt
   std::uint32_t attempt_ = 0;  ///< events of earlier ones are stale
   std::shared_ptr<std::atomic<std::size_t>> unread_;
   std::string placed_at_;

@@ -179,6 +179,7 @@ void Run::restart_routers(Pool& pool) {
   // What they told each other is still under way, but tells of requests that they do not know.
   pool.mail.clear();
   policy::RouterOptions options = pool.router_options;
+  options.seed += ++pool.restarts * 1'000'003;  // it does not repeat what it drew
   for (policy::Router& router : pool.routers) {
     router = policy::Router(options);
     ++options.seed;

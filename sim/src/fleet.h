@@ -84,6 +84,7 @@ struct Pool {
   bool publishes_kv = false;    ///< a choice depends on what engines have cached
   policy::RouterOptions router_options;
   std::vector<policy::Router> routers;
+  std::uint64_t restarts = 0;  ///< of them
   engine::EngineOptions engine_options;
   std::shared_ptr<const perf::StepTimer> timer;
   int gpus_per_worker = 1;

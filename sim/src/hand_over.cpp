@@ -11,12 +11,20 @@ void Run::on_prefilled(std::uint32_t request) {
   flight.prefill = Leg::kept;
   prompt_done(entry_pool_, flight.prefill_router, request);
   if (flight.decode == Leg::none) {
-    if (const auto refused = submit(request, decode_pool_, true)) {
-      withdraw(request);
-      hold_or_refuse(request, decode_pool_, *refused);
-    }
+    choose_decode(request);
   } else if (flight.decode == Leg::reserved) {
     send_kv(request);
+  }
+}
+
+/// A decode worker for a prompt whose KV is kept, or a place in the router's queue, or neither.
+void Run::choose_decode(std::uint32_t request) {
+  flights_[request].stage = Stage::placed;
+  const auto refused = submit(request, decode_pool_, true);
+  if (refused && !hold(request, decode_pool_, *refused)) {
+    history_.lost_tokens += computed(request);
+    withdraw(request);
+    fail(request, RequestStatus::rejected);
   }
 }
 

@@ -54,7 +54,9 @@ void Run::place(std::uint32_t request) {
     }
   }
   if (refused) {
+    placing_ = true;  // what it gives back it had for no time: nobody else could have had it
     withdraw(request);
+    placing_ = false;
     hold_or_refuse(request, pool, *refused);
   }
 }
@@ -151,9 +153,9 @@ std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint3
   return std::nullopt;
 }
 
-void Run::hold_or_refuse(std::uint32_t request, std::uint32_t pool_index, policy::router_errc why) {
+/// Whether a request that was refused may wait at the router.
+bool Run::hold(std::uint32_t request, std::uint32_t pool_index, policy::router_errc why) {
   Pool& pool = fleet_.pools[pool_index];
-  Flight& flight = flights_[request];
   const bool waits = why == policy::router_errc::busy ||
                      (why == policy::router_errc::no_workers && plan_.router.hold_above);
   policy::HeldRequest held;
@@ -163,10 +165,9 @@ void Run::hold_or_refuse(std::uint32_t request, std::uint32_t pool_index, policy
     held.deadline = records_[request].sent + *target;
   }
   if (!waits || !pool.queue.push(held)) {
-    const bool refused = flight.migrations == 0;
-    fail(request, refused ? RequestStatus::rejected : RequestStatus::failed);
-    return;
+    return false;
   }
+  Flight& flight = flights_[request];
   flight.stage = Stage::held;
   eventful_ = true;
   if (!flight.was_held) {
@@ -177,10 +178,21 @@ void Run::hold_or_refuse(std::uint32_t request, std::uint32_t pool_index, policy
                   request, flight.tries, 1);
     }
   }
+  return true;
+}
+
+void Run::hold_or_refuse(std::uint32_t request, std::uint32_t pool, policy::router_errc why) {
+  if (!hold(request, pool, why)) {
+    const bool refused = flights_[request].migrations == 0;
+    fail(request, refused ? RequestStatus::rejected : RequestStatus::failed);
+  }
 }
 
 /// A router may have room for what it holds: it looks at the end of the arrivals of this instant.
 void Run::look_at_queue(std::uint32_t pool_index) {
+  if (placing_) {
+    return;
+  }
   for (std::uint32_t i = 0; i < fleet_.pools.size(); ++i) {
     Pool& pool = fleet_.pools[i];
     // A request that is pushed waits for the decode workers too.
@@ -196,7 +208,11 @@ void Run::serve_queue(std::uint32_t pool_index) {
   while (const std::optional<RequestId> front = pool.queue.front()) {
     const std::uint32_t request = front->value();
     pool.queue.pop();
-    place(request);
+    if (flights_[request].prefill == Leg::kept) {
+      choose_decode(request);
+    } else {
+      place(request);
+    }
     if (flights_[request].stage == Stage::held) {
       return;  // it found no room, and went back to where it was
     }

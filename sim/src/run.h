@@ -95,6 +95,7 @@ class Run {
   void come_to_rest();
 
   // The engines (simulation.cpp).
+  bool stale(const Event& event) const;
   void handle(const Event& event);
   void deliver(std::uint32_t request);
   void touch(std::uint32_t engine);
@@ -108,6 +109,7 @@ class Run {
   void place(std::uint32_t request);
   bool prefill_locally(std::uint32_t request);
   std::optional<policy::router_errc> submit(std::uint32_t request, std::uint32_t pool, bool remote);
+  bool hold(std::uint32_t request, std::uint32_t pool, policy::router_errc why);
   void hold_or_refuse(std::uint32_t request, std::uint32_t pool, policy::router_errc why);
   void look_at_queue(std::uint32_t pool);
   void serve_queue(std::uint32_t pool);
@@ -129,6 +131,7 @@ class Run {
 
   // From prefill to decode workers (hand_over.cpp).
   void on_prefilled(std::uint32_t request);
+  void choose_decode(std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
   void send_early(std::uint32_t request);
   void send_kv(std::uint32_t request);
@@ -213,6 +216,7 @@ class Run {
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
   bool disaggregated_ = false;
+  bool placing_ = false;          ///< a placing that failed is being undone
   bool eventful_ = false;         ///< faults or an autoscaler: events without end
   std::uint32_t next_ = 0;        ///< the next request to send
   std::uint32_t oldest_ = 0;      ///< all before it are done

@@ -72,6 +72,8 @@ SimulationResult Run::run() {
     } else if (spec_.cancelled && queue_.popped() % kPollEvery == 0 &&
                spec_.cancelled->load(std::memory_order_relaxed)) {
       stopped = true;
+    } else if (eventful_ && stale(queue_.top())) {
+      queue_.skip();
     } else {
       const Event event = queue_.pop();
       now_ = event.at;
@@ -79,6 +81,17 @@ SimulationResult Run::run() {
     }
   }
   return result(now_);
+}
+
+/// Events of engines and the network that no longer count; how many there are, and when, depends
+/// on how engines are stepped.
+bool Run::stale(const Event& event) const {
+  if (event.kind == EventKind::network_due) {
+    return event.epoch != network_epoch_;
+  }
+  return event.kind == EventKind::engine_due &&
+         (event.epoch != fleet_.engines[event.target].epoch ||
+          event.at != fleet_.engines[event.target].due);
 }
 
 /// Nothing is due, yet requests are not done: nothing will ever bring them on.
@@ -104,18 +117,16 @@ void Run::handle(const Event& event) {
       }
       break;
     case EventKind::network_due:
-      if (event.epoch == network_epoch_) {
+      if (!stale(event)) {
         network_due();
       }
       break;
-    case EventKind::engine_due: {
-      EngineSlot& slot = fleet_.engines[event.target];
-      if (event.epoch == slot.epoch && event.at == slot.due) {
-        slot.due = SimTime::max();
+    case EventKind::engine_due:
+      if (!stale(event)) {
+        fleet_.engines[event.target].due = SimTime::max();
         advance(event.target);
       }
       break;
-    }
     case EventKind::queue_due:
       fleet_.pools[event.target].queue_due = false;
       serve_queue(event.target);

@@ -82,12 +82,41 @@ Json records_of(const std::vector<RequestRecord>& records) {
           {"ttft_ns", ttft},        {"e2e_ns", e2e},          {"transfer_ns", transfer}};
 }
 
+/// What happened to the fleet besides its requests; nothing where it stood still.
+Json fleet_of(const sim::FleetHistory& history) {
+  Json faults = Json::array();
+  for (const sim::FaultImpact& fault : history.faults) {
+    faults.push_back({(fault.at.time_since_epoch()).count(), fault.until.time_since_epoch().count(),
+                      fault.worker, fault.requests, fault.migrated, fault.failed,
+                      fault.lost_tokens});
+  }
+  Json pools = Json::array();
+  for (const sim::PoolHistory& pool : history.pools) {
+    pools.push_back(
+        {pool.gpu_hours, pool.most_workers, pool.growths, pool.shrinkings, pool.direction_changes});
+  }
+  return {{"migrations", history.migrations},
+          {"retries", history.retries},
+          {"lost_tokens", history.lost_tokens},
+          {"held", history.held},
+          {"local_prefills", history.local_prefills},
+          {"replica_changes", history.replicas.size() - history.pools.size()},
+          {"pools", pools},
+          {"faults", faults}};
+}
+
 Json expectation(const sim::SimulationResult& result) {
-  return {{"fingerprint", fmt::format("{:016x}", result.fingerprint)},
-          {"events", result.events},
-          {"requests", records_of(result.records)},
-          {"engines", engines_of(result.engines)},
-          {"metrics", metrics_of(result.report)}};
+  Json json = {{"fingerprint", fmt::format("{:016x}", result.fingerprint)},
+               {"events", result.events},
+               {"requests", records_of(result.records)},
+               {"engines", engines_of(result.engines)}};
+  const sim::FleetHistory& history = result.fleet;
+  if (history.replicas.size() > history.pools.size() || !history.faults.empty() ||
+      history.retries + history.held + history.local_prefills > 0) {
+    json["fleet"] = fleet_of(history);
+  }
+  json["metrics"] = metrics_of(result.report);
+  return json;
 }
 
 /// One line a figure.
@@ -126,6 +155,7 @@ struct Case {
     spec.timers = sim::compile_timers(plan);
     spec.seed = recipe.seed;
     spec.stepping = stepping;
+    spec.faults = &recipe.faults;
     return sim::simulate(spec, workload);
   }
 };
@@ -155,8 +185,8 @@ TEST_CASE("every golden recipe gives what is written beside it") {
     CHECK(read(beside) == text_of(found));
     // The events differ, what happens does not.
     const Json stepped = expectation(golden.run(engine::Stepping::every_step));
-    for (const char* part : {"requests", "engines", "metrics"}) {
-      CHECK(stepped.at(part) == found.at(part));
+    for (const char* part : {"requests", "engines", "fleet", "metrics"}) {
+      CHECK(stepped.value(part, Json()) == found.value(part, Json()));
     }
   }
   CHECK((paths.size() >= kLeastCases || !environment("DYN_GOLDEN").empty()));

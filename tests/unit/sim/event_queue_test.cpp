@@ -15,7 +15,7 @@ TEST_CASE("events come out by time, then phase, then lane, then order of pushing
   queue.push(at(5), Phase::engine, EventKind::engine_due, 2, 0, 3);
   queue.push(at(5), Phase::arrival, EventKind::send, 3);
   queue.push(at(5), Phase::arrival, EventKind::send, 4);
-  queue.push(at(5), Phase::transfer, EventKind::transfer_done, 5);
+  queue.push(at(5), Phase::transfer, EventKind::network_due, 5);
   queue.push(at(4), Phase::engine, EventKind::engine_due, 6);
   std::vector<std::uint32_t> order;
   while (!queue.empty()) {

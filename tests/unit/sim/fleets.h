@@ -128,7 +128,8 @@ inline bool same_figures(const SimulationResult& a, const SimulationResult& b) {
            x.transfer == y.transfer && x.input_tokens == y.input_tokens &&
            x.output_tokens == y.output_tokens && x.cached_tokens == y.cached_tokens &&
            x.prefill_worker == y.prefill_worker && x.worker == y.worker &&
-           x.preemptions == y.preemptions;
+           x.preemptions == y.preemptions && x.migrations == y.migrations &&
+           x.attempts == y.attempts;
   };
   const auto same_load = [](const engine::EngineLoad& x, const engine::EngineLoad& y) {
     return x.running == y.running && x.waiting == y.waiting && x.used_blocks == y.used_blocks &&
@@ -142,7 +143,7 @@ inline bool same_figures(const SimulationResult& a, const SimulationResult& b) {
                     same_record) &&
          std::equal(a.engines.begin(), a.engines.end(), b.engines.begin(), b.engines.end(),
                     same_load) &&
-         to_json(left) == to_json(right);
+         to_json(left) == to_json(right) && to_json(a.fleet) == to_json(b.fleet);
 }
 
 }  // namespace dyn::sim::test

@@ -9,6 +9,7 @@
 #include "dyn/core/plan.h"
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
+#include "dyn/sim/fleet_history.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::configurator {
@@ -80,6 +81,7 @@ struct ExploreResult {
   std::vector<Rejection> rejected;
   std::vector<std::string> notes;  ///< what the reader should know, such as a raised context length
   std::vector<RequestRecord> winner_records;
+  sim::FleetHistory winner_fleet;
   bool cancelled = false;
 };
 

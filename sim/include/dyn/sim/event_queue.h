@@ -81,6 +81,14 @@ class EventQueue {
     return event;
   }
 
+  const Event& top() const { return heap_.front(); }
+  /// Pops an event that no longer counts: time does not move on to it.
+  void skip() {
+    const SimTime before = now_;
+    pop();
+    now_ = before;
+  }
+
   /// Time of the last popped event.
   SimTime now() const { return now_; }
   std::uint64_t popped() const { return popped_; }

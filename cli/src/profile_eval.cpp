@@ -58,6 +58,8 @@ std::vector<eval::TitledAccuracy> accuracies(const std::vector<eval::EvaluatedRo
     out.push_back({"The same, without the gap-analysis rows", eval::summarize(folds)});
     out.push_back({"Leave one model out: correction fitted without the row's model",
                    eval::summarize(eval::cross_validate(rows, eval::Folds::models))});
+    out.push_back({"Leave one shape out: without any checkpoint of the row's architecture and size",
+                   eval::summarize(eval::cross_validate(rows, eval::Folds::shapes))});
   }
   return out;
 }

@@ -125,7 +125,11 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
   publish_prompt(request, request.computed);
   const bool completes = request.computed == request.known();
   if (completes && tokens == 1) {
-    batch.add_decode(request.computed);  // as an attention kernel sees it
+    if (request.remote) {  // its prompt was computed elsewhere: it decodes
+      batch.add_decode(request.computed);
+    } else {
+      batch.add_last_token(request.computed);
+    }
   } else {
     batch.add_prefill(tokens, prior, completes);
   }
@@ -143,7 +147,7 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     return;
   }
   const auto& blocks = request.spec.blocks;
-  const auto begin = static_cast<std::uint32_t>(request.named.size());
+  const std::uint32_t begin = request.named.size();
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
   if (end > begin) {
     pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
@@ -167,10 +171,10 @@ bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   publish_prompt(request, request.spec.prompt_tokens);
   blocked = false;
-  request.remote = false;
   request.computed = request.spec.prompt_tokens - 1;
   enter_batch(slot, now, outcome);
   DYN_ASSERT(place_chunk(slot, 1), "the blocks of a received prompt were reserved");
+  request.remote = false;
   return true;
 }
 
@@ -203,7 +207,7 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   }
   waiting.remove(requests, slot);
   pool.acquire(found);
-  request.named.assign(found.begin(), found.end());
+  request.named = found;
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {

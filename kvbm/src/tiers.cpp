@@ -21,11 +21,7 @@ Tiers::Tiers(TiersOptions options)
 }
 
 Tiers::~Tiers() {
-  for (std::uint32_t slot = 0; slot < transfers_.size(); ++slot) {
-    if (transfers_[slot].blocks > 0) {
-      end(slot, false);
-    }
-  }
+  give_up_all();
 }
 
 void Tiers::lookup(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
@@ -137,6 +133,15 @@ void Tiers::give_up(RequestId request) {
       end(slot, false);
     }
   }
+}
+
+void Tiers::give_up_all() {
+  for (std::uint32_t slot = 0; slot < transfers_.size(); ++slot) {
+    if (transfers_[slot].blocks > 0) {
+      end(slot, false);
+    }
+  }
+  loading_.clear();
 }
 
 std::optional<TierTransferId> Tiers::stored(const PromptUse& prompt, std::uint32_t begin,

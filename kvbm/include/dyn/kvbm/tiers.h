@@ -85,6 +85,8 @@ class Tiers {
 
   std::size_t levels() const { return options_.levels.size(); }
   Bytes block_bytes() const { return options_.block_bytes; }
+  /// Whether what the device evicts is written, so that it must be told in time.
+  bool writes_back() const { return options_.levels.front().write == TierWrite::back; }
 
   /// Blocks [begin, end) of a prompt that lie in `level`.
   struct Run {
@@ -107,6 +109,8 @@ class Tiers {
   bool prefetch(RequestId request, const PromptUse& prompt, std::span<const Run> runs);
   /// Gives up all that is being read for the request.
   void give_up(RequestId request);
+  /// Gives up every transfer in flight, as when a worker crashes or its links are lost.
+  void give_up_all();
 
   /// Blocks [begin, end) have been computed, or have been loaded, and lie in the device: they are
   /// written through. The transfer that reads them there, if any.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "deployment.h"
 #include "dyn/configurator/located.h"
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
@@ -44,7 +45,7 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
     with_location(recipe_path, "/hardware/profile", *recipe.hardware.profile, [&] {
       problem.profile = load_profile(resolve_beside(recipe_path, *recipe.hardware.profile));
     });
-  } else {
+  } else if (!recipe.hardware.gpu.empty()) {
     with_location(recipe_path, "/hardware/gpu", recipe.hardware.gpu, [&] {
       problem.profile = perf::builtin_profile(find_gpu(recipe.hardware.gpu).id);
     });
@@ -371,7 +372,10 @@ void add_notes(const Problem& problem, ExploreResult& result) {
                            " requests were rejected or failed at the best topology");
   }
   if (!winner.meets_slo && !winner.slo.empty()) {
-    result.notes.push_back("no simulated topology meets every SLO; ranked by how near they come");
+    result.notes.push_back(
+        problem.recipe->deployment
+            ? "the fleet misses an SLO"
+            : "no simulated topology meets every SLO; ranked by how near they come");
   }
 }
 
@@ -393,12 +397,23 @@ const char* mode_text(const Plan& plan) {
   return plan.pools.size() > 1 ? "disaggregated" : "aggregated";
 }
 
+Plan plan_of(const Recipe& recipe, const std::string& recipe_path, const sim::Workload& workload) {
+  return plan_of_deployment(look_up(recipe, recipe_path, workload), recipe_path);
+}
+
 ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
                       const sim::Workload& workload, const ExploreOptions& options) {
   if (workload.requests.empty()) {
     throw Error(ErrorKind::bad_input, "the load has no requests");
   }
   const Problem problem = look_up(recipe, recipe_path, workload);
+  if (recipe.deployment) {
+    ExploreResult result = run_deployment(problem, recipe_path, workload, options);
+    if (!result.cancelled) {
+      add_notes(problem, result);
+    }
+    return result;
+  }
   check_load(problem, workload, recipe_path);
   const Space space = enumerate(problem);
   if (space.topologies.empty()) {

@@ -135,6 +135,10 @@ const char* pool_name(const PoolSpec& pool) {
 }
 
 EngineLaunch launch_of(const Plan& plan, const PoolSpec& pool, int port) {
+  if (plan.profile.name.empty()) {
+    throw Error(ErrorKind::infeasible, "manifests need to know the GPU, and this plan has none",
+                "give the recipe its 'hardware'");
+  }
   if (pool.layout.gpus() > plan.profile.device.gpus_per_node) {
     throw Error(
         ErrorKind::infeasible,

@@ -67,7 +67,17 @@ void check_pools(const Plan& plan, Checker& checker) {
       checker.error("pools", i, "more pipeline stages than the model has layers");
     }
   }
-  if (disaggregated && plan.transfer.bandwidth.count() <= 0) {
+  for (const PoolSpec& pool : plan.pools) {
+    const bool modelled =
+        pool.engine.kind == EngineKind::simulated && pool.timing.kind == TimingKind::model;
+    if (plan.profile.name.empty() && !pool.profile && modelled) {
+      checker.error("profile", "missing key 'profile'",
+                    "the latency model needs the device that a pool runs on");
+      return;
+    }
+  }
+  const bool given_device = !plan.profile.name.empty();
+  if (disaggregated && given_device && plan.transfer.bandwidth.count() <= 0) {
     checker.error("transfer", "a disaggregated plan needs the bandwidth of the KV transfer",
                   "such as bandwidth: 50 GB/s");
   }
@@ -232,6 +242,10 @@ void describe(ObjectSchema<PoolSpec>& s) {
   s.field("layout", &PoolSpec::layout, "The GPUs of each.");
   s.field("config", &PoolSpec::config, "Limits of each engine.");
   s.field("engine", &PoolSpec::engine, "Where the engines are.");
+  s.field("timing", &PoolSpec::timing, "Where step times come from (simulated).").brief();
+  s.field("profile", &PoolSpec::profile, "The device of these workers.")
+      .brief()
+      .unset("the plan's profile");
   s.check(check_pool);
 }
 
@@ -270,7 +284,9 @@ void describe(ObjectSchema<Plan>& s) {
   s.field("slo", &Plan::slo, "The latency targets that it was chosen under.");
   s.field("seed", &Plan::seed, "Seed of the router's random streams.");
   s.field("predicted", &Plan::predicted, "The figures that were predicted for it.").brief();
-  s.field("profile", &Plan::profile, "The device that it was priced with.").required();
+  s.field("profile", &Plan::profile,
+          "The device that it was priced with. Only a plan whose step times are given has none.")
+      .brief();
   s.check(check_pools);
 }
 

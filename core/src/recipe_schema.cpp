@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "deployment_rules.h"
 #include "dyn/core/document.h"
 #include "dyn/core/schemas.h"
 
@@ -211,43 +212,6 @@ void describe(ObjectSchema<Hardware>& s) {
       .unset("no cost is reported");
 }
 
-void describe(ObjectSchema<EngineConfig>& s) {
-  s.about("engine", "Limits of one engine's scheduler and KV cache, in vLLM's terms.");
-  s.field("kind", &EngineConfig::kind, "Whose scheduler is followed.")
-      .not_empty()
-      .because("the most common one");
-  s.field("max_num_seqs", &EngineConfig::max_num_seqs, "Most requests in one batch.")
-      .between(1, 1'000'000)
-      .because("vLLM's own");
-  s.field("max_num_batched_tokens", &EngineConfig::max_num_batched_tokens,
-          "Token budget of one step.")
-      .between(1, kMostTokens)
-      .because("vLLM's own for serving");
-  s.field("block_size", &EngineConfig::block_size, "Tokens of a KV block.")
-      .between(1, 4096)
-      .because(
-          "the router tracks a quarter of the blocks of vLLM's 16, for hits at most 63 tokens "
-          "shorter");
-  s.field("prefix_caching", &EngineConfig::prefix_caching,
-          "Keeps the KV blocks of finished requests for prompts that begin alike.")
-      .because("vLLM's own");
-  s.field("chunked_prefill", &EngineConfig::chunked_prefill,
-          "Splits long prompts over steps, together with decoding requests.")
-      .because("vLLM's own");
-  s.field("memory_utilization", &EngineConfig::memory_utilization,
-          "Fraction of the device memory that the engine may use.")
-      .above(0)
-      .at_most(1)
-      .because("vLLM's own");
-  s.field("max_model_len", &EngineConfig::max_model_len,
-          "Longest prompt and output together, in tokens.")
-      .between(1, kMostTokens)
-      .unset("the model's context");
-  s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
-      .at_least(1)
-      .unset("what the memory model leaves");
-}
-
 void describe(ObjectSchema<RouterConfig>& s) {
   s.about("router", "How a pool's requests are spread over its workers.");
   s.field("kind", &RouterConfig::kind, "How a worker is chosen.")
@@ -317,7 +281,9 @@ void describe(ObjectSchema<Recipe>& s) {
       .unset("what the checkpoint holds");
   s.field("kv_cache", &Recipe::kv_cache, "How the KV cache is stored.")
       .unset("bf16, or fp8 where the weights are");
-  s.field("hardware", &Recipe::hardware, "The GPUs that may be used.").required();
+  s.field("hardware", &Recipe::hardware,
+          "The GPUs that may be used. Needed unless a deployment with its kv_blocks has step times "
+          "of its own.");
   s.field("traffic", &Recipe::traffic, "The requests to serve.").required();
   s.field("slo", &Recipe::slo, "The latency targets to meet.");
   s.field("objective", &Recipe::objective,
@@ -325,9 +291,13 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("timing", &Recipe::timing, "Where step times come from.");
   s.field("search", &Recipe::search, "What to explore.");
+  s.field("deployment", &Recipe::deployment, "A fleet to simulate as it is, instead of a search.")
+      .unset("a search");
   s.field("seed", &Recipe::seed, "Seed of every random stream.")
       .because("equal input gives equal output");
+  s.check(check_deployment);
   s.check([](const Recipe& recipe, Checker& checker) {
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
@@ -349,6 +319,7 @@ const DocumentSchema& recipe_schema() {
 Recipe parse_recipe(const Document& document) {
   Recipe recipe;
   read_document(recipe_schema(), document, &recipe);
+  complete_deployment(document, recipe);
   return recipe;
 }
 

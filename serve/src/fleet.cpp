@@ -7,7 +7,7 @@
 #include "dyn/core/error.h"
 #include "dyn/core/log.h"
 #include "dyn/core/random.h"
-#include "dyn/perf/perf_model.h"
+#include "dyn/perf/given_timing.h"
 #include "http_text.h"
 #include "openai_worker.h"
 #include "simulated_worker.h"
@@ -127,9 +127,7 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   const auto count = static_cast<std::uint32_t>(pool.available.size());
   std::shared_ptr<const perf::StepTimer> timer;
   if (!is_relayed(spec)) {
-    timer = options.make_timer
-                ? options.make_timer(spec)
-                : perf::PerfModel::compile(perf::target_of(plan, spec), plan.profile);
+    timer = options.make_timer ? options.make_timer(spec) : perf::step_timer(plan, spec);
     if (index == entry_) {
       frontend_ = timer->frontend_time();
     }

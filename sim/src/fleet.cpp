@@ -7,7 +7,7 @@
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
-#include "dyn/perf/perf_model.h"
+#include "dyn/perf/given_timing.h"
 
 namespace dyn::sim {
 namespace {
@@ -187,7 +187,7 @@ void check_feasible(const Fleet& fleet, const Workload& workload) {
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan) {
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
   for (const PoolSpec& pool : plan.pools) {
-    timers.push_back(perf::PerfModel::compile(perf::target_of(plan, pool), plan.profile));
+    timers.push_back(perf::step_timer(plan, pool));
   }
   return timers;
 }

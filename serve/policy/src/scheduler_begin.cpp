@@ -132,7 +132,11 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
   publish_prompt(request, request.computed);
   const bool completes = request.computed == request.known();
   if (completes && tokens == 1) {
-    batch.add_decode(request.computed);  // as an attention kernel sees it
+    if (request.remote) {  // its prompt was computed elsewhere: it decodes
+      batch.add_decode(request.computed);
+    } else {
+      batch.add_last_token(request.computed);
+    }
   } else {
     batch.add_prefill(tokens, prior, completes);
   }
@@ -177,10 +181,10 @@ bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   publish_prompt(request, request.spec.prompt_tokens);
   blocked = false;
-  request.remote = false;
   request.computed = request.spec.prompt_tokens - 1;
   enter_batch(slot, now, outcome);
   DYN_ASSERT(place_chunk(slot, 1), "the blocks of a received prompt were reserved");
+  request.remote = false;
   return true;
 }
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parents[2] / 'e2e'))
 import harness  # noqa: E402
 
 ENGINES = HERE.parents[3].parent / 'shared/engines'
-PORTS = (18101, 18102)
+PORTS = (18101, 18111)  # each with its events 100 above, and their replay above those
 PROMPTS = ['The quick brown fox', 'Once upon a time there was', 'def fibonacci(n):',
            'In 1969', 'Zwei Dinge sind unendlich', 'List three colours:', 'A B C D E', '42']
 

@@ -32,6 +32,10 @@ void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
 void describe(ObjectSchema<SearchSpace>& s);
+void describe(EnumSchema<TimingKind>& s);
+void describe(ObjectSchema<StepTiming>& s);
+void describe(ObjectSchema<DeploymentPool>& s);
+void describe(ObjectSchema<Deployment>& s);
 void describe(ObjectSchema<Recipe>& s);
 
 void describe(ObjectSchema<GpuSpec>& s);

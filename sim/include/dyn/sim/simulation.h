@@ -45,7 +45,7 @@ struct SimulationResult {
 /// Throws Error(infeasible) for a request that no worker could run even alone, before simulating.
 SimulationResult simulate(const SimulationSpec& spec, const Workload& workload);
 
-/// The PerfModel of each pool of a plan.
+/// The step times of each pool of a plan.
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan);
 
 }  // namespace dyn::sim

@@ -116,6 +116,16 @@ class PromptMaker {
       hash = kvbm::chain(hash, i < shared_ ? 0 : ++unique_);
       out_.blocks.push_back(hash);
     }
+    // Prompts part where the shared prefix ends.
+    request.first_segment = static_cast<std::uint32_t>(out_.segments.size());
+    if (shared_ > 0) {
+      out_.segments.push_back(
+          {out_.blocks[request.first_block], static_cast<std::uint32_t>(shared_)});
+    }
+    out_.segments.push_back({out_.blocks[request.first_block + static_cast<std::size_t>(shared_)],
+                             request.block_count});
+    request.segment_count =
+        static_cast<std::uint32_t>(out_.segments.size()) - request.first_segment;
   }
 
  private:

@@ -265,6 +265,7 @@ void apply(const Traffic& traffic, std::uint64_t seed, Workload& workload) {
       request.arrival = SimTime(Duration(std::llround(nanos / traffic.speedup)));
     }
   }
+  cut_prompts(workload);
 }
 
 }  // namespace

@@ -143,7 +143,7 @@ struct Scheduler::Impl {
   /// Blocks of the device that a transfer reads.
   struct Hold {
     kvbm::TierTransferId transfer;
-    std::vector<BlockId> blocks;
+    kvbm::HeldBlocks blocks;
   };
   std::vector<Hold> holds;
   /// Blocks [begin, end) of a prompt that the step in progress computes.

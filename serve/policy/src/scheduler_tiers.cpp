@@ -94,7 +94,7 @@ Scheduler::Impl::LoadStart Scheduler::Impl::load(Slot slot, const kvbm::BlockPoo
 /// The blocks of a request have arrived: they are cached, and it queues again.
 void Scheduler::Impl::loaded(Slot slot) {
   Request& request = requests[slot];
-  const auto begin = static_cast<std::uint32_t>(request.named.size());
+  const std::uint32_t begin = request.named.size();
   pool.publish(request.spec.blocks, begin, request.loads.end, request.named);
   hold_for(tiers->stored(prompt_of(request), begin, request.loads.end), request, request.loads.end);
   pool.release(request.named, 0);
@@ -149,8 +149,11 @@ void Scheduler::Impl::note_evictions(std::size_t begin) {
   }
   std::vector<kvbm::KvEvent>& events = pool.events();
   for (std::size_t i = begin; i < events.size(); ++i) {
+    const kvbm::BlockRange range = events[i].range();
     if (events[i].kind == kvbm::KvEvent::Kind::removed) {
-      tiers->evicted(events[i].hash);
+      for (std::uint32_t block = range.end(); block-- > range.first;) {
+        tiers->evicted(kvbm::nth_block(range.segment, block));
+      }
     }
   }
   if (!options.kv_events) {

@@ -61,7 +61,7 @@ class BlockPool {
 
   /// How many blocks, at least, can be taken before one loses its hash. O(1).
   std::uint64_t uncached_front() const {
-    return head_ != kNone && nodes_[head_].kind == Kind::nameless ? nodes_[head_].count : 0;
+    return head_ != kNone && nodes_[head_].kind == Kind::nameless ? nodes_[head_].count() : 0;
   }
 
   /// A leading run of blocks found by hash.

@@ -22,10 +22,10 @@ Duration prefill_time(const perf::StepTimer& timer, std::int64_t tokens, std::in
 
 std::size_t choose_load(std::span<const LoadOption> options) {
   DYN_ASSERT(!options.empty(), "nothing to choose from");
-  const auto best = std::min_element(
-      options.begin(), options.end(), [](const LoadOption& a, const LoadOption& b) {
-        return a.load + a.compute < b.load + b.compute;
-      });
+  const auto best = std::min_element(options.begin(), options.end(),
+                                     [](const LoadOption& a, const LoadOption& b) {
+                                       return a.load + a.compute < b.load + b.compute;
+                                     });
   return static_cast<std::size_t>(best - options.begin());
 }
 

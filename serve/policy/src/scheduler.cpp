@@ -245,8 +245,8 @@ std::int32_t Scheduler::running() const {
 }
 
 std::int32_t Scheduler::waiting() const {
-  return impl_->waiting.size + impl_->received.size + impl_->receiving.size +
-         impl_->fetching.size + impl_->loading.size;
+  return impl_->waiting.size + impl_->received.size + impl_->receiving.size + impl_->fetching.size +
+         impl_->loading.size;
 }
 
 std::int32_t Scheduler::held() const {

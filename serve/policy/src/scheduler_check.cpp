@@ -30,14 +30,12 @@ void Scheduler::check_invariants() const {
     }
     DYN_ASSERT(held >= 0, "a request owes blocks");
     const bool queued = request.state == State::waiting || request.state == State::fetching;
-    DYN_ASSERT(!queued || (held == 0 && request.named.empty()),
-               "a waiting request holds blocks");
+    DYN_ASSERT(!queued || (held == 0 && request.named.empty()), "a waiting request holds blocks");
     nameless += static_cast<std::uint64_t>(held);
   }
   DYN_ASSERT(requests == s.requests.size(), "the id map and the records differ");
-  const std::int32_t listed =
-      s.running.size + s.waiting.size + s.received.size + s.receiving.size + s.held.size +
-      s.fetching.size + s.loading.size;
+  const std::int32_t listed = s.running.size + s.waiting.size + s.received.size + s.receiving.size +
+                              s.held.size + s.fetching.size + s.loading.size;
   DYN_ASSERT(static_cast<std::size_t>(listed) == requests, "a request is in no list");
   DYN_ASSERT(s.running.size <= s.max_running, "too many run");
   DYN_ASSERT(decodes.count() == s.decodes.count() && decodes.context() == s.decodes.context(),

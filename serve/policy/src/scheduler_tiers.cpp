@@ -133,8 +133,8 @@ void Scheduler::Impl::write_through() {
 }
 
 /// Holds the first `end` blocks of a prompt, all in the device, until the transfer has read them.
-void Scheduler::Impl::hold_for(std::optional<kvbm::TierTransferId> transfer,
-                               const Request& request, std::uint32_t end) {
+void Scheduler::Impl::hold_for(std::optional<kvbm::TierTransferId> transfer, const Request& request,
+                               std::uint32_t end) {
   if (transfer) {
     holds.push_back({*transfer, {}});
     pool.match(request.spec.blocks, end, holds.back().blocks);

@@ -177,8 +177,8 @@ class Tiers {
   std::vector<TierTraffic> traffic_;
   std::vector<TierTransfer> started_;
   std::vector<std::vector<Moved>> left_;  ///< by level: evicted, not yet looked at
-  std::vector<BlockUse> uses_;  ///< scratch: blocks of a prompt
-  std::vector<Moved> moved_;    ///< scratch: blocks to write
+  std::vector<BlockUse> uses_;            ///< scratch: blocks of a prompt
+  std::vector<Moved> moved_;              ///< scratch: blocks to write
   std::uint32_t next_id_ = 0;
   std::uint32_t reads_ = 0;
   std::uint32_t writes_ = 0;

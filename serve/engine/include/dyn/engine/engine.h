@@ -55,8 +55,8 @@ struct EngineOptions {
 /// outcomes are reported, never in when anything happens. Not thread-safe.
 ///
 /// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received,
-/// release_held, transfer_done or give_up_transfers, call `advance(now, outcome)` once: an idle engine starts a step then. Then wait
-/// until `next_event()` or the next call.
+/// release_held, transfer_done or give_up_transfers, call `advance(now, outcome)` once: an idle
+/// engine starts a step then. Then wait until `next_event()` or the next call.
 ///
 /// Every call first finishes the steps that ended at or before its `now` and starts those that
 /// follow, whether or not the driver advanced before; so a request submitted at the very end of a

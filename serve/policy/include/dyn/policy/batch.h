@@ -35,7 +35,7 @@ struct Admission {
   SimTime at;                      ///< start of the step
   std::int64_t cached_tokens = 0;  ///< prompt tokens found in this engine's cache, tiers included
   std::array<std::int64_t, 3> tier_tokens{};  ///< those of them that came from each tier
-  Duration load_time{0};  ///< waited for loads
+  Duration load_time{0};                      ///< waited for loads
 };
 
 /// What happened since the outcome was last cleared. The driver clears and reuses it.

@@ -17,7 +17,7 @@ constexpr const char* kExample =
     "Examples:\n"
     "  dyn profile import aiconfigurator ./aiconfigurator_core --gpu h200 -o h200.json\n"
     "  dyn profile import vllm-layers ./vllm019 --gpu rtx-4090 -o rtx-4090.json\n"
-    "  dyn simulate recipe.yaml --profile h200.json";
+    "  dyn simulate recipe.yaml --set hardware.profile=$PWD/h200.json";
 
 struct Flags {
   std::string path;

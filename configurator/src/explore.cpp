@@ -1,11 +1,11 @@
 #include "dyn/configurator/explore.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "deployment.h"
 #include "dyn/configurator/located.h"
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
@@ -20,13 +20,6 @@
 namespace dyn::configurator {
 namespace {
 
-/// A model named by a path lies beside the recipe; others are names of the catalogue.
-std::string model_reference(const Recipe& recipe, const std::string& recipe_path) {
-  const std::string beside = resolve_beside(recipe_path, recipe.model);
-  const bool file = recipe.model.size() > 5 && recipe.model.ends_with(".json");
-  return file || std::filesystem::is_directory(beside) ? beside : recipe.model;
-}
-
 Precision default_kv_cache(Precision weights) {
   const bool fp8 = weights == Precision::fp8 || weights == Precision::fp8_block;
   return fp8 ? Precision::fp8 : Precision::bf16;
@@ -37,14 +30,14 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
   Problem problem;
   problem.recipe = &recipe;
   with_location(recipe_path, "/model", recipe.model,
-                [&] { problem.model = find_model(model_reference(recipe, recipe_path)); });
+                [&] { problem.model = find_model(model_reference(recipe_path, recipe.model)); });
   problem.weights = recipe.weights.value_or(problem.model.native_weights);
   problem.kv_cache = recipe.kv_cache.value_or(default_kv_cache(problem.weights));
   if (recipe.hardware.profile) {
     with_location(recipe_path, "/hardware/profile", *recipe.hardware.profile, [&] {
       problem.profile = load_profile(resolve_beside(recipe_path, *recipe.hardware.profile));
     });
-  } else {
+  } else if (!recipe.hardware.gpu.empty()) {
     with_location(recipe_path, "/hardware/gpu", recipe.hardware.gpu, [&] {
       problem.profile = perf::builtin_profile(find_gpu(recipe.hardware.gpu).id);
     });
@@ -113,7 +106,7 @@ class Explorer {
   /// Fills in the ranking; false where it was cancelled.
   bool run(ExploreResult& result) {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
-    runs_ = std::min(total, space_.topologies.size()) + 3;
+    runs_ = std::min(total, space_.topologies.size()) + 2;
     if (!replay_rounds(total) || !find_intervals()) {
       return false;
     }
@@ -153,16 +146,11 @@ class Explorer {
     return true;
   }
 
-  /// In which units a replay counts KV: larger ones rank several times faster (within about 1 % of
-  /// the engine's own blocks), the deployment that is reported first is replayed exactly.
-  enum class Blocks { coarse, exact };
-
-  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, Blocks blocks,
+  sim::SimulationResult simulate(const Plan& plan, const Topology& topology,
                                  double factor_first = 1, double factor_second = 1) const {
     sim::SimulationSpec spec;
     spec.plan = &plan;
     spec.seed = problem_.recipe->seed;
-    spec.coarse_blocks = blocks == Blocks::coarse;
     spec.cancelled = options_.cancelled;
     const auto add = [&](std::uint32_t shape, double factor) {
       std::shared_ptr<const perf::StepTimer> timer =
@@ -239,7 +227,7 @@ class Explorer {
         [&](std::size_t i) {
           const Topology& topology = space_.topologies[indices[i]];
           const Plan plan = make_plan(problem_, space_, topology);
-          results[i] = make(indices[i], simulate(plan, topology, Blocks::coarse));
+          results[i] = make(indices[i], simulate(plan, topology));
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "simulating"); },
         options_.cancelled);
@@ -287,50 +275,34 @@ class Explorer {
     return bounds;
   }
 
-  /// Replays the winner exactly, and with slower and with faster steps for its intervals; again for
-  /// the next one if that costs it the first place. The others' intervals are first order.
+  /// Replays the winner with slower and with faster steps for its intervals. The others' intervals
+  /// are first order.
   bool find_intervals() {
-    while (ranked_.front().candidate.intervals == IntervalMethod::first_order) {
-      if (!replay_exactly(ranked_.front())) {
-        return false;
-      }
-      sort_ranked();
-    }
-    for (Replayed& replayed : ranked_) {
-      finish(replayed);
-    }
-    return true;
-  }
-
-  bool replay_exactly(Replayed& winner) {
+    Replayed& winner = ranked_.front();
     const Topology& topology = space_.topologies[winner.topology];
     const StepBounds first = bounds_of(topology.first, topology.first_replicas);
     const StepBounds second =
         topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
-    const Plan plan = winner.candidate.plan;
+    const Plan& plan = winner.candidate.plan;
     const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
     std::vector<PlannedMetric> bounds[2];
-    Replayed exact;
     parallel_for(
-        3, options_.threads,
+        2, options_.threads,
         [&](std::size_t i) {
-          if (i == 0) {
-            exact = make(winner.topology, simulate(plan, topology, Blocks::exact));
-          } else {
-            const auto [one, two] = factors[i - 1];
-            bounds[i - 1] =
-                figures_of(simulate(plan, topology, Blocks::coarse, one, two), plan.gpus());
-          }
+          const auto [one, two] = factors[i];
+          bounds[i] = figures_of(simulate(plan, topology, one, two), plan.gpus());
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "error bars"); },
         options_.cancelled);
     if (cancelled()) {
       return false;
     }
-    winner = std::move(exact);
     set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
+    for (Replayed& replayed : ranked_) {
+      finish(replayed);
+    }
     return true;
   }
 
@@ -371,7 +343,10 @@ void add_notes(const Problem& problem, ExploreResult& result) {
                            " requests were rejected or failed at the best topology");
   }
   if (!winner.meets_slo && !winner.slo.empty()) {
-    result.notes.push_back("no simulated topology meets every SLO; ranked by how near they come");
+    result.notes.push_back(
+        problem.recipe->deployment
+            ? "the fleet misses an SLO"
+            : "no simulated topology meets every SLO; ranked by how near they come");
   }
 }
 
@@ -393,12 +368,23 @@ const char* mode_text(const Plan& plan) {
   return plan.pools.size() > 1 ? "disaggregated" : "aggregated";
 }
 
+Plan plan_of(const Recipe& recipe, const std::string& recipe_path, const sim::Workload& workload) {
+  return plan_of_deployment(look_up(recipe, recipe_path, workload), recipe_path);
+}
+
 ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
                       const sim::Workload& workload, const ExploreOptions& options) {
   if (workload.requests.empty()) {
     throw Error(ErrorKind::bad_input, "the load has no requests");
   }
   const Problem problem = look_up(recipe, recipe_path, workload);
+  if (recipe.deployment) {
+    ExploreResult result = run_deployment(problem, recipe_path, workload, options);
+    if (!result.cancelled) {
+      add_notes(problem, result);
+    }
+    return result;
+  }
   check_load(problem, workload, recipe_path);
   const Space space = enumerate(problem);
   if (space.topologies.empty()) {

@@ -283,20 +283,6 @@ PoolSpec make_pool(const Space& space, const Shape& shape, int replicas) {
   return pool;
 }
 
-/// Every GPU of a worker sends its share of the KV over its own link; the narrower side counts.
-TransferSpec make_transfer(const Problem& problem, const Plan& plan) {
-  const GpuSpec& device = problem.profile.device;
-  const bool one_node = plan.gpus() <= device.gpus_per_node;
-  const int links = std::min(plan.pools[0].layout.tensor * plan.pools[0].layout.pipeline,
-                             plan.pools[1].layout.tensor * plan.pools[1].layout.pipeline);
-  TransferSpec transfer;
-  transfer.bandwidth = (one_node ? device.intra_node : device.inter_node) * double(links);
-  transfer.latency =
-      one_node ? problem.profile.intra_node_latency : problem.profile.inter_node_latency;
-  transfer.bytes_per_token = problem.model.kv_bytes_per_token(problem.kv_cache, 1);
-  return transfer;
-}
-
 std::string gigabytes(Bytes bytes) {
   const auto tenths = static_cast<std::int64_t>(static_cast<double>(bytes.count()) / 1e8 + 0.5);
   return std::to_string(tenths / 10) + '.' + std::to_string(tenths % 10) + " GB";
@@ -322,6 +308,20 @@ Space enumerate(const Problem& problem) {
   return space;
 }
 
+/// Every GPU of a worker sends its share of the KV over its own link; the narrower side counts.
+TransferSpec make_transfer(const Problem& problem, const Plan& plan) {
+  const GpuSpec& device = problem.profile.device;
+  const bool one_node = plan.gpus() <= device.gpus_per_node;
+  const int links = std::min(plan.pools[0].layout.tensor * plan.pools[0].layout.pipeline,
+                             plan.pools[1].layout.tensor * plan.pools[1].layout.pipeline);
+  TransferSpec transfer;
+  transfer.bandwidth = (one_node ? device.intra_node : device.inter_node) * double(links);
+  transfer.latency =
+      one_node ? problem.profile.intra_node_latency : problem.profile.inter_node_latency;
+  transfer.bytes_per_token = problem.model.kv_bytes_per_token(problem.kv_cache, 1);
+  return transfer;
+}
+
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology) {
   Plan plan;
   plan.model = problem.model;
@@ -338,6 +338,7 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
   }
   plan.profile = perf::profile_for(problem.profile, targets);
   plan.router = problem.recipe->router;
+  plan.kv_tiers = problem.recipe->kv_tiers;
   plan.slo = problem.recipe->slo;
   plan.seed = problem.recipe->seed;
   plan.name = problem.model.name + " on " + problem.profile.device.id + ": " + layout_text(plan);

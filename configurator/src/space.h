@@ -83,6 +83,9 @@ Space enumerate(const Problem& problem);
 /// The plan that realises a topology.
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology);
 
+/// The link between a plan's prefill and decode workers.
+TransferSpec make_transfer(const Problem& problem, const Plan& plan);
+
 /// What the model would need, for the error that nothing fits; a sentence.
 std::string what_would_fit(const Problem& problem);
 

@@ -144,12 +144,16 @@ std::string completed_metrics(const RequestRecord& r) {
 }  // namespace
 
 std::string to_table(const ExploreResult& result, const Recipe& recipe) {
-  std::string text =
-      fmt::format("{} on up to {} {}: {}\n", recipe.model, recipe.hardware.count.high,
-                  recipe.hardware.gpu, load_text(result.workload));
-  text +=
-      fmt::format("{} topologies explored, {} can run, {} simulated; by {}\n\n", result.explored,
-                  result.feasible, result.ranked.size(), objective_name(recipe.objective));
+  std::string text;
+  if (recipe.deployment) {
+    text = fmt::format("{}: {}\n\n", result.ranked.front().plan.name, load_text(result.workload));
+  } else {
+    text = fmt::format("{} on up to {} {}: {}\n", recipe.model, recipe.hardware.count.high,
+                       recipe.hardware.gpu, load_text(result.workload));
+    text +=
+        fmt::format("{} topologies explored, {} can run, {} simulated; by {}\n\n", result.explored,
+                    result.feasible, result.ranked.size(), objective_name(recipe.objective));
+  }
   std::vector<Row> rows{{"#", "mode", "layout", "tokens/seqs", "GPUs", "TTFT p50", "p99", "+-",
                          "ITL p50", "p99", "+-", "tok/s/GPU", "+-", "goodput", "hits", "SLO"}};
   for (std::size_t i = 0; i < result.ranked.size(); ++i) {

@@ -1,8 +1,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
+#include "deployment_rules.h"
+#include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
+#include "dyn/core/error.h"
+#include "dyn/core/json_writer.h"
+#include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 
 namespace dyn {
@@ -211,43 +217,6 @@ void describe(ObjectSchema<Hardware>& s) {
       .unset("no cost is reported");
 }
 
-void describe(ObjectSchema<EngineConfig>& s) {
-  s.about("engine", "Limits of one engine's scheduler and KV cache, in vLLM's terms.");
-  s.field("kind", &EngineConfig::kind, "Whose scheduler is followed.")
-      .not_empty()
-      .because("the most common one");
-  s.field("max_num_seqs", &EngineConfig::max_num_seqs, "Most requests in one batch.")
-      .between(1, 1'000'000)
-      .because("vLLM's own");
-  s.field("max_num_batched_tokens", &EngineConfig::max_num_batched_tokens,
-          "Token budget of one step.")
-      .between(1, kMostTokens)
-      .because("vLLM's own for serving");
-  s.field("block_size", &EngineConfig::block_size, "Tokens of a KV block.")
-      .between(1, 4096)
-      .because(
-          "the router tracks a quarter of the blocks of vLLM's 16, for hits at most 63 tokens "
-          "shorter");
-  s.field("prefix_caching", &EngineConfig::prefix_caching,
-          "Keeps the KV blocks of finished requests for prompts that begin alike.")
-      .because("vLLM's own");
-  s.field("chunked_prefill", &EngineConfig::chunked_prefill,
-          "Splits long prompts over steps, together with decoding requests.")
-      .because("vLLM's own");
-  s.field("memory_utilization", &EngineConfig::memory_utilization,
-          "Fraction of the device memory that the engine may use.")
-      .above(0)
-      .at_most(1)
-      .because("vLLM's own");
-  s.field("max_model_len", &EngineConfig::max_model_len,
-          "Longest prompt and output together, in tokens.")
-      .between(1, kMostTokens)
-      .unset("the model's context");
-  s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
-      .at_least(1)
-      .unset("what the memory model leaves");
-}
-
 void describe(ObjectSchema<RouterConfig>& s) {
   s.about("router", "How a pool's requests are spread over its workers.");
   s.field("kind", &RouterConfig::kind, "How a worker is chosen.")
@@ -317,7 +286,9 @@ void describe(ObjectSchema<Recipe>& s) {
       .unset("what the checkpoint holds");
   s.field("kv_cache", &Recipe::kv_cache, "How the KV cache is stored.")
       .unset("bf16, or fp8 where the weights are");
-  s.field("hardware", &Recipe::hardware, "The GPUs that may be used.").required();
+  s.field("hardware", &Recipe::hardware,
+          "The GPUs that may be used. Needed unless a deployment with its kv_blocks has step times "
+          "of its own.");
   s.field("traffic", &Recipe::traffic, "The requests to serve.").required();
   s.field("slo", &Recipe::slo, "The latency targets to meet.");
   s.field("objective", &Recipe::objective,
@@ -325,10 +296,19 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("kv_tiers", &Recipe::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
+  s.field("timing", &Recipe::timing, "Where step times come from.");
   s.field("search", &Recipe::search, "What to explore.");
+  s.field("deployment", &Recipe::deployment, "A fleet to simulate as it is, instead of a search.")
+      .unset("a search");
   s.field("seed", &Recipe::seed, "Seed of every random stream.")
       .because("equal input gives equal output");
+  s.check(check_deployment);
   s.check([](const Recipe& recipe, Checker& checker) {
+    if (const std::optional<TierProblem> problem =
+            problem_of(recipe.kv_tiers, recipe.engine, !recipe.traffic.concurrency)) {
+      checker.error("kv_tiers", problem->message, problem->hint);
+    }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
     if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {
@@ -349,15 +329,101 @@ const DocumentSchema& recipe_schema() {
 Recipe parse_recipe(const Document& document) {
   Recipe recipe;
   read_document(recipe_schema(), document, &recipe);
+  complete_deployment(document, recipe);
   return recipe;
 }
 
+namespace {
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// The text at a key of the recipe or of one of its objects, if there is one.
+std::optional<Node> text_at(const Node& root, const char* outer, const char* key) {
+  std::optional<Node> node = root;
+  for (const char* step : {outer, key}) {
+    if (node && *step != '\0') {
+      node = node->is_object() ? node->find(step) : std::nullopt;
+    }
+  }
+  return node && node->kind() == NodeKind::text ? node : std::nullopt;
+}
+
+void check_file(const std::optional<Node>& node, const std::string& recipe_path, const char* what,
+                Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string file = resolve_beside(recipe_path, node->text());
+  if (!exists(file)) {
+    problems.add(*node, "there is no file " + file,
+                 std::string(what) + " lies beside its recipe, or has an absolute path");
+  }
+}
+
+/// A name that no catalogue has is an error here, so that it comes with the others of the file;
+/// what a model's own file says is read later.
+void check_model(const std::optional<Node>& node, const std::string& recipe_path,
+                 Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string wanted = model_reference(recipe_path, node->text());
+  if (wanted.ends_with(".json")) {
+    check_file(node, recipe_path, "a model's config.json", problems);
+    return;
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(wanted, ignored)) {
+    return;
+  }
+  try {
+    find_model(wanted);
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+void check_gpu(const std::optional<Node>& node, Problems& problems) {
+  if (!node) {
+    return;
+  }
+  try {
+    find_gpu(node->text());
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+}  // namespace
+
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
-  Document document = Document::read_file(path);
+  Problems problems;
+  Document document = Document::read_file(path, problems);
   for (const std::string& assignment : overrides) {
     document.set(assignment);
   }
-  return parse_recipe(document);
+  Recipe recipe;
+  read_document(recipe_schema(), document, &recipe, problems);
+  const Node root = document.root();
+  check_model(text_at(root, "", "model"), path, problems);
+  check_file(text_at(root, "traffic", "trace"), path, "a trace", problems);
+  if (const auto profile = text_at(root, "hardware", "profile")) {
+    check_file(profile, path, "a profile", problems);
+  } else {
+    check_gpu(text_at(root, "hardware", "gpu"), problems);
+  }
+  problems.throw_if_any();
+  return recipe;
+}
+
+std::string model_reference(const std::string& recipe_path, const std::string& model) {
+  const std::string beside = resolve_beside(recipe_path, model);
+  std::error_code ignored;
+  const bool file = model.size() > 5 && model.ends_with(".json");
+  return file || std::filesystem::is_directory(beside, ignored) ? beside : model;
 }
 
 std::string resolve_beside(const std::string& file, const std::string& path) {
@@ -370,7 +436,31 @@ std::string resolve_beside(const std::string& file, const std::string& path) {
 }
 
 std::string explain_recipe_defaults() {
-  return explain_defaults(*recipe_schema().type);
+  std::string text;
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    text += value.key + " = " + value.value;
+    text += value.reason.empty() ? "\n" : "  # " + value.reason + '\n';
+  }
+  return text;
+}
+
+std::string recipe_defaults_json() {
+  JsonWriter writer;
+  writer.begin_object();
+  writer.member("schema", "dyn.defaults/1");
+  writer.member("of", recipe_schema().id());
+  writer.key("defaults");
+  writer.begin_list();
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    writer.begin_object();
+    writer.member("key", value.key);
+    writer.member("default", value.value);
+    writer.member("reason", value.reason);
+    writer.end_object();
+  }
+  writer.end_list();
+  writer.end_object();
+  return writer.finish() + '\n';
 }
 
 }  // namespace dyn

@@ -83,13 +83,18 @@ struct ExploreResult {
   bool cancelled = false;
 };
 
-/// Enumerates the recipe's topologies, filters by memory, scores analytically, simulates the
-/// best on all cores in rounds (each round corrects the scores by what the last one showed), ranks
-/// by objective under the SLOs. The same result whatever `threads` is. `recipe_path` resolves
-/// paths and is named in errors. Throws Error(infeasible) if nothing fits, saying what would be
-/// needed, and Error(bad_input) for an unknown model, GPU or profile.
+/// Simulates the recipe's fleet, where it gives one. Else enumerates the recipe's topologies,
+/// filters by memory, scores analytically, simulates the best on all cores in rounds (each round
+/// corrects the scores by what the last one showed), ranks by objective under the SLOs. The same
+/// result whatever `threads` is. `recipe_path` resolves paths and is named in errors. Throws
+/// Error(infeasible) if nothing fits, saying what would be needed, and Error(bad_input) for an
+/// unknown model, GPU or profile.
 ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
                       const sim::Workload& workload, const ExploreOptions& options);
+
+/// The plan of a recipe with a fixed fleet, which must have one, as explore() would simulate it.
+/// Throws as explore() does.
+Plan plan_of(const Recipe& recipe, const std::string& recipe_path, const sim::Workload& workload);
 
 /// Name and unit of an objective's figure, and whether more of it is better.
 const char* objective_name(Objective objective);

@@ -4,6 +4,8 @@
 
 namespace dyn {
 
+enum class WorkerRole { aggregated, prefill, decode };
+
 /// How one worker (one engine) spreads a model over its GPUs.
 struct ParallelLayout {
   int tensor = 1;    ///< TP: GPUs that share each matrix multiply

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,6 @@
 namespace dyn {
 
 class Document;
-
-enum class WorkerRole { aggregated, prefill, decode };
 
 enum class EngineKind {
   simulated,  ///< the engine state machine with predicted step times
@@ -36,6 +35,8 @@ struct PoolSpec {
   ParallelLayout layout;
   EngineConfig config;  ///< with kv_blocks and max_model_len resolved
   EngineTarget engine;
+  StepTiming timing;               ///< of simulated engines
+  std::optional<Profile> profile;  ///< of its devices; default the plan's
 };
 
 /// The path that KV blocks take from a prefill worker to a decode worker.
@@ -60,10 +61,11 @@ struct Plan {
   ModelSpec model;
   Precision weights = Precision::bf16;
   Precision kv_cache = Precision::bf16;
-  Profile profile;
+  Profile profile;              ///< without a name where no step time comes from the latency model
   std::vector<PoolSpec> pools;  ///< one aggregated pool, or one prefill and one decode pool
   RouterConfig router;
   TransferSpec transfer;
+  KvTiers kv_tiers;  ///< of the workers that compute prompts
   Slo slo;
   std::uint64_t seed = 1;
   std::vector<PlannedMetric> predicted;

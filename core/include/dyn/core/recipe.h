@@ -5,9 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/deployment.h"
+#include "dyn/core/engine_config.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
+#include "dyn/core/step_timing.h"
 
 namespace dyn {
 
@@ -42,7 +46,7 @@ struct Traffic {
 };
 
 struct Hardware {
-  std::string gpu;                     ///< catalogue id, such as h200
+  std::string gpu;                     ///< catalogue id, such as h200; empty: none is given
   IntRange count{1, 8};                ///< GPUs a deployment may use
   std::optional<std::string> profile;  ///< profile file; default the built-in one of `gpu`
   std::optional<DollarsPerHour> price_per_gpu;
@@ -51,20 +55,6 @@ struct Hardware {
 enum class Objective { throughput_per_gpu, throughput, goodput_per_gpu, ttft, itl, e2e, gpus };
 
 enum class RouterKind { round_robin, random, least_loaded, kv_aware };
-
-/// Limits of one engine's scheduler and KV cache, in vLLM's terms.
-struct EngineConfig {
-  std::string kind = "vllm";  ///< whose scheduler is followed
-  int max_num_seqs = 256;
-  std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
-  int block_size = 64;                         ///< tokens of a KV block
-  bool prefix_caching = true;
-  bool chunked_prefill = true;
-  double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
-  std::optional<std::int64_t> max_model_len;  ///< default the model's context
-  std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
-  bool operator==(const EngineConfig&) const = default;
-};
 
 struct RouterConfig {
   RouterKind kind = RouterKind::kv_aware;
@@ -97,20 +87,30 @@ struct Recipe {
   Objective objective = Objective::throughput_per_gpu;
   EngineConfig engine;
   RouterConfig router;
+  KvTiers kv_tiers;
+  StepTiming timing;
   SearchSpace search;
+  std::optional<Deployment> deployment;  ///< this fleet instead of a search
   std::uint64_t seed = 1;
 };
 
 /// Reads and checks a recipe. `overrides` are the `--set key.path=value` of the command line,
-/// applied before checking. Throws Error(bad_input) with every problem found. Paths in it stay
-/// as written; resolve them against the recipe's folder with `resolve_beside`.
+/// applied before checking. Throws Error(bad_input) with every problem found, unknown models and
+/// GPUs and files that are not there included. Paths in it stay as written; resolve them against
+/// the recipe's folder with `resolve_beside`.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+/// The same for a document, but looks at no other file and in no catalogue.
 Recipe parse_recipe(const Document& document);
+
+/// What `find_model` is to be asked for a recipe's model: a path beside the recipe, or the name.
+std::string model_reference(const std::string& recipe_path, const std::string& model);
 
 /// `path` as seen from the folder of `file`, unless it is absolute.
 std::string resolve_beside(const std::string& file, const std::string& path);
 
 /// One `key = value  # reason` line per default of a recipe, for --explain-defaults.
 std::string explain_recipe_defaults();
+/// The same as a JSON document (dyn.defaults/1).
+std::string recipe_defaults_json();
 
 }  // namespace dyn

@@ -18,6 +18,10 @@ struct StepBatch {
   std::int64_t prefill_cross = 0;    ///< sum of q * prior
   std::int64_t prefill_square = 0;   ///< sum of q * q
   std::int64_t decode_context = 0;   ///< sum of KV tokens that decoding sequences attend to
+  /// Decoding sequences whose token is the last of a prompt: one token each, as an attention
+  /// kernel sees it, though the engine calls it prefill.
+  std::int32_t last_tokens = 0;
+  std::int64_t last_context = 0;  ///< their part of decode_context
 
   std::int64_t tokens() const { return prefill_tokens + decode_sequences; }
   std::int32_t sequences() const { return prefill_sequences + decode_sequences; }
@@ -36,6 +40,12 @@ struct StepBatch {
     ++decode_sequences;
     ++sampled;
     decode_context += context;
+  }
+  /// A prompt of which only the last token is computed, which yields a token.
+  void add_last_token(std::int64_t context) {
+    add_decode(context);
+    ++last_tokens;
+    last_context += context;
   }
 };
 

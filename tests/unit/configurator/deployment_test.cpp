@@ -1,0 +1,91 @@
+#include "deployment.h"
+
+#include <catch2/catch.hpp>
+
+#include "dyn/configurator/explore.h"
+#include "dyn/configurator/result.h"
+#include "dyn/configurator/text.h"
+#include "dyn/core/document.h"
+#include "dyn/core/error.h"
+#include "dyn/core/recipe.h"
+#include "problems.h"
+
+namespace dyn::configurator {
+namespace {
+
+Recipe recipe_of(const std::string& rest) {
+  return parse_recipe(
+      Document::parse("schema: dyn.recipe/1\nmodel: Qwen/Qwen3-8B\n"
+                      "traffic: {isl: 500, osl: 20, rate: 4/s, requests: 50}\n" +
+                          rest,
+                      "r.yaml"));
+}
+
+ExploreResult explored(const Recipe& recipe) {
+  ExploreOptions options;
+  options.threads = 2;
+  return explore(recipe, "recipe.yaml", test::load_of(recipe), options);
+}
+
+constexpr const char* kGiven =
+    "timing: {kind: polynomial}\nengine: {kv_blocks: 300}\n"
+    "deployment: {pools: [{replicas: 3, engine: {max_num_seqs: 7}}]}\n";
+
+TEST_CASE("a fixed fleet is simulated as it is, without a profile where step times are given") {
+  const Recipe recipe = recipe_of(kGiven);
+  const ExploreResult result = explored(recipe);
+  REQUIRE(result.ranked.size() == 1);
+  const Plan& plan = result.ranked.front().plan;
+  REQUIRE(plan.pools.size() == 1);
+  CHECK(plan.pools[0].replicas == 3);
+  CHECK(plan.pools[0].config.max_num_seqs == 7);
+  CHECK(plan.pools[0].config.kv_blocks == 300);
+  CHECK(plan.profile.name.empty());
+  CHECK(result.winner_records.size() == 50);
+  const PlannedMetric* ttft = find_figure(plan, "time_to_first_token.avg");
+  REQUIRE(ttft != nullptr);
+  CHECK(ttft->estimate.low == ttft->estimate.high);
+  CHECK(to_table(result, recipe).find("3 x tp1") != std::string::npos);
+}
+
+TEST_CASE("the plan of a fixed fleet is read back with its step times") {
+  const Plan plan = explored(recipe_of(kGiven)).ranked.front().plan;
+  const Plan again = parse_plan(Document::parse(to_json(plan), "plan.json"));
+  CHECK(again.pools[0].timing == plan.pools[0].timing);
+  CHECK(again.pools[0].timing.kind == TimingKind::polynomial);
+  CHECK(to_json(again) == to_json(plan));
+}
+
+TEST_CASE("pools may run on different GPUs, each with its own memory and step times") {
+  const ExploreResult result = explored(recipe_of(
+      "hardware: {gpu: h100}\n"
+      "deployment: {pools: [{role: decode, gpu: h200, replicas: 2}, {role: prefill}]}\n"));
+  const Plan& plan = result.ranked.front().plan;
+  REQUIRE(plan.pools.size() == 2);
+  CHECK(plan.pools[0].role == WorkerRole::prefill);
+  CHECK_FALSE(plan.pools[0].profile);
+  REQUIRE(plan.pools[1].profile);
+  CHECK(plan.pools[1].profile->device.id == "h200");
+  CHECK(*plan.pools[1].config.kv_blocks > *plan.pools[0].config.kv_blocks);
+  const PlannedMetric* itl = find_figure(plan, "inter_token_latency.avg");
+  REQUIRE(itl != nullptr);
+  CHECK(itl->estimate.low < itl->estimate.value);
+  CHECK(itl->estimate.value < itl->estimate.high);
+}
+
+TEST_CASE("a fixed fleet that cannot run says which pool") {
+  const Recipe recipe = recipe_of(
+      "hardware: {gpu: l4}\n"
+      "deployment: {pools: [{engine: {memory_utilization: 0.1}}]}\n");
+  try {
+    explored(recipe);
+    FAIL("it ran");
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::infeasible);
+    REQUIRE(error.items().front().where);
+    CHECK(error.items().front().where->path == "/deployment/pools/0");
+  }
+}
+
+}  // namespace
+}  // namespace dyn::configurator

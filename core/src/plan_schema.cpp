@@ -284,6 +284,7 @@ void describe(ObjectSchema<Plan>& s) {
       .required();
   s.field("router", &Plan::router, "How requests are spread over workers.");
   s.field("transfer", &Plan::transfer, "How KV blocks get from prefill to decode workers.");
+  s.field("kv_tiers", &Plan::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
   s.field("slo", &Plan::slo, "The latency targets that it was chosen under.");
   s.field("seed", &Plan::seed, "Seed of the router's random streams.");
   s.field("predicted", &Plan::predicted, "The figures that were predicted for it.").brief();

@@ -296,6 +296,7 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("kv_tiers", &Recipe::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
   s.field("timing", &Recipe::timing, "Where step times come from.");
   s.field("search", &Recipe::search, "What to explore.");
   s.field("deployment", &Recipe::deployment, "A fleet to simulate as it is, instead of a search.")
@@ -304,6 +305,10 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("equal input gives equal output");
   s.check(check_deployment);
   s.check([](const Recipe& recipe, Checker& checker) {
+    if (const std::optional<TierProblem> problem =
+            problem_of(recipe.kv_tiers, recipe.engine, !recipe.traffic.concurrency)) {
+      checker.error("kv_tiers", problem->message, problem->hint);
+    }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
     if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {

@@ -1,6 +1,8 @@
 #include "dyn/core/report.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
 #include <utility>
 
 #include "dyn/core/check.h"
@@ -31,7 +33,17 @@ constexpr MetricInfo kInfos[] = {
     {"benchmark_duration", "Benchmark Duration", "sec"},
     {"queue_time", "Queue Time", "ms"},
     {"kv_transfer_time", "KV Transfer Time", "ms"},
+    {"kv_load_time", "KV Load Time", "ms"},
     {"prefix_cache_hit_rate", "Prefix Cache Hit Rate", "ratio"},
+    {"prefix_cache_hit_rate_host", "Prefix Cache Hit Rate, Host Memory", "ratio"},
+    {"prefix_cache_hit_rate_disk", "Prefix Cache Hit Rate, Disk", "ratio"},
+    {"prefix_cache_hit_rate_object", "Prefix Cache Hit Rate, Object Store", "ratio"},
+    {"kv_read_host", "KV Read from Host Memory", "bytes"},
+    {"kv_written_host", "KV Written to Host Memory", "bytes"},
+    {"kv_read_disk", "KV Read from Disk", "bytes"},
+    {"kv_written_disk", "KV Written to Disk", "bytes"},
+    {"kv_read_object", "KV Read from Object Store", "bytes"},
+    {"kv_written_object", "KV Written to Object Store", "bytes"},
     {"preemptions", "Preemptions", "count"},
     {"output_token_throughput_per_gpu", "Output Token Throughput Per GPU", "tokens/sec/gpu"},
     {"cost_per_million_output_tokens", "Cost Per Million Output Tokens", "USD"},
@@ -51,6 +63,7 @@ Metric named(std::string_view tag) {
 }
 
 constexpr double kNanosPerMilli = 1e6;
+constexpr std::array<std::string_view, 3> kTiers = {"host", "disk", "object"};
 
 /// The tightest limit on each metric of one request.
 struct RequestLimits {
@@ -82,9 +95,10 @@ struct RequestLimits {
 
 /// What one pass over the records gathers. Times in nanoseconds.
 struct Gathered {
-  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer;
+  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer, load;
   std::int64_t completed = 0, errors = 0, good = 0, preemptions = 0;
   std::int64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0;
+  std::array<std::int64_t, kTiers.size()> tier_tokens{};
   SimTime first_sent = SimTime::max();
   SimTime last_token = SimTime::min();
 
@@ -95,6 +109,9 @@ struct Gathered {
     input_tokens += record.input_tokens;
     output_tokens += record.output_tokens;
     cached_tokens += record.cached_tokens;
+    for (std::size_t tier = 0; tier < tier_tokens.size(); ++tier) {
+      tier_tokens[tier] += record.tier_tokens[tier];
+    }
     first_sent = std::min(first_sent, record.sent);
     last_token = std::max(last_token, record.finished);
     latency.push_back(nanos(record.finished - record.sent));
@@ -119,6 +136,9 @@ struct Gathered {
     }
     if (record.prefill_worker >= 0 || record.transfer > Duration(0)) {
       transfer.push_back(nanos(record.transfer));
+    }
+    if (record.kv_load > Duration(0)) {
+      load.push_back(nanos(record.kv_load));
     }
   }
 };
@@ -224,9 +244,21 @@ Report make_report(std::span<const RequestRecord> records, const ReportOptions& 
   builder.value("benchmark_duration", seconds);
   builder.values("queue_time", std::move(all.queue), kNanosPerMilli);
   builder.values("kv_transfer_time", std::move(all.transfer), kNanosPerMilli);
+  builder.values("kv_load_time", std::move(all.load), kNanosPerMilli);
   if (all.input_tokens > 0) {
-    builder.value("prefix_cache_hit_rate",
-                  static_cast<double>(all.cached_tokens) / static_cast<double>(all.input_tokens));
+    const auto share = [&](std::int64_t tokens) {
+      return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);
+    };
+    builder.value("prefix_cache_hit_rate", share(all.cached_tokens));
+    for (const TierBytes& tier : options.tiers) {
+      builder.value("prefix_cache_hit_rate_" + std::string(kTiers[tier.tier]),
+                    share(all.tier_tokens[tier.tier]));
+    }
+  }
+  for (const TierBytes& tier : options.tiers) {
+    const std::string name(kTiers[tier.tier]);
+    builder.value("kv_read_" + name, static_cast<double>(tier.read.count()));
+    builder.value("kv_written_" + name, static_cast<double>(tier.written.count()));
   }
   builder.value("preemptions", static_cast<double>(all.preemptions));
   if (options.gpus > 0) {

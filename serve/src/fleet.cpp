@@ -134,6 +134,9 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   }
   const bool publish =
       plan.router.kind == RouterKind::kv_aware && count > 1 && spec.role != WorkerRole::decode;
+  const engine::DeployedTiers tiers =
+      is_relayed(spec) ? engine::DeployedTiers() : engine::DeployedTiers(plan, spec, *timer);
+  const net::any_io_executor common = net::make_strand(executor);
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
@@ -143,8 +146,13 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
           options.probe_interval, listener(index, id)));
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};
+      paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
+      // Who shares a store takes turns.
+      const net::any_io_executor strand =
+          tiers.shares() ? common : net::any_io_executor(net::make_strand(executor));
       pool.workers.push_back(std::make_shared<SimulatedWorker>(
-          net::make_strand(executor), clock_, std::move(engine), timer, listener(index, id)));
+          strand, clock_, std::move(engine), timer, std::move(paths), listener(index, id)));
     }
   }
 }

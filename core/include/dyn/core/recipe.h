@@ -7,6 +7,7 @@
 
 #include "dyn/core/deployment.h"
 #include "dyn/core/engine_config.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
@@ -86,6 +87,7 @@ struct Recipe {
   Objective objective = Objective::throughput_per_gpu;
   EngineConfig engine;
   RouterConfig router;
+  KvTiers kv_tiers;
   StepTiming timing;
   SearchSpace search;
   std::optional<Deployment> deployment;  ///< this fleet instead of a search

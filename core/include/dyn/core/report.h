@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -29,7 +30,10 @@ struct RequestRecord {
   Duration transfer{0};               ///< KV transfer, waiting for the link included
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
-  std::int64_t cached_tokens = 0;    ///< found in a cache at first admission
+  std::int64_t cached_tokens = 0;  ///< found in a cache at first admission
+  /// Of these, brought back from other tiers than the device: host memory, disk, object store.
+  std::array<std::uint32_t, 3> tier_tokens{};
+  Duration kv_load{0};               ///< waited for them, before the first admission
   std::int32_t prefill_worker = -1;  ///< -1: none
   std::int32_t worker = -1;
   std::int32_t preemptions = 0;
@@ -61,7 +65,10 @@ struct Metric {
 ///
 /// Beyond AIPerf's: queue_time, from the send to the first batch that the request is in;
 /// kv_transfer_time, of requests that were prefilled by another worker; prefix_cache_hit_rate,
-/// prompt tokens found in a cache at first admission / prompt tokens; preemptions, in all;
+/// prompt tokens found in a cache at first admission / prompt tokens, and of these what each tier
+/// below the device had (prefix_cache_hit_rate_host, _disk, _object); kv_load_time, of requests
+/// that waited for a tier; kv_read_..., kv_written_..., bytes from and into each tier, transfers
+/// that ended after the last request included; preemptions, in all;
 /// output_token_throughput_per_gpu; cost_per_million_output_tokens, of all GPUs for the duration.
 struct Report {
   std::vector<Metric> metrics;    ///< fixed order
@@ -76,11 +83,19 @@ struct GapCount {
   std::int64_t count = 0;
 };
 
+/// What a run moved from and into one tier.
+struct TierBytes {
+  std::size_t tier = 0;  ///< index among host memory, disk, object store
+  Bytes read{0};
+  Bytes written{0};
+};
+
 struct ReportOptions {
   Slo slo;
   int gpus = 0;                                 ///< for per-GPU throughput; 0: left out
   std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;
+  std::vector<TierBytes> tiers;  ///< those that the engines have, in order
 };
 
 /// The figures of the records. Only completed requests count towards latencies; the others are

@@ -106,7 +106,7 @@ void write_results(const Context& context, const std::string& folder,
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
   write_file((out / "profile_export.jsonl").string(),
-             configurator::to_request_export(result.winner_records));
+             to_request_export(result.winner_records));
   write_file((out / "result.json").string(), json);
   context.note("wrote " + (out / "result.json").string());
 }

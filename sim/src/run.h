@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "client.h"
 #include "dyn/engine/kv_link.h"
 #include "dyn/sim/event_queue.h"
 #include "dyn/sim/simulation.h"
@@ -41,11 +42,12 @@ class Run {
 
  private:
   // The client.
-  void start_client();
   void send(std::uint32_t request);
   void left(std::uint32_t request, RequestStatus status, SimTime at);
-  void push_send(std::uint32_t request, SimTime at) {
-    queue_.push(at, Phase::arrival, EventKind::send, request);
+  auto pusher() {
+    return [this](std::uint32_t request, SimTime at) {
+      queue_.push(at, Phase::arrival, EventKind::send, request);
+    };
   }
 
   // The fleet.
@@ -69,6 +71,7 @@ class Run {
   // The end (accounting.cpp).
   void settle(SimTime end);
   SimulationResult result(SimTime end);
+  void keep_sent_records();
   void release_unfinished(SimTime end);
   void check_conservation(SimTime end);
 
@@ -77,6 +80,7 @@ class Run {
 
   const SimulationSpec& spec_;
   const Workload& workload_;
+  Client client_;
   Fleet fleet_;
   engine::KvLink link_;
   EventQueue queue_;
@@ -87,7 +91,6 @@ class Run {
   Duration frontend_{0};
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
-  std::uint32_t next_ = 0;         ///< the next request to send
 };
 
 }  // namespace dyn::sim

@@ -26,6 +26,7 @@ std::int64_t blocks_of(std::int64_t tokens, int block_size) {
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
+      client_(workload),
       fleet_(make_fleet(spec, workload)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
@@ -43,7 +44,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
 }
 
 SimulationResult Run::run() {
-  start_client();
+  client_.start(now_, pusher());
   const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
   bool stopped = false;
   while (!queue_.empty() && !stopped) {
@@ -87,21 +88,6 @@ void Run::handle(const Event& event) {
   }
 }
 
-void Run::start_client() {
-  const auto count = static_cast<std::uint32_t>(workload_.requests.size());
-  if (workload_.concurrency == 0) {
-    if (count > 0) {
-      push_send(0, workload_.requests[0].arrival);
-      next_ = 1;
-    }
-    return;
-  }
-  const auto slots = static_cast<std::uint32_t>(workload_.concurrency);
-  for (next_ = 0; next_ < std::min(slots, count); ++next_) {
-    push_send(next_, now_);
-  }
-}
-
 void Run::send(std::uint32_t request) {
   const WorkloadRequest& from = workload_.requests[request];
   RequestRecord& record = records_[request];
@@ -109,11 +95,11 @@ void Run::send(std::uint32_t request) {
   record.sent = now_;
   record.status = RequestStatus::unfinished;
   record.input_tokens = from.input_tokens;
+  record.warmup = request < workload_.warmup;
+  record.request_class = workload_.class_number(request);
+  record.session = workload_.session_of(request);
   flights_[request].stage = Stage::sent;
-  if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
-    push_send(next_, workload_.requests[next_].arrival);
-    ++next_;
-  }
+  client_.sent(request, pusher());
   if (frontend_ > Duration{0}) {
     queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
   } else {
@@ -121,16 +107,13 @@ void Run::send(std::uint32_t request) {
   }
 }
 
-/// The request is over; in a closed loop its slot sends the next.
+/// The request is over; what waits for it is sent.
 void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   DYN_ASSERT(flights_[request].stage != Stage::done, "a request ends once");
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
-  if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
-    push_send(next_, now_);
-    ++next_;
-  }
+  client_.ended(request, now_, pusher());
 }
 
 void Run::deliver(std::uint32_t request) {

@@ -282,8 +282,7 @@ Report make_report(std::span<const RequestRecord> records, const ReportOptions& 
     Gathered part = gather(records, RequestLimits(slo), i);
     all.good += part.good;
     has_slo = has_slo || !slo.empty();
-    report.classes.push_back(
-        {one.name, figures(std::move(part), !slo.empty(), {}, seconds, 0)});
+    report.classes.push_back({one.name, figures(std::move(part), !slo.empty(), {}, seconds, 0)});
   }
   report.metrics = figures(std::move(all), has_slo, options.gaps, seconds, options.gpus);
   if (options.gpus > 0) {

@@ -52,11 +52,19 @@ SimulationResult Run::result(SimTime end) {
   release_unfinished(end);
   check_conservation(end);
   keep_sent_records();
+  flights_ = {};  // a report of many requests needs the memory
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  std::vector<ReportClass> classes;
+  for (const RequestClass& one : workload_.classes) {
+    classes.push_back({one.name, one.slo});
+  }
+  options.classes = classes;
   out.report = make_report(records_, options);
+  out.report.energy = energy(end);
+  finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
   out.records = std::move(records_);
   return out;

@@ -90,11 +90,11 @@ Explanation Explainer::result(SimTime end) const {
 }
 
 std::string to_text(const Explanation& explanation) {
-  std::string text = fmt::format(
-      "request {}: {} prompt tokens ({} cached), {} output tokens, {:.3f} ms{}\n",
-      explanation.request, explanation.input_tokens, explanation.cached_tokens,
-      explanation.output_tokens, to_millis(explanation.total()),
-      explanation.completed ? "" : ", not completed");
+  std::string text =
+      fmt::format("request {}: {} prompt tokens ({} cached), {} output tokens, {:.3f} ms{}\n",
+                  explanation.request, explanation.input_tokens, explanation.cached_tokens,
+                  explanation.output_tokens, to_millis(explanation.total()),
+                  explanation.completed ? "" : ", not completed");
   const double total = std::max(to_millis(explanation.total()), 1e-9);
   for (std::size_t i = 0; i < Explanation::kPhases; ++i) {
     const double millis = to_millis(explanation.phases[i]);

@@ -117,22 +117,22 @@ void PerfettoTrace::on_mark(Mark mark, std::uint32_t request, SimTime at, std::i
 void PerfettoTrace::on_step(std::uint32_t engine, SimTime begin, SimTime end,
                             const engine::EngineLoad& load) {
   const Place& place = places_[engine];
-  add(fmt::format(
-      R"({{"ph":"X","name":"step","pid":{},"tid":{},"ts":{:.3f},"dur":{:.3f},)"
-      R"("args":{{"running":{},"waiting":{}}}}})",
-      place.pool, place.engine, micros(begin), micros(end) - micros(begin), load.running,
-      load.waiting));
-  add(fmt::format(
-      R"({{"ph":"C","name":"engine {}","pid":{},"ts":{:.3f},)"
-      R"("args":{{"running":{},"waiting":{},"kv_blocks":{}}}}})",
-      place.engine, place.pool, micros(begin), load.running, load.waiting, load.used_blocks));
+  add(fmt::format(R"({{"ph":"X","name":"step","pid":{},"tid":{},"ts":{:.3f},"dur":{:.3f},)"
+                  R"("args":{{"running":{},"waiting":{}}}}})",
+                  place.pool, place.engine, micros(begin), micros(end) - micros(begin),
+                  load.running, load.waiting));
+  add(fmt::format(R"({{"ph":"C","name":"engine {}","pid":{},"ts":{:.3f},)"
+                  R"("args":{{"running":{},"waiting":{},"kv_blocks":{}}}}})",
+                  place.engine, place.pool, micros(begin), load.running, load.waiting,
+                  load.used_blocks));
 }
 
 std::string PerfettoTrace::take() {
   std::string out = "{\"traceEvents\":[\n" + std::exchange(text_, {}) + "\n],\n" +
-                    fmt::format("\"displayTimeUnit\":\"ms\",\"otherData\":{{\"events\":{},"
-                                "\"left_out\":{}}}}}\n",
-                                events_, left_out_);
+                    fmt::format(
+                        "\"displayTimeUnit\":\"ms\",\"otherData\":{{\"events\":{},"
+                        "\"left_out\":{}}}}}\n",
+                        events_, left_out_);
   events_ = 0;
   return out;
 }

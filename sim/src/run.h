@@ -7,6 +7,7 @@
 #include "client.h"
 #include "dyn/engine/kv_link.h"
 #include "dyn/sim/event_queue.h"
+#include "dyn/sim/run_sink.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
 
@@ -29,8 +30,8 @@ struct Flight {
   std::uint32_t prefill_engine = 0;  ///< index into Fleet::engines
   std::uint32_t engine = 0;
   std::uint32_t decoding_slot = 0;  ///< position in EngineSlot::decoding
-  std::uint32_t output_blocks = 0;  ///< that the router knows of
-  std::int64_t first_step = 0;      ///< engine steps when the first token was made
+  std::int64_t block_due = 0;  ///< engine steps when the next output block begins, for the router
+  std::int64_t last_due = 0;   ///< engine steps when the last token is made
 };
 
 /// One simulation in progress. Handlers change the state of this instant; whatever follows from
@@ -63,6 +64,19 @@ class Run {
   void on_prefilled(std::uint32_t engine, std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
 
+  // What is watched (observing.cpp).
+  void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
+            std::int64_t value = 0) {
+    if (spec_.sink != nullptr) {
+      spec_.sink->on_mark(what, request, at, static_cast<std::int32_t>(engine), value);
+    }
+  }
+  void note_step(std::uint32_t engine, SimTime next);
+  void start_timeline();
+  void sample(SimTime upto);
+  void finish_timeline(SimTime end, SimulationResult& result);
+  std::optional<Estimate> energy(SimTime end);
+
   // What the router knows of output lengths.
   void follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine);
   void forget_output(std::uint32_t request);
@@ -89,6 +103,8 @@ class Run {
   std::vector<RequestRecord> records_;
   SimTime now_{Duration{0}};
   Duration frontend_{0};
+  Timeline timeline_;
+  SimTime next_sample_ = SimTime::max();
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
 };

@@ -27,7 +27,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
       client_(workload),
-      fleet_(make_fleet(spec, workload)),
+      fleet_(make_fleet(spec)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()) {
@@ -41,6 +41,9 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  if (spec.timeline_points > 0) {
+    start_timeline();
+  }
 }
 
 SimulationResult Run::run() {
@@ -56,6 +59,9 @@ SimulationResult Run::run() {
       stopped = true;
     } else {
       const Event event = queue_.pop();
+      if (event.at >= next_sample_) {
+        sample(event.at);
+      }
       now_ = event.at;
       handle(event);
     }
@@ -99,6 +105,7 @@ void Run::send(std::uint32_t request) {
   record.request_class = workload_.class_number(request);
   record.session = workload_.session_of(request);
   flights_[request].stage = Stage::sent;
+  mark(Mark::sent, request, now_, -1, record.input_tokens);
   client_.sent(request, pusher());
   if (frontend_ > Duration{0}) {
     queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
@@ -113,10 +120,13 @@ void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
+  mark(status == RequestStatus::completed ? Mark::finished : Mark::left, request, at, -1,
+       records_[request].output_tokens);
   client_.ended(request, now_, pusher());
 }
 
 void Run::deliver(std::uint32_t request) {
+  mark(Mark::delivered, request, now_);
   if (!submit(request, entry_pool_)) {
     left(request, RequestStatus::rejected, now_);
   }
@@ -145,6 +155,7 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
     flight.engine = engine;
     records_[request].worker = worker;
   }
+  mark(Mark::routed, request, now_, engine);
   fleet_.engines[engine].engine.submit(to_engine, now_);
   touch(engine);
   return true;
@@ -153,6 +164,7 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
 /// Has the engine advanced at the end of this instant.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = now_;
   if (slot.due != now_) {
     slot.due = now_;
     queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
@@ -164,8 +176,10 @@ void Run::touch(std::uint32_t engine) {
 void Run::advance(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.engine.advance(now_, outcome_);
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   read_outcome(engine);
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  note_step(engine, next);
   if (slot.due == now_ || slot.due == next) {
     return;  // due at the end of this instant (what was read may have touched it), or as before
   }
@@ -184,7 +198,7 @@ void Run::observe(const Pool& pool) {
     return;
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
-    if (fleet_.engines[pool.first_engine + i].due != SimTime::max()) {
+    if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
       advance(pool.first_engine + i);
     }
   }
@@ -201,10 +215,12 @@ void Run::read_outcome(std::uint32_t engine) {
     if (to.first_scheduled == SimTime::min()) {
       to.first_scheduled = admission.at;
       to.cached_tokens = admission.cached_tokens;
+      mark(Mark::scheduled, admission.id.value(), admission.at, engine, admission.cached_tokens);
     }
   }
   for (const RequestId id : outcome_.preempted) {
     ++record(id).preemptions;
+    mark(Mark::preempted, id.value(), now_, engine);
   }
   for (const engine::TokenEvent& token : outcome_.tokens) {
     on_token(engine, token);
@@ -223,6 +239,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
   Pool& pool = pool_of(engine);
   if (token.produced == 1) {
     to.first_token = token.at;
+    mark(Mark::first_token, token.id.value(), token.at, engine);
     pool.router.prefill_done(token.id);
     follow_output(pool, token.id.value(), engine);
   } else if (token.produced == 2) {
@@ -239,6 +256,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
 /// The prompt is computed and its KV held here until it has reached a decode engine.
 void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
   const RequestId id(request);
+  mark(Mark::prefilled, request, now_, engine);
   pool_of(engine).router.prefill_done(id);
   if (!submit(request, decode_pool_)) {
     fleet_.engines[engine].engine.release_held(id, now_);
@@ -257,6 +275,7 @@ void Run::on_kv_wanted(std::uint32_t request) {
   const engine::KvLink::Transfer transfer = link_.reserve(
       from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
   records_[request].transfer = transfer.ends - now_;
+  mark(Mark::transfer_begun, request, now_, flight.engine, (transfer.ends - now_).count());
   queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
 }
 
@@ -264,6 +283,7 @@ void Run::transfer_done(std::uint32_t request) {
   Flight& flight = flights_[request];
   const RequestId id(request);
   flight.stage = Stage::running;
+  mark(Mark::transfer_done, request, now_, flight.engine);
   fleet_.engines[flight.prefill_engine].engine.release_held(id, now_);
   pool_of(flight.prefill_engine).router.finished(id);
   fleet_.engines[flight.engine].engine.kv_received(id, now_);
@@ -278,7 +298,11 @@ void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t e
   }
   EngineSlot& slot = fleet_.engines[engine];
   Flight& flight = flights_[request];
-  flight.first_step = slot.engine.load(now_).steps;
+  const WorkloadRequest& from = workload_.requests[request];
+  const std::int64_t steps = slot.engine.load(now_).steps;
+  flight.block_due =
+      steps + blocks_of(from.input_tokens, pool.block_size) * pool.block_size - from.input_tokens;
+  flight.last_due = steps + from.output_tokens - 1;
   flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
   slot.decoding.push_back(RequestId(request));
 }
@@ -304,18 +328,19 @@ void Run::tell_output(Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     EngineSlot& slot = fleet_.engines[pool.first_engine + i];
-    const std::int64_t steps = slot.decoding.empty() ? 0 : slot.engine.load(now_).steps;
-    if (slot.decoding.empty() || steps == slot.steps_followed) {
+    if (slot.decoding.empty() || slot.followed_until > now_) {
+      continue;
+    }
+    const std::int64_t steps = slot.engine.load(now_).steps;
+    slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
+    if (steps == slot.steps_followed) {
       continue;
     }
     slot.steps_followed = steps;
     for (const RequestId id : slot.decoding) {
       Flight& flight = flights_[id.value()];
-      const WorkloadRequest& request = workload_.requests[id.value()];
-      const std::int64_t made = std::min(1 + steps - flight.first_step, request.output_tokens);
-      const std::int64_t blocks = blocks_of(request.input_tokens + made, pool.block_size) -
-                                  blocks_of(request.input_tokens, pool.block_size);
-      for (; flight.output_blocks < blocks; ++flight.output_blocks) {
+      for (; flight.block_due <= std::min(steps, flight.last_due);
+           flight.block_due += pool.block_size) {
         pool.router.output_block(id);
       }
     }

@@ -14,7 +14,8 @@
 namespace dyn::sim {
 namespace {
 
-constexpr int kLargestBlock = 512;  ///< tokens; Mooncake's
+constexpr int kLargestBlock = 512;                           ///< tokens; Mooncake's
+constexpr std::size_t kMostReserved = std::size_t{1} << 27;  ///< block hashes
 
 std::int64_t whole(double length) {
   return std::max<std::int64_t>(1, std::llround(std::min(length, 1e8)));
@@ -214,6 +215,15 @@ void ClassMaker::add_blocks(std::uint64_t group, std::int64_t tokens, Workload& 
     out.blocks.push_back(hash);
   }
   request.block_count = static_cast<std::uint32_t>(count);
+  // Prompts part where the shared prefix ends; sessions are cut when all are there.
+  request.first_segment = static_cast<std::uint32_t>(out.segments.size());
+  const std::int64_t common = std::min(shared, count - 1);
+  if (common > 0) {
+    out.segments.push_back({out.blocks[request.first_block], static_cast<std::uint32_t>(common)});
+  }
+  out.segments.push_back(
+      {out.blocks[request.first_block + static_cast<std::size_t>(common)], request.block_count});
+  request.segment_count = static_cast<std::uint32_t>(out.segments.size()) - request.first_segment;
 }
 
 void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_t most,
@@ -276,6 +286,15 @@ Mix make_mix(const Traffic& traffic, std::uint64_t seed, const std::string& reci
   return mix;
 }
 
+void reserve(std::span<const LoadShape* const> shapes, std::size_t count, Workload& out) {
+  out.requests.reserve(count);
+  if (shapes.size() == 1 && shapes[0]->turns == 1 && shapes[0]->isl) {
+    const std::int64_t mean = shapes[0]->isl->count() / out.block_tokens + 1;
+    out.blocks.reserve(std::min(count * static_cast<std::size_t>(mean), kMostReserved));
+    out.segments.reserve(count * (shapes[0]->shared_prefix.count() > 0 ? 2 : 1));
+  }
+}
+
 }  // namespace
 
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size,
@@ -299,7 +318,7 @@ Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_b
   if (count >= std::numeric_limits<std::uint32_t>::max()) {
     throw Error(ErrorKind::bad_input, "the load has too many requests");
   }
-  out.requests.reserve(static_cast<std::size_t>(count));
+  reserve(shapes, static_cast<std::size_t>(count), out);
   std::optional<Arrivals> arrivals;
   if (traffic.rate) {
     arrivals.emplace(traffic, seed);
@@ -318,6 +337,8 @@ Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_b
   out.warmup = static_cast<std::uint32_t>(warmup);
   if (out.follow_ups.empty()) {
     out.sessions = {};
+  } else {
+    cut_prompts(out);
   }
   return out;
 }

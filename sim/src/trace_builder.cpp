@@ -231,6 +231,7 @@ void shape_trace(const TraceOptions& options, const std::string& name, bool has_
     workload.concurrency = traffic.concurrency.value_or(0);
   }
   push_followers(workload);
+  cut_prompts(workload);
 }
 
 }  // namespace dyn::sim

@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cstring>
 #include <initializer_list>
 
 #include "trace_builder.h"
@@ -13,7 +14,7 @@ namespace {
 constexpr std::size_t kLookAt = 16'384;  ///< bytes at the beginning that show the form
 
 bool has(std::string_view text, std::string_view key) {
-  return text.find(key) != std::string_view::npos;
+  return ::memmem(text.data(), text.size(), key.data(), key.size()) != nullptr;
 }
 
 /// A line of Mooncake's form with fields that its own reader does not know.

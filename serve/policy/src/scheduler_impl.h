@@ -108,7 +108,7 @@ struct Scheduler::Impl {
   std::vector<Pause> pauses;
   bool paused = false;          ///< the step in progress computes prompts only
   std::int64_t relaxed_at = 0;  ///< decode steps done when `share` last began to fall
-  std::vector<BlockId> found;   ///< scratch
+  kvbm::HeldBlocks found;       ///< scratch
   std::uint64_t next_order = 0;
   std::int64_t preemptions = 0;
 };

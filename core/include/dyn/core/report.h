@@ -73,14 +73,14 @@ struct ClassReport {
 ///
 /// Beyond AIPerf's: queue_time, from the send to the first batch that the request is in;
 /// kv_transfer_time, of requests that were prefilled by another worker; prefix_cache_hit_rate,
-/// prompt tokens found in a cache at first admission / prompt tokens, and where other tiers than the
-/// device's served some {device,host,disk,store}_cache_hit_rate, which add up to it; preemptions, in
-/// all; output_token_throughput_per_gpu; cost_per_million_output_tokens and
+/// prompt tokens found in a cache at first admission / prompt tokens, and where other tiers than
+/// the device's served some {device,host,disk,store}_cache_hit_rate, which add up to it;
+/// preemptions, in all; output_token_throughput_per_gpu; cost_per_million_output_tokens and
 /// cost_per_million_tokens, of all GPUs for the duration; gpu_energy, gpu_power (of one GPU) and
 /// energy_per_output_token.
 struct Report {
-  std::vector<Metric> metrics;    ///< fixed order
-  std::uint64_t fingerprint = 0;  ///< hash of the simulated events; 0 for a served run
+  std::vector<Metric> metrics;       ///< fixed order
+  std::uint64_t fingerprint = 0;     ///< hash of the simulated events; 0 for a served run
   std::vector<ClassReport> classes;  ///< where the load is a mix
   std::optional<Estimate> energy;    ///< J of all GPUs for the duration; for add_costs
 
@@ -101,7 +101,7 @@ struct ReportClass {
 
 struct ReportOptions {
   Slo slo;
-  std::span<const ReportClass> classes;  ///< empty: the load is of one kind
+  std::span<const ReportClass> classes;         ///< empty: the load is of one kind
   int gpus = 0;                                 ///< for per-GPU throughput; 0: left out
   std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;

@@ -9,17 +9,17 @@ namespace dyn::sim {
 
 /// What happens to a request, in the order in which it does.
 enum class Mark : std::uint8_t {
-  sent,           ///< by the client
-  delivered,      ///< the frontend is done with it
-  routed,         ///< queued at an engine
-  scheduled,      ///< first time in a batch
+  sent,       ///< by the client
+  delivered,  ///< the frontend is done with it
+  routed,     ///< queued at an engine
+  scheduled,  ///< first time in a batch
   preempted,
-  prefilled,      ///< its prompt is computed at a prefill engine
+  prefilled,       ///< its prompt is computed at a prefill engine
   transfer_begun,  ///< the decode engine has room; its KV sets out
   transfer_done,
   first_token,
-  finished,       ///< last token
-  left,           ///< it ended otherwise
+  finished,  ///< last token
+  left,      ///< it ended otherwise
 };
 
 /// Is told of everything in a run, as it happens. A run without one pays a branch an event.

@@ -12,8 +12,8 @@
 
 namespace dyn::sim {
 
-/// A run as a Chrome JSON trace, which Perfetto and chrome://tracing show: a process a pool, in it a
-/// thread an engine with its steps as slices, and counters of running and waiting requests and of
+/// A run as a Chrome JSON trace, which Perfetto and chrome://tracing show: a process a pool, in it
+/// a thread an engine with its steps as slices, and counters of running and waiting requests and of
 /// KV blocks in use; a process with each request's phases (frontend, queue, prefill, transfer,
 /// decode) as nested slices. Times in microseconds. Keeps the first `max_events`, 200 bytes each at
 /// most, and says in the trace how many it left out.
@@ -40,8 +40,8 @@ class PerfettoTrace final : public RunSink {
   std::size_t max_events_;
   std::size_t events_ = 0;
   std::size_t left_out_ = 0;
-  std::vector<Place> places_;    ///< by engine
-  std::vector<SimTime> phase_;   ///< by request: when its phase began
+  std::vector<Place> places_;   ///< by engine
+  std::vector<SimTime> phase_;  ///< by request: when its phase began
   std::string text_;
 };
 
@@ -49,20 +49,20 @@ class PerfettoTrace final : public RunSink {
 /// add up to its latency.
 struct Explanation {
   enum class Phase : std::uint8_t {
-    frontend,       ///< from the send to the router
-    router_queue,   ///< until an engine was chosen
-    engine_queue,   ///< until it was first in a batch
-    prefill,        ///< until its prompt was computed
-    decode_queue,   ///< disaggregated: until the decode engine had room
-    transfer,       ///< until its KV was there
-    decode_start,   ///< disaggregated: until its first token
-    decode,         ///< until its last token
-    unfinished,     ///< until it left otherwise, or the run ended
+    frontend,      ///< from the send to the router
+    router_queue,  ///< until an engine was chosen
+    engine_queue,  ///< until it was first in a batch
+    prefill,       ///< until its prompt was computed
+    decode_queue,  ///< disaggregated: until the decode engine had room
+    transfer,      ///< until its KV was there
+    decode_start,  ///< disaggregated: until its first token
+    decode,        ///< until its last token
+    unfinished,    ///< until it left otherwise, or the run ended
   };
   static constexpr std::size_t kPhases = 9;
 
   std::uint32_t request = 0;
-  bool found = false;     ///< it was sent
+  bool found = false;  ///< it was sent
   bool completed = false;
   SimTime sent{};
   SimTime ended{};

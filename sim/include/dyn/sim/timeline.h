@@ -13,9 +13,9 @@ namespace dyn::sim {
 struct TimelinePoint {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
-  double kv_use = 0;           ///< blocks in use / blocks, of its engines together
-  double prompt_tokens = 0;    ///< computed, per second
-  double output_tokens = 0;    ///< made, per second
+  double kv_use = 0;         ///< blocks in use / blocks, of its engines together
+  double prompt_tokens = 0;  ///< computed, per second
+  double output_tokens = 0;  ///< made, per second
 };
 
 /// How busy a run's pools were over time. Bounded: when it is full, every second sample goes and
@@ -23,7 +23,7 @@ struct TimelinePoint {
 /// Samples are taken between events and change nothing.
 struct Timeline {
   Duration interval{0};
-  std::vector<std::string> pools;            ///< their roles
+  std::vector<std::string> pools;                  ///< their roles
   std::vector<std::vector<TimelinePoint>> points;  ///< by pool, then by interval from 0
 };
 

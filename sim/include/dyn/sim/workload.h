@@ -18,9 +18,11 @@ struct WorkloadRequest {
   SimTime arrival;  ///< open loop: not before then; ignored in a closed loop
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
-  std::uint32_t first_block = 0;  ///< into Workload::blocks
-  std::uint32_t block_count = 0;  ///< hashes of the prompt, the partial last block included;
-                                  ///< 0: it shares nothing with any other
+  std::uint32_t first_block = 0;    ///< into Workload::blocks
+  std::uint32_t block_count = 0;    ///< hashes of the prompt, the partial last block included;
+                                    ///< 0: it shares nothing with any other
+  std::uint32_t first_segment = 0;  ///< into Workload::segments
+  std::uint32_t segment_count = 0;  ///< 0: not cut; then no prompt of the workload is
 };
 
 /// A request that waits for another one to end: the next turn of a session, or a sub-agent.
@@ -42,10 +44,13 @@ struct RequestClass {
 struct Workload {
   std::vector<WorkloadRequest> requests;  ///< those that follow no other: by arrival
   std::vector<kvbm::BlockHash> blocks;    ///< chained hashes, `block_tokens` tokens each
-  std::int32_t block_tokens = 512;        ///< a multiple of the engine's block size
-  std::int32_t concurrency = 0;           ///< closed loop with so many slots; 0: open loop
-  std::uint32_t warmup =
-      0;  ///< closed loop: the first so many come before the run and do not count
+  /// The prompts cut where they part from one another, so that what they share is found without
+  /// a look at each block. Ends count blocks of `block_tokens`.
+  std::vector<kvbm::PromptSegment> segments;
+  std::int32_t block_tokens = 512;  ///< a multiple of the engine's block size
+  std::int32_t concurrency = 0;     ///< closed loop with so many slots; 0: open loop
+  std::uint32_t warmup = 0;         ///< closed loop: the first so many do not count, and the
+                                    ///< others come when they have ended
 
   std::vector<FollowUp> follow_ups;      ///< by `before`
   std::vector<std::uint32_t> sessions;   ///< by request: its session, from 0; empty: each its own
@@ -70,6 +75,9 @@ struct Workload {
   kvbm::PromptBlocks prompt_blocks(const WorkloadRequest& request, int engine_block_size) const;
 };
 
+/// The prompts cut where they part from one another, so that what they share is found without
+/// a look at each block. Ends count blocks of `block_tokens`.
+std::vector<kvbm::PromptSegment> segments;
 /// What a trace is read for.
 struct TraceOptions {
   Traffic traffic;

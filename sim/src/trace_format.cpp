@@ -17,12 +17,11 @@ bool has(std::string_view text, std::string_view key) {
   return ::memmem(text.data(), text.size(), key.data(), key.size()) != nullptr;
 }
 
-/// A line of Mooncake's form with fields that its own reader does not know.
+/// Lines of Mooncake's form that lack what its own reader needs, or have what it does not know.
 bool has_sessions(std::string_view text) {
-  const std::string_view first = text.substr(0, text.find('\n'));
-  return !has(first, "\"timestamp\"") || !has(first, "\"hash_ids\"") ||
-         !has(first, "\"output_length\"") || has(text, "\"session_id\"") ||
-         has(text, "\"priority\"");
+  return !has(text, "\"timestamp\"") || !has(text, "\"hash_ids\"") ||
+         !has(text, "\"output_length\"") || has(text, "\"session_id\"") ||
+         has(text, "\"priority\"") || has(text, "\"text_input\"");
 }
 
 TraceFormat detect_json(std::string_view text, std::string_view start) {

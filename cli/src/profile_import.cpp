@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kExample =
     "Examples:\n"
     "  dyn profile import aiconfigurator ./aiconfigurator_core --gpu h200 -o h200.json\n"
-    "  dyn simulate recipe.yaml --profile h200.json";
+    "  dyn simulate recipe.yaml --set hardware.profile=$PWD/h200.json";
 
 struct Flags {
   std::string path;

@@ -46,7 +46,7 @@ struct SimulateFlags {
   double span = 600;
 };
 
-/// `5%` or `0.05`, as a fraction in [0, 10].
+/// `5%` or `0.05`, as a fraction. A bare 5 is more likely meant as 5 % than as 500 %.
 double parse_tolerance(const std::string& text) {
   const bool percent = text.ends_with('%');
   const std::string number = percent ? text.substr(0, text.size() - 1) : text;
@@ -54,16 +54,13 @@ double parse_tolerance(const std::string& text) {
   double value = -1;
   char rest = 0;
   const bool plain = number.find_first_not_of("0123456789.") == std::string::npos;
-  if (!plain || !(stream >> value) || stream >> rest || value < 0) {
+  const bool is_number = plain && stream >> value && !(stream >> rest) && value >= 0;
+  if (!is_number || (!percent && value >= 1)) {
     throw Error(ErrorKind::usage,
-                "--tolerance: expected a share such as 5% or 0.05, got \"" + text + '"');
+                "--tolerance: expected a share such as 5% or 0.05, got \"" + text + '"',
+                is_number ? "did you mean '" + text + "%'?" : "");
   }
-  value = percent ? value / 100 : value;
-  if (value > 10) {
-    throw Error(ErrorKind::usage, "--tolerance: " + text + " would let everything pass",
-                "a bare number is a fraction: 5% is 0.05");
-  }
-  return value;
+  return percent ? value / 100 : value;
 }
 
 std::string read_text(const std::string& path) {
@@ -87,15 +84,6 @@ int make_trace(const Context& context, const SimulateFlags& flags) {
 }
 
 sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
-  if (recipe.traffic.trace) {
-    const std::string trace = resolve_beside(path, *recipe.traffic.trace);
-    if (!std::filesystem::exists(trace)) {
-      ErrorItem item = configurator::locate(path, "/traffic/trace", *recipe.traffic.trace);
-      item.message = "there is no file " + trace;
-      item.hint = "a trace lies beside its recipe, or has an absolute path";
-      throw Error(ErrorKind::bad_input, std::vector<ErrorItem>{std::move(item)});
-    }
-  }
   sim::Workload workload;
   configurator::with_location(path, "/traffic", "",
                               [&] { workload = sim::make_workload(recipe, path); });
@@ -186,6 +174,7 @@ int simulate(const Context& context, const SimulateFlags& flags) {
 int run_simulate(const Context& context, const SimulateFlags& flags) {
   if (flags.explain_defaults) {
     context.print(explain_recipe_defaults());
+    context.print_json(recipe_defaults_json());
     return kOk;
   }
   if (!flags.make_trace.empty()) {

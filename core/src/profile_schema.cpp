@@ -213,7 +213,9 @@ Profile parse_profile(const Document& document) {
 }
 
 Profile load_profile(const std::string& path) {
-  return parse_profile(Document::read_file(path));
+  Profile profile;
+  load_document(profile_schema(), path, &profile);
+  return profile;
 }
 
 std::string to_json(const Profile& profile) {

@@ -1,9 +1,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "deployment_rules.h"
+#include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
+#include "dyn/core/error.h"
+#include "dyn/core/json_writer.h"
+#include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 
 namespace dyn {
@@ -170,6 +175,7 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("kv_tiers", &Recipe::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
   s.field("timing", &Recipe::timing, "Where step times come from.");
   s.field("search", &Recipe::search, "What to explore.");
   s.field("deployment", &Recipe::deployment, "A fleet to simulate as it is, instead of a search.")
@@ -178,6 +184,10 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("equal input gives equal output");
   s.check(check_deployment);
   s.check([](const Recipe& recipe, Checker& checker) {
+    if (const std::optional<TierProblem> problem =
+            problem_of(recipe.kv_tiers, recipe.engine, !recipe.traffic.concurrency)) {
+      checker.error("kv_tiers", problem->message, problem->hint);
+    }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
     if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {
@@ -202,12 +212,97 @@ Recipe parse_recipe(const Document& document) {
   return recipe;
 }
 
+namespace {
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// The text at a key of the recipe or of one of its objects, if there is one.
+std::optional<Node> text_at(const Node& root, const char* outer, const char* key) {
+  std::optional<Node> node = root;
+  for (const char* step : {outer, key}) {
+    if (node && *step != '\0') {
+      node = node->is_object() ? node->find(step) : std::nullopt;
+    }
+  }
+  return node && node->kind() == NodeKind::text ? node : std::nullopt;
+}
+
+void check_file(const std::optional<Node>& node, const std::string& recipe_path, const char* what,
+                Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string file = resolve_beside(recipe_path, node->text());
+  if (!exists(file)) {
+    problems.add(*node, "there is no file " + file,
+                 std::string(what) + " lies beside its recipe, or has an absolute path");
+  }
+}
+
+/// A name that no catalogue has is an error here, so that it comes with the others of the file;
+/// what a model's own file says is read later.
+void check_model(const std::optional<Node>& node, const std::string& recipe_path,
+                 Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string wanted = model_reference(recipe_path, node->text());
+  if (wanted.ends_with(".json")) {
+    check_file(node, recipe_path, "a model's config.json", problems);
+    return;
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(wanted, ignored)) {
+    return;
+  }
+  try {
+    find_model(wanted);
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+void check_gpu(const std::optional<Node>& node, Problems& problems) {
+  if (!node) {
+    return;
+  }
+  try {
+    find_gpu(node->text());
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+}  // namespace
+
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
-  Document document = Document::read_file(path);
+  Problems problems;
+  Document document = Document::read_file(path, problems);
   for (const std::string& assignment : overrides) {
     document.set(assignment);
   }
-  return parse_recipe(document);
+  Recipe recipe;
+  read_document(recipe_schema(), document, &recipe, problems);
+  const Node root = document.root();
+  check_model(text_at(root, "", "model"), path, problems);
+  check_file(text_at(root, "traffic", "trace"), path, "a trace", problems);
+  if (const auto profile = text_at(root, "hardware", "profile")) {
+    check_file(profile, path, "a profile", problems);
+  } else {
+    check_gpu(text_at(root, "hardware", "gpu"), problems);
+  }
+  problems.throw_if_any();
+  return recipe;
+}
+
+std::string model_reference(const std::string& recipe_path, const std::string& model) {
+  const std::string beside = resolve_beside(recipe_path, model);
+  std::error_code ignored;
+  const bool file = model.size() > 5 && model.ends_with(".json");
+  return file || std::filesystem::is_directory(beside, ignored) ? beside : model;
 }
 
 std::string resolve_beside(const std::string& file, const std::string& path) {
@@ -220,7 +315,31 @@ std::string resolve_beside(const std::string& file, const std::string& path) {
 }
 
 std::string explain_recipe_defaults() {
-  return explain_defaults(*recipe_schema().type);
+  std::string text;
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    text += value.key + " = " + value.value;
+    text += value.reason.empty() ? "\n" : "  # " + value.reason + '\n';
+  }
+  return text;
+}
+
+std::string recipe_defaults_json() {
+  JsonWriter writer;
+  writer.begin_object();
+  writer.member("schema", "dyn.defaults/1");
+  writer.member("of", recipe_schema().id());
+  writer.key("defaults");
+  writer.begin_list();
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    writer.begin_object();
+    writer.member("key", value.key);
+    writer.member("default", value.value);
+    writer.member("reason", value.reason);
+    writer.end_object();
+  }
+  writer.end_list();
+  writer.end_object();
+  return writer.finish() + '\n';
 }
 
 }  // namespace dyn

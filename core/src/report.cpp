@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <utility>
 
 #include "dyn/core/check.h"
@@ -32,11 +33,17 @@ constexpr MetricInfo kInfos[] = {
     {"benchmark_duration", "Benchmark Duration", "sec"},
     {"queue_time", "Queue Time", "ms"},
     {"kv_transfer_time", "KV Transfer Time", "ms"},
+    {"kv_load_time", "KV Load Time", "ms"},
     {"prefix_cache_hit_rate", "Prefix Cache Hit Rate", "ratio"},
-    {"device_cache_hit_rate", "Device Cache Hit Rate", "ratio"},
-    {"host_cache_hit_rate", "Host Cache Hit Rate", "ratio"},
-    {"disk_cache_hit_rate", "Disk Cache Hit Rate", "ratio"},
-    {"store_cache_hit_rate", "Store Cache Hit Rate", "ratio"},
+    {"prefix_cache_hit_rate_host", "Prefix Cache Hit Rate, Host Memory", "ratio"},
+    {"prefix_cache_hit_rate_disk", "Prefix Cache Hit Rate, Disk", "ratio"},
+    {"prefix_cache_hit_rate_object", "Prefix Cache Hit Rate, Object Store", "ratio"},
+    {"kv_read_host", "KV Read from Host Memory", "bytes"},
+    {"kv_written_host", "KV Written to Host Memory", "bytes"},
+    {"kv_read_disk", "KV Read from Disk", "bytes"},
+    {"kv_written_disk", "KV Written to Disk", "bytes"},
+    {"kv_read_object", "KV Read from Object Store", "bytes"},
+    {"kv_written_object", "KV Written to Object Store", "bytes"},
     {"preemptions", "Preemptions", "count"},
     {"output_token_throughput_per_gpu", "Output Token Throughput Per GPU", "tokens/sec/gpu"},
     {"cost_per_million_output_tokens", "Cost Per Million Output Tokens", "USD"},
@@ -60,6 +67,7 @@ Metric named(std::string_view tag) {
 }
 
 constexpr double kNanosPerMilli = 1e6;
+constexpr std::array<std::string_view, 3> kTiers = {"host", "disk", "object"};
 
 /// The tightest limit on each metric of one request.
 struct RequestLimits {
@@ -91,10 +99,10 @@ struct RequestLimits {
 
 /// What one pass over the records gathers. Times in nanoseconds.
 struct Gathered {
-  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer;
+  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer, load;
   std::int64_t completed = 0, errors = 0, good = 0, preemptions = 0;
   std::int64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0;
-  std::array<std::int64_t, 3> tier_tokens{};
+  std::array<std::int64_t, kTiers.size()> tier_tokens{};
   SimTime first_sent = SimTime::max();
   SimTime last_token = SimTime::min();
 
@@ -132,6 +140,9 @@ struct Gathered {
     }
     if (record.prefill_worker >= 0 || record.transfer > Duration(0)) {
       transfer.push_back(nanos(record.transfer));
+    }
+    if (record.kv_load > Duration(0)) {
+      load.push_back(nanos(record.kv_load));
     }
   }
 };
@@ -214,26 +225,9 @@ const Metric* Report::find(const std::string& tag) const {
 
 namespace {
 
-void add_cache_rates(const Gathered& all, ReportBuilder& builder) {
-  if (all.input_tokens == 0) {
-    return;
-  }
-  const auto rate = [&](std::int64_t tokens) {
-    return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);
-  };
-  builder.value("prefix_cache_hit_rate", rate(all.cached_tokens));
-  const auto [host, disk, store] = all.tier_tokens;
-  if (host + disk + store > 0) {
-    builder.value("device_cache_hit_rate", rate(all.cached_tokens - host - disk - store));
-    builder.value("host_cache_hit_rate", rate(host));
-    builder.value("disk_cache_hit_rate", rate(disk));
-    builder.value("store_cache_hit_rate", rate(store));
-  }
-}
-
 /// The figures of what was gathered, over `seconds`.
 std::vector<Metric> figures(Gathered all, bool has_slo, std::span<const GapCount> gaps,
-                            double seconds, int gpus) {
+                            std::span<const TierBytes> tiers, double seconds, int gpus) {
   const auto per_second = [seconds](double amount) { return seconds > 0 ? amount / seconds : 0.0; };
   const double output_tokens = static_cast<double>(all.output_tokens);
   ReportBuilder builder;
@@ -260,7 +254,22 @@ std::vector<Metric> figures(Gathered all, bool has_slo, std::span<const GapCount
   builder.value("benchmark_duration", seconds);
   builder.values("queue_time", std::move(all.queue), kNanosPerMilli);
   builder.values("kv_transfer_time", std::move(all.transfer), kNanosPerMilli);
-  add_cache_rates(all, builder);
+  builder.values("kv_load_time", std::move(all.load), kNanosPerMilli);
+  if (all.input_tokens > 0) {
+    const auto share = [&](std::int64_t tokens) {
+      return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);
+    };
+    builder.value("prefix_cache_hit_rate", share(all.cached_tokens));
+    for (const TierBytes& tier : tiers) {
+      builder.value("prefix_cache_hit_rate_" + std::string(kTiers[tier.tier]),
+                    share(all.tier_tokens[tier.tier]));
+    }
+  }
+  for (const TierBytes& tier : tiers) {
+    const std::string name(kTiers[tier.tier]);
+    builder.value("kv_read_" + name, static_cast<double>(tier.read.count()));
+    builder.value("kv_written_" + name, static_cast<double>(tier.written.count()));
+  }
   builder.value("preemptions", static_cast<double>(all.preemptions));
   if (gpus > 0) {
     builder.value("output_token_throughput_per_gpu", per_second(output_tokens) / gpus);
@@ -282,9 +291,11 @@ Report make_report(std::span<const RequestRecord> records, const ReportOptions& 
     Gathered part = gather(records, RequestLimits(slo), i);
     all.good += part.good;
     has_slo = has_slo || !slo.empty();
-    report.classes.push_back({one.name, figures(std::move(part), !slo.empty(), {}, seconds, 0)});
+    report.classes.push_back(
+        {one.name, figures(std::move(part), !slo.empty(), {}, {}, seconds, 0)});
   }
-  report.metrics = figures(std::move(all), has_slo, options.gaps, seconds, options.gpus);
+  report.metrics =
+      figures(std::move(all), has_slo, options.gaps, options.tiers, seconds, options.gpus);
   if (options.gpus > 0) {
     add_costs(report, options.gpus, options.price_per_gpu);
   }

@@ -28,7 +28,7 @@ class LineWriter {
     }
     metric("prefix_cached_tokens", record.cached_tokens, "tokens");
     static constexpr const char* kTiers[] = {"host_cached_tokens", "disk_cached_tokens",
-                                             "store_cached_tokens"};
+                                             "object_cached_tokens"};
     for (std::size_t tier = 0; tier < record.tier_tokens.size(); ++tier) {
       if (record.tier_tokens[tier] > 0) {
         metric(kTiers[tier], record.tier_tokens[tier], "tokens");
@@ -72,6 +72,9 @@ class LineWriter {
     }
     if (record.prefill_worker >= 0) {
       millis("kv_transfer_time", record.transfer);
+    }
+    if (record.kv_load > Duration(0)) {
+      millis("kv_load_time", record.kv_load);
     }
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,8 @@ enum class State : std::uint8_t {
   waiting,     ///< queued; no blocks
   receiving,   ///< blocks reserved, remote KV on its way
   received,    ///< remote KV there; joins next
+  fetching,    ///< its blocks are on their way into the first tier; none held
+  loading,     ///< blocks reserved, tiers' KV on its way
   prefilling,  ///< in the batch, prompt (or what a preemption lost) not yet computed
   decoding,    ///< in the batch, one token a step
   held,        ///< prefill role: done, blocks kept for the transfer
@@ -41,6 +44,18 @@ struct Request {
   std::int64_t nameless = 0;  ///< blocks held without hash; stale while decoding
   kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
   SimTime last_token{};       ///< of a preempted request that had one
+
+  /// What a request has from tiers, in blocks by level.
+  struct Loads {
+    std::array<std::uint32_t, 3> loaded{};   ///< to the device
+    std::array<std::uint32_t, 3> fetched{};  ///< to the first tier
+    std::uint32_t end = 0;                   ///< of the loaded blocks, in the prompt
+    bool done = false;                       ///< it loads no more before it is admitted
+    SimTime since{};                         ///< it waits since
+    Duration time{0};                        ///< it has waited
+  };
+  Loads loads;
+  std::uint64_t place = 0;  ///< in the queue, by submission
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
 };

@@ -7,6 +7,7 @@
 
 #include "dyn/core/deployment.h"
 #include "dyn/core/engine_config.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
@@ -66,6 +67,7 @@ struct Recipe {
   Objective objective = Objective::throughput_per_gpu;
   EngineConfig engine;
   RouterConfig router;
+  KvTiers kv_tiers;
   StepTiming timing;
   SearchSpace search;
   std::optional<Deployment> deployment;  ///< this fleet instead of a search
@@ -73,15 +75,22 @@ struct Recipe {
 };
 
 /// Reads and checks a recipe. `overrides` are the `--set key.path=value` of the command line,
-/// applied before checking. Throws Error(bad_input) with every problem found. Paths in it stay
-/// as written; resolve them against the recipe's folder with `resolve_beside`.
+/// applied before checking. Throws Error(bad_input) with every problem found, unknown models and
+/// GPUs and files that are not there included. Paths in it stay as written; resolve them against
+/// the recipe's folder with `resolve_beside`.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+/// The same for a document, but looks at no other file and in no catalogue.
 Recipe parse_recipe(const Document& document);
+
+/// What `find_model` is to be asked for a recipe's model: a path beside the recipe, or the name.
+std::string model_reference(const std::string& recipe_path, const std::string& model);
 
 /// `path` as seen from the folder of `file`, unless it is absolute.
 std::string resolve_beside(const std::string& file, const std::string& path);
 
 /// One `key = value  # reason` line per default of a recipe, for --explain-defaults.
 std::string explain_recipe_defaults();
+/// The same as a JSON document (dyn.defaults/1).
+std::string recipe_defaults_json();
 
 }  // namespace dyn

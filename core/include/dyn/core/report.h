@@ -36,6 +36,7 @@ struct RequestRecord {
   std::int64_t cached_tokens = 0;  ///< found in a cache at first admission
   /// Of these, brought back from other tiers than the device: host memory, disk, object store.
   std::array<std::uint32_t, 3> tier_tokens{};
+  Duration kv_load{0};               ///< waited for them, before the first admission
   std::int32_t prefill_worker = -1;  ///< -1: none
   std::int32_t worker = -1;
   std::int32_t preemptions = 0;
@@ -73,11 +74,12 @@ struct ClassReport {
 ///
 /// Beyond AIPerf's: queue_time, from the send to the first batch that the request is in;
 /// kv_transfer_time, of requests that were prefilled by another worker; prefix_cache_hit_rate,
-/// prompt tokens found in a cache at first admission / prompt tokens, and where other tiers than
-/// the device's served some {device,host,disk,store}_cache_hit_rate, which add up to it;
-/// preemptions, in all; output_token_throughput_per_gpu; cost_per_million_output_tokens and
-/// cost_per_million_tokens, of all GPUs for the duration; gpu_energy, gpu_power (of one GPU) and
-/// energy_per_output_token.
+/// prompt tokens found in a cache at first admission / prompt tokens, and of these what each tier
+/// below the device had (prefix_cache_hit_rate_host, _disk, _object); kv_load_time, of requests
+/// that waited for a tier; kv_read_..., kv_written_..., bytes from and into each tier, transfers
+/// that ended after the last request included; preemptions, in all;
+/// output_token_throughput_per_gpu; cost_per_million_output_tokens and cost_per_million_tokens, of
+/// all GPUs for the duration; gpu_energy, gpu_power (of one GPU) and energy_per_output_token.
 struct Report {
   std::vector<Metric> metrics;       ///< fixed order
   std::uint64_t fingerprint = 0;     ///< hash of the simulated events; 0 for a served run
@@ -99,12 +101,20 @@ struct ReportClass {
   Slo slo;  ///< empty: the report's
 };
 
+/// What a run moved from and into one tier.
+struct TierBytes {
+  std::size_t tier = 0;  ///< index among host memory, disk, object store
+  Bytes read{0};
+  Bytes written{0};
+};
+
 struct ReportOptions {
   Slo slo;
   std::span<const ReportClass> classes;         ///< empty: the load is of one kind
   int gpus = 0;                                 ///< for per-GPU throughput; 0: left out
   std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;
+  std::vector<TierBytes> tiers;  ///< those that the engines have, in order
 };
 
 /// The figures of the records; those of a warm-up do not count. Only completed requests count

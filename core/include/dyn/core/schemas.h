@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dyn/core/describe.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/network.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/profile.h"
@@ -28,6 +29,9 @@ void describe(EnumSchema<WorkerRole>& s);
 void describe(EnumSchema<EngineKind>& s);
 void describe(EnumSchema<FabricKind>& s);
 void describe(EnumSchema<RequestStatus>& s);
+void describe(EnumSchema<EvictionKind>& s);
+void describe(EnumSchema<TierScope>& s);
+void describe(EnumSchema<TierWrite>& s);
 
 void describe(ObjectSchema<Slo>& s);
 void describe(ObjectSchema<TrafficClass>& s);
@@ -36,6 +40,8 @@ void describe(ObjectSchema<Hardware>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
+void describe(ObjectSchema<KvTier>& s);
+void describe(ObjectSchema<KvTiers>& s);
 void describe(ObjectSchema<SearchSpace>& s);
 void describe(EnumSchema<TimingKind>& s);
 void describe(ObjectSchema<StepTiming>& s);

@@ -75,9 +75,10 @@ struct Workload {
   kvbm::PromptBlocks prompt_blocks(const WorkloadRequest& request, int engine_block_size) const;
 };
 
-/// The prompts cut where they part from one another, so that what they share is found without
-/// a look at each block. Ends count blocks of `block_tokens`.
-std::vector<kvbm::PromptSegment> segments;
+/// Cuts the prompts of a workload into segments: those on which its runs depend are the same, and
+/// they are many times faster. O(blocks) memory accesses at most, mostly O(segments).
+void cut_prompts(Workload& workload);
+
 /// What a trace is read for.
 struct TraceOptions {
   Traffic traffic;

@@ -223,6 +223,14 @@ std::vector<std::string> input_files(const Recipe& recipe, const std::string& re
   if (recipe.traffic.trace) {
     add(*recipe.traffic.trace);
   }
+  if (recipe.traffic.lengths_from) {
+    add(*recipe.traffic.lengths_from);
+  }
+  for (const TrafficClass& one : recipe.traffic.classes) {
+    if (one.lengths_from) {
+      add(*one.lengths_from);
+    }
+  }
   if (recipe.hardware.profile) {
     add(*recipe.hardware.profile);
   }

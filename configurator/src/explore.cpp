@@ -1,7 +1,6 @@
 #include "dyn/configurator/explore.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -21,13 +20,6 @@
 namespace dyn::configurator {
 namespace {
 
-/// A model named by a path lies beside the recipe; others are names of the catalogue.
-std::string model_reference(const Recipe& recipe, const std::string& recipe_path) {
-  const std::string beside = resolve_beside(recipe_path, recipe.model);
-  const bool file = recipe.model.size() > 5 && recipe.model.ends_with(".json");
-  return file || std::filesystem::is_directory(beside) ? beside : recipe.model;
-}
-
 Precision default_kv_cache(Precision weights) {
   const bool fp8 = weights == Precision::fp8 || weights == Precision::fp8_block;
   return fp8 ? Precision::fp8 : Precision::bf16;
@@ -38,7 +30,7 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
   Problem problem;
   problem.recipe = &recipe;
   with_location(recipe_path, "/model", recipe.model,
-                [&] { problem.model = find_model(model_reference(recipe, recipe_path)); });
+                [&] { problem.model = find_model(model_reference(recipe_path, recipe.model)); });
   problem.weights = recipe.weights.value_or(problem.model.native_weights);
   problem.kv_cache = recipe.kv_cache.value_or(default_kv_cache(problem.weights));
   if (recipe.hardware.profile) {
@@ -115,7 +107,7 @@ class Explorer {
   /// Fills in the ranking; false where it was cancelled.
   bool run(ExploreResult& result) {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
-    runs_ = std::min(total, space_.topologies.size()) + 3;
+    runs_ = std::min(total, space_.topologies.size()) + 2;
     if (!replay_rounds(total) || !find_intervals()) {
       return false;
     }
@@ -156,16 +148,11 @@ class Explorer {
     return true;
   }
 
-  /// In which units a replay counts KV: larger ones rank several times faster (within about 1 % of
-  /// the engine's own blocks), the deployment that is reported first is replayed exactly.
-  enum class Blocks { coarse, exact };
-
-  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, Blocks blocks,
+  sim::SimulationResult simulate(const Plan& plan, const Topology& topology,
                                  double factor_first = 1, double factor_second = 1) const {
     sim::SimulationSpec spec;
     spec.plan = &plan;
     spec.seed = problem_.recipe->seed;
-    spec.coarse_blocks = blocks == Blocks::coarse;
     spec.faults = &problem_.recipe->faults;
     spec.cancelled = options_.cancelled;
     const auto add = [&](std::uint32_t shape, double factor) {
@@ -244,7 +231,7 @@ class Explorer {
         [&](std::size_t i) {
           const Topology& topology = space_.topologies[indices[i]];
           const Plan plan = make_plan(problem_, space_, topology);
-          results[i] = make(indices[i], simulate(plan, topology, Blocks::coarse));
+          results[i] = make(indices[i], simulate(plan, topology));
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "simulating"); },
         options_.cancelled);
@@ -292,50 +279,34 @@ class Explorer {
     return bounds;
   }
 
-  /// Replays the winner exactly, and with slower and with faster steps for its intervals; again for
-  /// the next one if that costs it the first place. The others' intervals are first order.
+  /// Replays the winner with slower and with faster steps for its intervals. The others' intervals
+  /// are first order.
   bool find_intervals() {
-    while (ranked_.front().candidate.intervals == IntervalMethod::first_order) {
-      if (!replay_exactly(ranked_.front())) {
-        return false;
-      }
-      sort_ranked();
-    }
-    for (Replayed& replayed : ranked_) {
-      finish(replayed);
-    }
-    return true;
-  }
-
-  bool replay_exactly(Replayed& winner) {
+    Replayed& winner = ranked_.front();
     const Topology& topology = space_.topologies[winner.topology];
     const StepBounds first = bounds_of(topology.first, topology.first_replicas);
     const StepBounds second =
         topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
-    const Plan plan = winner.candidate.plan;
+    const Plan& plan = winner.candidate.plan;
     const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
     std::vector<PlannedMetric> bounds[2];
-    Replayed exact;
     parallel_for(
-        3, options_.threads,
+        2, options_.threads,
         [&](std::size_t i) {
-          if (i == 0) {
-            exact = make(winner.topology, simulate(plan, topology, Blocks::exact));
-          } else {
-            const auto [one, two] = factors[i - 1];
-            bounds[i - 1] =
-                figures_of(simulate(plan, topology, Blocks::coarse, one, two), plan.gpus());
-          }
+          const auto [one, two] = factors[i];
+          bounds[i] = figures_of(simulate(plan, topology, one, two), plan.gpus());
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "error bars"); },
         options_.cancelled);
     if (cancelled()) {
       return false;
     }
-    winner = std::move(exact);
     set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
+    for (Replayed& replayed : ranked_) {
+      finish(replayed);
+    }
     return true;
   }
 
@@ -360,6 +331,13 @@ class Explorer {
   std::size_t runs_ = 1;
   double progress_ = 0;
 };
+
+void add_costs(const Problem& problem, ExploreResult& result) {
+  for (Candidate& candidate : result.ranked) {
+    dyn::add_costs(candidate.report, candidate.plan.gpus(),
+                   problem.recipe->hardware.price_per_gpu);
+  }
+}
 
 void add_notes(const Problem& problem, ExploreResult& result) {
   const Candidate& winner = result.ranked.front();
@@ -415,6 +393,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     ExploreResult result = run_deployment(problem, recipe_path, workload, options);
     if (!result.cancelled) {
       add_notes(problem, result);
+      add_costs(problem, result);
     }
     return result;
   }
@@ -434,6 +413,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     return nothing;
   }
   add_notes(problem, result);
+  add_costs(problem, result);
   return result;
 }
 

@@ -316,6 +316,7 @@ TransferSpec make_transfer(const Problem& problem) {
 
 void follow_recipe(const Recipe& recipe, Plan& plan) {
   plan.router = recipe.router;
+  plan.kv_tiers = recipe.kv_tiers;
   plan.network = recipe.network;
   plan.disaggregation = recipe.disaggregation;
   plan.autoscaler = recipe.autoscaler;

@@ -48,13 +48,8 @@ engine::DeployedNetwork make_network(const Plan& plan) {
   return engine::deploy_network(plan, replicas, plan.seed);
 }
 
-void check_pool(const PoolSpec& pool, const RouterConfig& router, bool alone) {
+void check_pool(const PoolSpec& pool, const RouterConfig& router) {
   const std::string where = "pool '" + name_of_role(pool.role) + "'";
-  if (is_relayed(pool) && !alone) {
-    throw Error(ErrorKind::bad_input,
-                where + ": engine.kind openai works only in a single aggregated pool",
-                "serve prefill and decode pools with simulated engines");
-  }
   if (is_relayed(pool) && pool.engine.url.empty()) {
     throw Error(ErrorKind::bad_input, where + ": engine.kind openai needs engine.url",
                 "give one http://host:port a replica");
@@ -92,7 +87,12 @@ void check_plan(const Plan& plan) {
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
   for (const PoolSpec& pool : plan.pools) {
-    check_pool(pool, plan.router, alone);
+    check_pool(pool, plan.router);
+  }
+  if (pair && is_relayed(plan.pools[0]) != is_relayed(plan.pools[1])) {
+    throw Error(ErrorKind::bad_input,
+                "prefill and decode pools need engines of one kind: a simulated one has no KV "
+                "cache to hand over");
   }
 }
 
@@ -153,17 +153,25 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   }
   const bool wanted = spec.role == WorkerRole::decode ? hand_over_.ever_local() : count > 1;
   const bool publish = plan.router.kind == RouterKind::kv_aware && wanted;
+  const engine::DeployedTiers tiers =
+      is_relayed(spec) ? engine::DeployedTiers() : engine::DeployedTiers(plan, spec, *timer);
+  const net::any_io_executor common = net::make_strand(executor);
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
       const auto blocks = static_cast<std::size_t>(spec.config.kv_blocks.value_or(100'000));
-      pool.workers.push_back(
-          std::make_shared<OpenAiWorker>(executor, *parse_url(spec.engine.url[i]), spec.engine,
-                                         blocks, options.probe_interval, listener(index, id)));
+      pool.workers.push_back(std::make_shared<OpenAiWorker>(
+          executor, spec.role, *parse_url(spec.engine.url[i]), spec.engine, blocks,
+          options.probe_interval, listener(index, id)));
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};
+      paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
+      // Who shares a store takes turns.
+      const net::any_io_executor strand =
+          tiers.shares() ? common : net::any_io_executor(net::make_strand(executor));
       pool.workers.push_back(std::make_shared<SimulatedWorker>(
-          net::make_strand(executor), clock_, std::move(engine), timer, listener(index, id)));
+          strand, clock_, std::move(engine), timer, std::move(paths), listener(index, id)));
     }
   }
 }
@@ -331,7 +339,7 @@ FleetSnapshot Fleet::snapshot() const {
                                 pool->router.active_requests(WorkerId(i)),
                                 pool->workers[i]->load()});
     }
-    result.index_blocks += pool->router.index_blocks();
+    result.index_blocks += pool->router.index_segments();
     result.index_bytes += pool->router.index_bytes();
   }
   return result;

@@ -58,7 +58,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void on_event(LegName name, std::uint32_t attempt, WorkerEvent event);
   void on(LegName, const Admitted& event);
   void on(LegName name, const Produced& event);
-  void on(LegName name, const Prefilled&);
+  void on(LegName name, Prefilled& event);
   void on(LegName, const KvWanted& event);
   void on(LegName, const RelayHead& event);
   void on(LegName name, RelayBytes& event);
@@ -80,8 +80,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::optional<std::uint64_t> transfer_;  ///< of KV, under way
 
   std::array<Leg, 2> legs_;
-  bool local_ = false;         ///< the decode worker computes the prompt
-  std::uint32_t attempt_ = 0;  ///< events of earlier ones are stale
+  bool local_ = false;                  ///< the decode worker computes the prompt
+  std::optional<Prefilled> prefilled_;  ///< set once the prefill worker is done
+  std::uint32_t attempt_ = 0;           ///< events of earlier ones are stale
   std::shared_ptr<std::atomic<std::size_t>> unread_;
   std::string placed_at_;
   std::string bytes_;

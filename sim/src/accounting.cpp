@@ -29,22 +29,29 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
   return all;
 }
 
-/// Requests/s, of those sent in [from, to), that met every target.
-double goodput(const std::vector<RequestRecord>& records, const Slo& slo, SimTime from,
-               SimTime to) {
-  from = std::max(from, SimTime(Duration{0}));
-  if (to <= from) {
-    return 0;
+/// How many requests that met every target were sent before a time.
+class GoodRequests {
+ public:
+  GoodRequests(const std::vector<RequestRecord>& records, const Slo& slo) {
+    for (const RequestRecord& record : records) {
+      if (record.status == RequestStatus::completed && meets(record, slo)) {
+        sent_.push_back(record.sent);
+      }
+    }
+    std::sort(sent_.begin(), sent_.end());
   }
-  const auto begin = std::lower_bound(
-      records.begin(), records.end(), from,
-      [](const RequestRecord& record, SimTime time) { return record.sent < time; });
-  double good = 0;
-  for (auto at = begin; at != records.end() && at->sent < to; ++at) {
-    good += at->status == RequestStatus::completed && meets(*at, slo) ? 1 : 0;
+  /// Requests/s of those sent in [from, to).
+  double rate(SimTime from, SimTime to) const {
+    from = std::max(from, SimTime(Duration{0}));
+    return to <= from ? 0 : static_cast<double>(before(to) - before(from)) / to_seconds(to - from);
   }
-  return good / to_seconds(to - from);
-}
+
+ private:
+  std::ptrdiff_t before(SimTime time) const {
+    return std::lower_bound(sent_.begin(), sent_.end(), time) - sent_.begin();
+  }
+  std::vector<SimTime> sent_;
+};
 
 Metric fleet_metric(std::string tag, std::string header, std::string unit, double value) {
   Metric metric;
@@ -83,22 +90,38 @@ SimulationResult Run::result(SimTime end) {
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
   release_unfinished();
   check_conservation(end);
-  // Requests are sent in order; those that were never sent have no record.
-  const auto sent = std::find_if(flights_.begin(), flights_.end(), [](const Flight& flight) {
-    return flight.stage == Stage::unsent;
-  });
-  records_.resize(static_cast<std::size_t>(sent - flights_.begin()));
+  keep_sent_records();
+  flights_ = {};  // a report of many requests needs the memory
   finish_history(end);
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  std::vector<ReportClass> classes;
+  for (const RequestClass& one : workload_.classes) {
+    classes.push_back({one.name, one.slo});
+  }
+  options.classes = classes;
   out.report = make_report(records_, options);
+  out.report.energy = energy(end);
+  finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
   add_fleet_metrics(out.report);
   out.records = std::move(records_);
   out.fleet = std::move(history_);
   return out;
+}
+
+/// Those that were never sent have no record.
+void Run::keep_sent_records() {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < flights_.size(); ++i) {
+    if (flights_[i].stage != Stage::unsent) {
+      records_[kept] = records_[i];
+      kept += 1;
+    }
+  }
+  records_.resize(kept);
 }
 
 /// What a fleet that changes adds to a report.
@@ -139,12 +162,15 @@ void Run::finish_history(SimTime end) {
       }
     }
   }
+  if (history_.faults.empty()) {
+    return;
+  }
+  const GoodRequests good(records_, plan_.slo);
   for (FaultImpact& impact : history_.faults) {
     const Duration lasted =
         std::max<Duration>(std::min(impact.until, end) - impact.at, std::chrono::seconds(1));
-    impact.goodput_before = goodput(records_, plan_.slo, impact.at - lasted, impact.at);
-    impact.goodput_during =
-        goodput(records_, plan_.slo, impact.at, std::min(impact.at + lasted, end));
+    impact.goodput_before = good.rate(impact.at - lasted, impact.at);
+    impact.goodput_during = good.rate(impact.at, std::min(impact.at + lasted, end));
   }
 }
 
@@ -190,13 +216,9 @@ void Run::check_conservation(SimTime end) {
     DYN_ASSERT(pool.queue.empty() && pool.queued_tokens == 0, "a router holds a request for ever");
   }
   DYN_ASSERT(network_.transfers() == 0, "something is on its way to nobody");
-  bool all_sent = true;
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];
-    const bool sent = flights_[i].stage != Stage::unsent;
-    DYN_ASSERT(all_sent || !sent, "requests are sent in order");
-    all_sent = sent;
-    if (!sent) {
+    if (flights_[i].stage == Stage::unsent) {
       continue;
     }
     const bool over = flights_[i].stage == Stage::done;

@@ -204,7 +204,7 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
   stop_loading(pool.workers[worker]);
   set_life(pool_index, worker, Life::down);
   std::vector<std::uint32_t> hit;
-  for (std::uint32_t i = oldest_; i < next_; ++i) {
+  for (std::uint32_t i = oldest_; i < flights_.size(); ++i) {
     const Flight& flight = flights_[i];
     const auto there = [&](Leg leg, std::uint32_t engine) {
       return leg != Leg::none && engine >= first && engine < last;
@@ -224,6 +224,9 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
     const std::vector<GapCount> gaps = slot.engine.token_gaps();
     slot.past_gaps.insert(slot.past_gaps.end(), gaps.begin(), gaps.end());
     slot.engine = make_engine(pool, slot);
+    note_step(index, SimTime::max());
+    slot.quiet_until = SimTime::max();
+    slot.followed_until = SimTime::min();
     slot.decoding.clear();
     slot.steps_followed = 0;
     slot.due = SimTime::max();

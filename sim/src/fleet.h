@@ -19,6 +19,8 @@ namespace dyn::sim {
 
 /// One engine of the fleet: a worker, or one attention-DP rank of a worker.
 struct EngineSlot {
+  explicit EngineSlot(engine::Engine made) : engine(std::move(made)) {}
+
   engine::Engine engine;
   std::uint32_t pool = 0;                    ///< index into Fleet::pools
   std::uint32_t rank = 0;                    ///< index within its pool, as its router knows it
@@ -26,6 +28,12 @@ struct EngineSlot {
   SimTime due = SimTime::max();              ///< when that event is due; max: there is none
   std::vector<RequestId> decoding;           ///< kept where the router follows output blocks
   std::int64_t steps_followed = 0;           ///< steps that the router knows of
+  SimTime quiet_until = SimTime::max();      ///< before then the router has no more to learn of its
+                                             ///< cache; kept where engines publish it
+  SimTime followed_until = SimTime::min();   ///< the same for steps
+  SimTime busy_since = SimTime::max();       ///< when it began the steps in progress; max: idle
+  Duration busy{0};                          ///< of steps before
+  SimTime step_told = SimTime::min();        ///< end of the last step that the sink was told of
   engine::SiteId site;                       ///< its GPUs in the network
   std::int64_t guests = 0;                   ///< legs of requests that are here
   std::shared_ptr<ThrottledTimer> throttle;  ///< where nodes may be slow
@@ -126,9 +134,8 @@ struct Fleet {
 };
 
 /// Asserts what a parsed plan guarantees: resolved configs, one aggregated pool or one prefill and
-/// one decode pool, one timer per pool. The workload decides how coarse blocks may be. Workers that
-/// an autoscaler may add are there, absent.
-Fleet make_fleet(const SimulationSpec& spec, const Workload& workload);
+/// one decode pool, one timer per pool. Workers that an autoscaler may add are there, absent.
+Fleet make_fleet(const SimulationSpec& spec);
 
 /// The network of a fleet's plan; says where each engine is in it.
 engine::DeployedNetwork make_network(const SimulationSpec& spec, Fleet& fleet);

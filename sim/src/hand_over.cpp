@@ -9,6 +9,7 @@ namespace dyn::sim {
 void Run::on_prefilled(std::uint32_t request) {
   Flight& flight = flights_[request];
   flight.prefill = Leg::kept;
+  mark(Mark::prefilled, request, now_, flight.prefill_engine);
   prompt_done(entry_pool_, flight.prefill_router, request);
   if (flight.decode == Leg::none) {
     choose_decode(request);
@@ -65,6 +66,7 @@ void Run::send_kv(std::uint32_t request) {
       fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(flight.id)) *
       deployed_.bytes_per_token.count();
   flight.kv_sent = now_;
+  mark(Mark::transfer_begun, request, now_, flight.engine);
   start_transfer(request, Bytes(flight.sent_early ? all / plan_.model.layers : all));
   if (eventful_) {
     queue_.push(now_ + plan_.disaggregation.transfer_timeout, Phase::transfer,
@@ -125,6 +127,7 @@ void Run::finish_hand_over(std::uint32_t request) {
   Flight& flight = flights_[request];
   const RequestId id(flight.id);
   records_[request].transfer += now_ - flight.kv_sent;
+  mark(Mark::transfer_done, request, now_, flight.engine);
   flight.prefill = Leg::none;
   flight.decode = Leg::running;
   --fleet_.engines[flight.prefill_engine].guests;

@@ -31,6 +31,7 @@ std::optional<Duration> ttft_target(const Slo& slo) {
 
 /// Sends a request to the workers that will run it, or holds or refuses it.
 void Run::place(std::uint32_t request) {
+  mark(Mark::delivered, request, now_);
   Flight& flight = flights_[request];
   const auto count = static_cast<std::uint64_t>(flights_.size());
   const std::uint64_t id = request + count * flight.placings;
@@ -38,7 +39,6 @@ void Run::place(std::uint32_t request) {
   flight.id = static_cast<std::uint32_t>(id);
   ++flight.placings;
   flight.stage = Stage::placed;
-  flight.output_blocks = 0;
   flight.kv_sent = {};
   std::uint32_t pool = entry_pool_;
   std::optional<policy::router_errc> refused;
@@ -95,6 +95,7 @@ policy::RouteRequest Run::route_request(const Pool& pool,
   out.prompt_tokens = request.prompt_tokens;
   out.output_tokens = pool.role == WorkerRole::prefill ? 1 : request.max_output_tokens;
   out.blocks = request.blocks;
+  out.session = std::uint64_t{workload_.session_of(request_of(request.id))} + 1;
   return out;
 }
 
@@ -146,6 +147,7 @@ std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint3
   }
   ++pool.arrivals;
   pool.prompt_tokens += to_engine.prompt_tokens;
+  mark(Mark::routed, request, now_, engine);
   ++fleet_.engines[engine].guests;
   fleet_.engines[engine].engine.submit(to_engine, now_);
   touch(engine);
@@ -161,6 +163,7 @@ bool Run::hold(std::uint32_t request, std::uint32_t pool_index, policy::router_e
   policy::HeldRequest held;
   held.id = RequestId(request);
   held.since = records_[request].sent;
+  held.priority = workload_.priority_of(request);
   if (const auto target = ttft_target(plan_.slo)) {
     held.deadline = records_[request].sent + *target;
   }
@@ -340,7 +343,11 @@ void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t e
   EngineSlot& slot = fleet_.engines[engine];
   Flight& flight = flights_[request];
   flight.follows = true;
-  flight.first_step = slot.engine.load(now_).steps;
+  const WorkloadRequest& from = workload_.requests[request];
+  const std::int64_t prompt = from.input_tokens + flight.base;
+  const std::int64_t steps = slot.engine.load(now_).steps;
+  flight.block_due = steps + blocks_of(prompt, pool.block_size) * pool.block_size - prompt;
+  flight.last_due = steps + from.output_tokens - flight.base - 1;
   flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
   slot.decoding.push_back(RequestId(request));
 }
@@ -367,20 +374,19 @@ void Run::tell_output(Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     EngineSlot& slot = fleet_.engines[pool.first_engine + i];
-    const std::int64_t steps = slot.decoding.empty() ? 0 : slot.engine.load(now_).steps;
-    if (slot.decoding.empty() || steps == slot.steps_followed) {
+    if (slot.decoding.empty() || slot.followed_until > now_) {
+      continue;
+    }
+    const std::int64_t steps = slot.engine.load(now_).steps;
+    slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
+    if (steps == slot.steps_followed) {
       continue;
     }
     slot.steps_followed = steps;
     for (const RequestId id : slot.decoding) {
       Flight& flight = flights_[id.value()];
-      const WorkloadRequest& request = workload_.requests[id.value()];
-      const std::int64_t prompt = request.input_tokens + flight.base;
-      const std::int64_t made =
-          std::min(1 + steps - flight.first_step, request.output_tokens - flight.base);
-      const std::int64_t blocks =
-          blocks_of(prompt + made, pool.block_size) - blocks_of(prompt, pool.block_size);
-      for (; flight.output_blocks < blocks; ++flight.output_blocks) {
+      for (; flight.block_due <= std::min(steps, flight.last_due);
+           flight.block_due += pool.block_size) {
         pool.routers[flight.router].output_block(RequestId(flight.id));
       }
     }

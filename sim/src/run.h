@@ -5,9 +5,11 @@
 #include <optional>
 #include <vector>
 
+#include "client.h"
 #include "dyn/core/random.h"
 #include "dyn/engine/network.h"
 #include "dyn/sim/event_queue.h"
+#include "dyn/sim/run_sink.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
 
@@ -44,7 +46,8 @@ struct Flight {
   std::uint32_t prefill_engine = 0;  ///< index into Fleet::engines
   std::uint32_t engine = 0;
   std::uint32_t decoding_slot = 0;  ///< position in EngineSlot::decoding
-  std::uint32_t output_blocks = 0;  ///< that the router knows of
+  std::int64_t block_due = 0;  ///< engine steps when the next output block begins, for the router
+  std::int64_t last_due = 0;   ///< engine steps when the last token is made
   Stage stage = Stage::unsent;
   Leg prefill = Leg::none;
   Leg decode = Leg::none;
@@ -59,9 +62,8 @@ struct Flight {
   std::uint16_t placings = 0;  ///< so far
   std::uint16_t migrations = 0;
   std::uint32_t transfers[2] = {0, 0};
-  std::int64_t first_step = 0;  ///< engine steps when the first token was made
-  std::int64_t base = 0;        ///< output tokens made by workers before
-  SimTime kv_sent{};            ///< when all of its KV could set out
+  std::int64_t base = 0;  ///< output tokens made by workers before
+  SimTime kv_sent{};      ///< when all of its KV could set out
 };
 
 /// Something that a fault does at an instant.
@@ -83,11 +85,12 @@ class Run {
 
  private:
   // The client (simulation.cpp).
-  void start_client();
   void send(std::uint32_t request);
   void left(std::uint32_t request, RequestStatus status, SimTime at);
-  void push_send(std::uint32_t request, SimTime at) {
-    queue_.push(at, Phase::arrival, EventKind::send, request);
+  auto pusher() {
+    return [this](std::uint32_t request, SimTime at) {
+      queue_.push(at, Phase::arrival, EventKind::send, request);
+    };
   }
   void fail(std::uint32_t request, RequestStatus status);
   void retry(std::uint32_t request);
@@ -103,7 +106,7 @@ class Run {
   void observe(const Pool& pool);
   void read_outcome(std::uint32_t engine, const engine::Outcome& outcome);
   void on_token(std::uint32_t engine, std::uint32_t request, const engine::TokenEvent& token);
-  void on_admitted(std::uint32_t request, const engine::Admission& admission);
+  void on_admitted(std::uint32_t engine, std::uint32_t request, const engine::Admission& admission);
 
   // Choosing workers (placing.cpp).
   void place(std::uint32_t request);
@@ -171,9 +174,23 @@ class Run {
   void set_available(Pool& pool, std::uint32_t worker, bool available);
   void note_replicas(std::uint32_t pool);
 
+  // What is watched (observing.cpp).
+  void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
+            std::int64_t value = 0) {
+    if (spec_.sink != nullptr) {
+      spec_.sink->on_mark(what, request, at, static_cast<std::int32_t>(engine), value);
+    }
+  }
+  void note_step(std::uint32_t engine, SimTime next);
+  void start_timeline();
+  void sample(SimTime upto);
+  void finish_timeline(SimTime end, SimulationResult& result);
+  std::optional<Estimate> energy(SimTime end);
+
   // The end (accounting.cpp).
   void settle(SimTime end);
   SimulationResult result(SimTime end);
+  void keep_sent_records();
   void add_fleet_metrics(Report& report) const;
   void finish_history(SimTime end);
   void release_unfinished();
@@ -196,6 +213,7 @@ class Run {
   const Plan& plan_;
   const Workload& workload_;
   const FaultSpec& faults_;
+  Client client_;
   Fleet fleet_;
   engine::DeployedNetwork deployed_;
   engine::Network& network_;
@@ -213,12 +231,13 @@ class Run {
   SimTime network_due_ = SimTime::max();
   std::uint16_t network_epoch_ = 0;
   Duration frontend_{0};
+  Timeline timeline_;
+  SimTime next_sample_ = SimTime::max();
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
   bool disaggregated_ = false;
   bool placing_ = false;          ///< a placing that failed is being undone
   bool eventful_ = false;         ///< faults or an autoscaler: events without end
-  std::uint32_t next_ = 0;        ///< the next request to send
   std::uint32_t oldest_ = 0;      ///< all before it are done
   std::uint32_t unfinished_ = 0;  ///< requests that are not done
 };

@@ -22,7 +22,8 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
       plan_(*spec.plan),
       workload_(workload),
       faults_(faults_of(spec)),
-      fleet_(make_fleet(spec, workload)),
+      client_(workload),
+      fleet_(make_fleet(spec)),
       deployed_(make_network(spec, fleet_)),
       network_(deployed_.network),
       flights_(workload.requests.size()),
@@ -43,6 +44,9 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  if (spec.timeline_points > 0) {
+    start_timeline();
+  }
   schedule_faults();
   if (plan_.autoscaler.kind != AutoscalerKind::off) {
     for (Pool& pool : fleet_.pools) {
@@ -57,7 +61,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
 }
 
 SimulationResult Run::run() {
-  start_client();
+  client_.start(now_, pusher());
   const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
   bool stopped = false;
   while (!stopped && (!eventful_ || unfinished_ > 0)) {
@@ -76,6 +80,9 @@ SimulationResult Run::run() {
       queue_.skip();
     } else {
       const Event event = queue_.pop();
+      if (event.at >= next_sample_) {
+        sample(event.at);
+      }
       now_ = event.at;
       handle(event);
     }
@@ -97,8 +104,8 @@ bool Run::stale(const Event& event) const {
 /// Nothing is due, yet requests are not done: nothing will ever bring them on.
 void Run::come_to_rest() {
   DYN_ASSERT(eventful_, "the fleet came to rest with a request inside");
-  for (std::uint32_t i = oldest_; i < next_; ++i) {
-    if (flights_[i].stage != Stage::done) {
+  for (std::uint32_t i = oldest_; i < flights_.size(); ++i) {
+    if (flights_[i].stage != Stage::done && flights_[i].stage != Stage::unsent) {
       withdraw(i);
       left(i, RequestStatus::failed, now_);
     }
@@ -164,21 +171,6 @@ void Run::handle(const Event& event) {
   }
 }
 
-void Run::start_client() {
-  const auto count = static_cast<std::uint32_t>(workload_.requests.size());
-  if (workload_.concurrency == 0) {
-    if (count > 0) {
-      push_send(0, workload_.requests[0].arrival);
-      next_ = 1;
-    }
-    return;
-  }
-  const auto slots = static_cast<std::uint32_t>(workload_.concurrency);
-  for (next_ = 0; next_ < std::min(slots, count); ++next_) {
-    push_send(next_, now_);
-  }
-}
-
 void Run::send(std::uint32_t request) {
   const WorkloadRequest& from = workload_.requests[request];
   RequestRecord& record = records_[request];
@@ -186,10 +178,11 @@ void Run::send(std::uint32_t request) {
   record.sent = now_;
   record.status = RequestStatus::unfinished;
   record.input_tokens = from.input_tokens;
-  if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
-    push_send(next_, workload_.requests[next_].arrival);
-    ++next_;
-  }
+  record.warmup = request < workload_.warmup;
+  record.request_class = workload_.class_number(request);
+  record.session = workload_.session_of(request);
+  mark(Mark::sent, request, now_, -1, record.input_tokens);
+  client_.sent(request, pusher());
   deliver(request);
 }
 
@@ -208,20 +201,19 @@ void Run::deliver(std::uint32_t request) {
   }
 }
 
-/// The request is over; in a closed loop its slot sends the next.
+/// The request is over; what waits for it is sent.
 void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   DYN_ASSERT(flights_[request].stage != Stage::done, "a request ends once");
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
   --unfinished_;
-  while (oldest_ < next_ && flights_[oldest_].stage == Stage::done) {
+  while (oldest_ < flights_.size() && flights_[oldest_].stage == Stage::done) {
     ++oldest_;
   }
-  if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
-    push_send(next_, now_);
-    ++next_;
-  }
+  mark(status == RequestStatus::completed ? Mark::finished : Mark::left, request, at, -1,
+       records_[request].output_tokens);
+  client_.ended(request, now_, pusher());
 }
 
 /// An attempt came to nothing, and its client tries again if it has not had enough.
@@ -272,6 +264,7 @@ std::int64_t Run::computed(std::uint32_t request) const {
 /// Has the engine advanced at the end of this instant.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = now_;
   if (slot.due != now_) {
     slot.due = now_;
     queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
@@ -285,10 +278,12 @@ void Run::advance(std::uint32_t engine) {
   DYN_ASSERT(reading_ < outcomes_.size(), "engines advance each other without end");
   engine::Outcome& outcome = outcomes_[reading_++];
   slot.engine.advance(now_, outcome);
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   read_outcome(engine, outcome);
   outcome.clear();
   --reading_;
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  note_step(engine, next);
   if (slot.due == now_ || slot.due == next) {
     return;  // due at the end of this instant (what was read may have touched it), or as before
   }
@@ -307,7 +302,7 @@ void Run::observe(const Pool& pool) {
     return;
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
-    if (fleet_.engines[pool.first_engine + i].due != SimTime::max()) {
+    if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
       advance(pool.first_engine + i);
     }
   }
@@ -320,11 +315,12 @@ void Run::read_outcome(std::uint32_t engine, const engine::Outcome& outcome) {
   }
   for (const engine::Admission& admission : outcome.admitted) {
     if (current(admission.id)) {
-      on_admitted(request_of(admission.id), admission);
+      on_admitted(engine, request_of(admission.id), admission);
     }
   }
   for (const RequestId id : outcome.preempted) {
     ++record(id).preemptions;
+    mark(Mark::preempted, request_of(id), now_, engine);
   }
   for (const engine::TokenEvent& token : outcome.tokens) {
     if (current(token.id)) {
@@ -347,11 +343,13 @@ void Run::read_outcome(std::uint32_t engine, const engine::Outcome& outcome) {
   }
 }
 
-void Run::on_admitted(std::uint32_t request, const engine::Admission& admission) {
+void Run::on_admitted(std::uint32_t engine, std::uint32_t request,
+                      const engine::Admission& admission) {
   RequestRecord& to = records_[request];
   if (to.first_scheduled == SimTime::min()) {
     to.first_scheduled = admission.at;
     to.cached_tokens = admission.cached_tokens;
+    mark(Mark::scheduled, request, admission.at, engine, admission.cached_tokens);
   }
   Flight& flight = flights_[request];
   if (flight.prefill == Leg::computing) {
@@ -370,6 +368,7 @@ void Run::on_token(std::uint32_t engine, std::uint32_t request, const engine::To
   const std::int64_t made = flight.base + token.produced;
   if (made == 1) {
     to.first_token = token.at;
+    mark(Mark::first_token, request, token.at, engine);
   } else if (made == 2) {
     to.second_token = token.at;
   }

@@ -60,6 +60,9 @@ inline Workload draw_load(RandomStream& random) {
     }
     out.requests.push_back(request);
   }
+  if (random.below(2) == 0) {
+    cut_prompts(out);
+  }
   return out;
 }
 

@@ -16,12 +16,15 @@ namespace {
 constexpr std::int64_t kShortestRun = 16;
 constexpr std::int64_t kLongestRun = 4096;
 
-policy::SchedulerOptions scheduler_options(const EngineOptions& options) {
+policy::SchedulerOptions scheduler_options(const EngineOptions& options,
+                                           std::shared_ptr<const perf::StepTimer> timer) {
   policy::SchedulerOptions result;
   result.config = options.config;
   result.role = options.role;
   result.every_token = options.stepping == Stepping::every_step;
   result.kv_events = options.publish_kv_events;
+  result.tiering = options.tiering;
+  result.tiering.timer = std::move(timer);
   return result;
 }
 
@@ -40,7 +43,7 @@ struct Engine::Impl {
   Impl(EngineOptions given, std::shared_ptr<const perf::StepTimer> step_timer)
       : options(std::move(given)),
         timer(std::move(step_timer)),
-        scheduler(scheduler_options(options)) {}
+        scheduler(scheduler_options(options, timer)) {}
 
   bool active() const { return !ends.empty(); }
   void start(SimTime now, Outcome& outcome);
@@ -160,7 +163,10 @@ void Engine::Impl::cut(SimTime now, bool needed) {
 }
 
 void Engine::Impl::publish_events(Outcome& outcome) {
-  move_to(scheduler.kv_events(), outcome.kv_events);
+  if (options.publish_kv_events) {
+    move_to(scheduler.kv_events(), outcome.kv_events);
+  }
+  move_to(scheduler.tier_transfers(), outcome.tier_transfers);
 }
 
 Engine::Engine(EngineOptions options, std::shared_ptr<const perf::StepTimer> timer)
@@ -214,6 +220,24 @@ void Engine::release_held(RequestId id, SimTime now) {
   impl_->cut(now, impl_->scheduler.may_admit());
 }
 
+void Engine::transfer_done(kvbm::TierTransferId id, SimTime now) {
+  impl_->catch_up(now, impl_->pending);
+  impl_->sync(now, impl_->pending);
+  impl_->scheduler.transfer_done(id, now);
+  impl_->cut(now, impl_->scheduler.may_admit());
+}
+
+void Engine::give_up_transfers(SimTime now) {
+  impl_->catch_up(now, impl_->pending);
+  impl_->sync(now, impl_->pending);
+  impl_->scheduler.give_up_transfers();
+  impl_->cut(now, impl_->scheduler.may_admit());
+}
+
+const kvbm::Tiers* Engine::tiers() const {
+  return impl_->scheduler.tiers();
+}
+
 std::int64_t Engine::tokens_wanted(RequestId id) const {
   return impl_->scheduler.tokens_wanted(id);
 }
@@ -237,10 +261,12 @@ void Engine::advance(SimTime now, Outcome& outcome) {
   move_to(pending.kv_wanted, outcome.kv_wanted);
   move_to(pending.preempted, outcome.preempted);
   move_to(pending.kv_events, outcome.kv_events);
+  move_to(pending.tier_transfers, outcome.tier_transfers);
   impl_->catch_up(now, outcome);
   if (!impl_->active() && impl_->scheduler.has_work()) {
     impl_->start(now, outcome);
   }
+  move_to(impl_->scheduler.tier_transfers(), outcome.tier_transfers);
   if (impl_->options.publish_kv_events) {
     impl_->sync(now, outcome);
   }
@@ -248,6 +274,10 @@ void Engine::advance(SimTime now, Outcome& outcome) {
 
 std::optional<SimTime> Engine::next_event() const {
   return impl_->active() ? std::optional(impl_->ends.back()) : std::nullopt;
+}
+
+std::optional<SimTime> Engine::step_end() const {
+  return impl_->active() ? std::optional(impl_->ends[impl_->begun - 1]) : std::nullopt;
 }
 
 EngineLoad Engine::load(SimTime now) const {

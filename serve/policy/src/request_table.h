@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "dyn/core/check.h"
+#include "dyn/kvbm/block_pool.h"
 #include "dyn/kvbm/flat_map.h"
 #include "dyn/policy/batch.h"
 
@@ -18,6 +20,8 @@ enum class State : std::uint8_t {
   waiting,     ///< queued; no blocks
   receiving,   ///< blocks reserved, remote KV on its way
   received,    ///< remote KV there; joins next
+  fetching,    ///< its blocks are on their way into the first tier; none held
+  loading,     ///< blocks reserved, tiers' KV on its way
   prefilling,  ///< in the batch, prompt (or what a preemption lost) not yet computed
   decoding,    ///< in the batch, one token a step
   held,        ///< prefill role: done, blocks kept for the transfer
@@ -31,15 +35,27 @@ struct Request {
   bool remote = false;     ///< its KV is still to come from elsewhere
   Slot previous = kNoSlot;
   Slot next = kNoSlot;
-  std::uint64_t order = 0;     ///< of admission or reservation; distinct
-  std::int64_t computed = 0;   ///< tokens with KV, those of the step in progress included
-  std::int64_t produced = 0;   ///< output tokens; stale while decoding
-  std::int64_t base = 0;       ///< decoding: prompt + output = base + steps ended
-  std::int64_t finish = 0;     ///< decoding: the step count at which the last token is made
-  std::int64_t cached = 0;     ///< prompt tokens found in the cache at the last admission
-  std::int64_t nameless = 0;   ///< blocks held without hash; stale while decoding
-  std::vector<BlockId> named;  ///< blocks held by hash, in order of position
-  SimTime last_token{};        ///< of a preempted request that had one
+  std::uint64_t order = 0;    ///< of admission or reservation; distinct
+  std::int64_t computed = 0;  ///< tokens with KV, those of the step in progress included
+  std::int64_t produced = 0;  ///< output tokens; stale while decoding
+  std::int64_t base = 0;      ///< decoding: prompt + output = base + steps ended
+  std::int64_t finish = 0;    ///< decoding: the step count at which the last token is made
+  std::int64_t cached = 0;    ///< prompt tokens found in the cache at the last admission
+  std::int64_t nameless = 0;  ///< blocks held without hash; stale while decoding
+  kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
+  SimTime last_token{};       ///< of a preempted request that had one
+
+  /// What a request has from tiers, in blocks by level.
+  struct Loads {
+    std::array<std::uint32_t, 3> loaded{};   ///< to the device
+    std::array<std::uint32_t, 3> fetched{};  ///< to the first tier
+    std::uint32_t end = 0;                   ///< of the loaded blocks, in the prompt
+    bool done = false;                       ///< it loads no more before it is admitted
+    SimTime since{};                         ///< it waits since
+    Duration time{0};                        ///< it has waited
+  };
+  Loads loads;
+  std::uint64_t place = 0;  ///< in the queue, by submission
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
 };
@@ -65,7 +81,7 @@ class RequestTable {
     }
     DYN_ASSERT(by_id_.insert(spec.id.value(), slot).second, "the request's id is in use");
     Request& request = records_[slot];
-    std::vector<BlockId> named = std::move(request.named);  // keeps its memory
+    kvbm::HeldBlocks named = std::move(request.named);  // keeps its memory
     named.clear();
     request = Request{};
     request.named = std::move(named);

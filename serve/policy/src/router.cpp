@@ -53,8 +53,8 @@ Router::Impl::Impl(RouterOptions given)
   DYN_ASSERT(options.timer || options.config.cost == RouterCost::blocks || !kv_aware(),
              "a cost in seconds needs the workers' step times");
   if (kv_aware()) {
-    index.emplace(options.workers, options.max_index_blocks);
-    active.emplace(options.workers, options.max_index_blocks);
+    index.emplace(options.workers, options.max_index_segments);
+    active.emplace(options.workers, options.max_index_segments);
   }
   if (guesses_cache()) {
     guesses.assign(options.workers,
@@ -109,8 +109,8 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice, 
   if (active) {
     const ActiveBlocks::Added added = active->add(booking.worker, request.blocks);
     booking.leaf = added.leaf;
-    booking.blocks -= request.blocks.size() / ActiveBlocks::kStride * ActiveBlocks::kStride;
-    worker.blocks += std::int64_t{added.new_strides} * ActiveBlocks::kStride;
+    booking.blocks -= added.blocks;
+    worker.blocks += added.fresh;
   }
   worker.blocks += booking.blocks;
   worker.prefill_tokens += booking.prefill_tokens;
@@ -208,7 +208,7 @@ void Router::finished(RequestId id) {
   --worker.active;
   worker.blocks -= booking->blocks;
   if (impl_->active) {
-    worker.blocks -= std::int64_t{impl_->active->remove(booking->leaf)} * ActiveBlocks::kStride;
+    worker.blocks -= impl_->active->remove(booking->leaf);
   }
   impl_->bookings.erase(id.value());
 }
@@ -233,8 +233,8 @@ std::uint32_t Router::active_requests(WorkerId worker) const {
   return impl_->workers[worker.value()].active;
 }
 
-std::uint64_t Router::index_blocks() const {
-  return impl_->index ? impl_->index->blocks() : 0;
+std::uint64_t Router::index_segments() const {
+  return impl_->index ? impl_->index->segments() : 0;
 }
 
 std::uint64_t Router::index_bytes() const {

@@ -128,8 +128,7 @@ void Router::Impl::price(const RouteRequest& request) {
     const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
                            static_cast<double>(options.block_size);
     const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    const std::int64_t blocks =
-        worker.blocks + blocks_of(request) - std::int64_t{shared[w]} * ActiveBlocks::kStride;
+    const std::int64_t blocks = worker.blocks + blocks_of(request) - shared[w];
     costs[w] = config.prefill_load_scale * work + static_cast<double>(blocks);
   }
 }

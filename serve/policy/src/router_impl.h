@@ -74,7 +74,7 @@ struct Router::Impl {
   std::vector<std::uint32_t> eligible;
   std::vector<std::uint32_t> ties;
   std::vector<std::uint32_t> runs;    ///< leading blocks cached at each worker
-  std::vector<std::uint32_t> shared;  ///< leading strides active at each worker
+  std::vector<std::uint32_t> shared;  ///< leading blocks active at each worker
   std::vector<double> costs;
   std::vector<kvbm::KvEvent> events;
 };

@@ -7,6 +7,12 @@
 namespace dyn::policy {
 
 void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
+  const std::size_t events = pool.events().size();
+  choose_batch(now, outcome);
+  note_evictions(events);
+}
+
+void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
   completing.clear();
   preempted = false;
@@ -102,6 +108,7 @@ void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
+  request.loads.done = false;
   waiting.push_front(requests, slot);
   blocked = false;
   preempted = true;
@@ -147,11 +154,14 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     return;
   }
   const auto& blocks = request.spec.blocks;
-  const auto begin = static_cast<std::uint32_t>(request.named.size());
+  const std::uint32_t begin = request.named.size();
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
   if (end > begin) {
     pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
     request.nameless -= end - begin;
+    if (tiers != nullptr) {
+      computed.push_back({requests.find(request.spec.id), begin, static_cast<std::uint32_t>(end)});
+    }
   }
 }
 
@@ -189,6 +199,13 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
   const kvbm::BlockPool::Match match =
       pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+  if (tiers != nullptr && !request.remote) {
+    const LoadStart start = load(slot, match, now);
+    if (start != LoadStart::none) {
+      blocked = start == LoadStart::no_room;
+      return !blocked;
+    }
+  }
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
   std::int64_t end = known;
@@ -207,7 +224,7 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   }
   waiting.remove(requests, slot);
   pool.acquire(found);
-  request.named.assign(found.begin(), found.end());
+  request.named = found;
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {
@@ -277,7 +294,11 @@ void Scheduler::Impl::enter_batch(Slot slot, SimTime now, Outcome& outcome) {
   running.push_back(requests, slot);
   if (!request.admitted) {
     request.admitted = true;
-    outcome.admitted.push_back({request.spec.id, now, request.cached});
+    outcome.admitted.push_back({request.spec.id, now, request.cached, {}, {}});
+    if (tiers != nullptr) {
+      account(request, outcome.admitted.back());
+      note_use(request);
+    }
   }
 }
 

@@ -69,6 +69,7 @@ struct Plan {
   NetworkSpec network;
   DisaggregationSpec disaggregation;
   AutoscalerSpec autoscaler;
+  KvTiers kv_tiers;  ///< of the workers that compute prompts
   Slo slo;
   std::uint64_t seed = 1;
   std::vector<PlannedMetric> predicted;

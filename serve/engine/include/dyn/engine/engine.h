@@ -45,6 +45,7 @@ struct EngineOptions {
   WorkerRole role = WorkerRole::aggregated;
   Stepping stepping = Stepping::fast_forward;
   bool publish_kv_events = false;
+  policy::TieringOptions tiering{};  ///< the timer is the engine's own
 };
 
 /// One engine (one scheduler, one block pool) as a state machine over time. It has no clock and
@@ -53,9 +54,9 @@ struct EngineOptions {
 /// calls at equal times give equal outcomes. Fast-forward and every_step differ in how many
 /// outcomes are reported, never in when anything happens. Not thread-safe.
 ///
-/// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received
-/// or release_held, call `advance(now, outcome)` once: an idle engine starts a step then. Then wait
-/// until `next_event()` or the next call.
+/// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received,
+/// release_held, transfer_done or give_up_transfers, call `advance(now, outcome)` once: an idle
+/// engine starts a step then. Then wait until `next_event()` or the next call.
 ///
 /// Every call first finishes the steps that ended at or before its `now` and starts those that
 /// follow, whether or not the driver advanced before; so a request submitted at the very end of a
@@ -94,11 +95,21 @@ class Engine {
   void retime(SimTime now);
   /// How far a request is at `now`.
   policy::Scheduler::Progress progress(RequestId id, SimTime now) const;
+  /// A transfer between tiers, handed out in Outcome::tier_transfers, has ended. Ids of transfers
+  /// that were given up (their request was cancelled) are ignored.
+  void transfer_done(kvbm::TierTransferId id, SimTime now);
+  /// Gives up all transfers between tiers; requests that waited for one compute instead.
+  void give_up_transfers(SimTime now);
+  const kvbm::Tiers* tiers() const;  ///< null: none
 
   /// Finishes every step that ends at or before `now` and starts the next where there is work.
   void advance(SimTime now, Outcome& outcome);
   /// When the step (or run of steps) in progress ends; none when idle.
   std::optional<SimTime> next_event() const;
+
+  /// When the step in progress ends, which may be one of a run; none when idle. Before then, unless
+  /// a call intervenes, `advance` has nothing to hand out and the load stays the same.
+  std::optional<SimTime> step_end() const;
 
   /// The load at `now`, which may lie within a run of steps.
   EngineLoad load(SimTime now) const;

@@ -10,9 +10,9 @@
 namespace dyn::policy {
 
 /// What an engine that publishes no cache events probably holds: the blocks of the prompts that
-/// went there, the least recently used forgotten beyond `capacity`, and all that were not used for
-/// `ttl`. So a router still sends prompts to where their beginning has been. Deterministic;
-/// memory is bounded by the capacity. Not thread-safe.
+/// went there, segment by segment, the least recently used forgotten beyond `capacity`, and all
+/// that were not used for `ttl`. So a router still sends prompts to where their beginning has been.
+/// Deterministic; memory is bounded by the capacity. Not thread-safe.
 class CacheGuess {
  public:
   explicit CacheGuess(std::size_t capacity, Duration ttl = Duration::max());
@@ -23,25 +23,29 @@ class CacheGuess {
   void expire(SimTime now, std::vector<kvbm::KvEvent>& events);
   /// The engine is gone, and its cache with it.
   void clear();
-  std::size_t size() const { return where_.size(); }
+  std::size_t size() const { return size_; }  ///< blocks
 
  private:
   static constexpr std::uint32_t kNone = static_cast<std::uint32_t>(-1);
   struct Entry {
-    kvbm::BlockHash hash{};
+    kvbm::BlockHash segment{};
+    std::uint32_t blocks = 0;  ///< from its first on
     SimTime used{};
     std::uint32_t newer = kNone;
     std::uint32_t older = kNone;
   };
   void unlink(std::uint32_t entry);
   void push_newest(std::uint32_t entry);
+  void use(const kvbm::BlockRange& range, SimTime now);
   void forget_oldest(std::vector<kvbm::KvEvent>& events);
 
   std::size_t capacity_;
+  std::size_t size_ = 0;
   Duration ttl_;
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> spare_;
   kvbm::FlatMap<std::uint32_t> where_;
+  std::vector<kvbm::BlockRange> ranges_;  ///< scratch
   std::uint32_t newest_ = kNone;
   std::uint32_t oldest_ = kNone;
 };

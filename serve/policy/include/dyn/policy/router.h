@@ -46,7 +46,8 @@ struct RouterOptions {
   std::uint32_t workers = 1;
   int block_size = 16;
   std::uint64_t seed = 1;
-  std::uint64_t max_index_blocks = 4'000'000;  ///< bound of the prefix index, all workers
+  /// Bound of the prefix index, all workers; of blocks where each is a segment.
+  std::uint64_t max_index_segments = 4'000'000;
   /// What the workers' steps take and hold; needed where the cost is in seconds.
   std::shared_ptr<const perf::StepTimer> timer;
   std::int64_t step_tokens = 8192;
@@ -96,7 +97,7 @@ class Router {
   void set_available(WorkerId worker, bool available);
 
   std::uint32_t active_requests(WorkerId worker) const;
-  std::uint64_t index_blocks() const;
+  std::uint64_t index_segments() const;  ///< in a server, whose blocks are segments, blocks
   std::uint64_t index_bytes() const;
 
  private:

@@ -8,6 +8,7 @@
 #include "dyn/sim/event_queue.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
+#include "tiering.h"
 
 namespace dyn::sim {
 
@@ -61,6 +62,11 @@ class Run {
   void on_prefilled(std::uint32_t engine, std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
 
+  // Between tiers (tiering.cpp).
+  void start_tier_transfers(std::uint32_t engine);
+  void network_moved();
+  void network_due();
+
   // What the router knows of output lengths.
   void follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine);
   void forget_output(std::uint32_t request);
@@ -78,12 +84,16 @@ class Run {
   const SimulationSpec& spec_;
   const Workload& workload_;
   Fleet fleet_;
+  Tiering tiering_;
   engine::KvLink link_;
   EventQueue queue_;
   engine::Outcome outcome_;  ///< reused
   std::vector<Flight> flights_;
   std::vector<RequestRecord> records_;
+  std::vector<engine::Network::Arrived> arrived_;  ///< reused
   SimTime now_{Duration{0}};
+  SimTime network_due_ = SimTime::max();
+  std::uint16_t network_epoch_ = 0;
   Duration frontend_{0};
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then

@@ -44,13 +44,8 @@ engine::KvLink make_link(const Plan& plan) {
   return {plan.transfer, replicas(WorkerRole::prefill), replicas(WorkerRole::decode)};
 }
 
-void check_pool(const PoolSpec& pool, bool alone) {
+void check_pool(const PoolSpec& pool) {
   const std::string where = "pool '" + name_of_role(pool.role) + "'";
-  if (is_relayed(pool) && !alone) {
-    throw Error(ErrorKind::bad_input,
-                where + ": engine.kind openai works only in a single aggregated pool",
-                "serve prefill and decode pools with simulated engines");
-  }
   if (is_relayed(pool) && pool.engine.url.empty()) {
     throw Error(ErrorKind::bad_input, where + ": engine.kind openai needs engine.url",
                 "give one http://host:port a replica");
@@ -76,7 +71,12 @@ void check_plan(const Plan& plan) {
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
   for (const PoolSpec& pool : plan.pools) {
-    check_pool(pool, alone);
+    check_pool(pool);
+  }
+  if (pair && is_relayed(plan.pools[0]) != is_relayed(plan.pools[1])) {
+    throw Error(ErrorKind::bad_input,
+                "prefill and decode pools need engines of one kind: a simulated one has no KV "
+                "cache to hand over");
   }
 }
 
@@ -141,9 +141,9 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
     const WorkerId id(i);
     if (is_relayed(spec)) {
       const auto blocks = static_cast<std::size_t>(spec.config.kv_blocks.value_or(100'000));
-      pool.workers.push_back(
-          std::make_shared<OpenAiWorker>(executor, *parse_url(spec.engine.url[i]), spec.engine,
-                                         blocks, options.probe_interval, listener(index, id)));
+      pool.workers.push_back(std::make_shared<OpenAiWorker>(
+          executor, spec.role, *parse_url(spec.engine.url[i]), spec.engine, blocks,
+          options.probe_interval, listener(index, id)));
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
       TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};

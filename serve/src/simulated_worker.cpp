@@ -41,11 +41,10 @@ void SimulatedWorker::on_strand(Operation operation) {
   });
 }
 
-void SimulatedWorker::start(std::shared_ptr<const Job> job, bool remote_prefill,
+void SimulatedWorker::start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
                             std::shared_ptr<EventSink> sink) {
-  on_strand([job = std::move(job), remote_prefill, sink = std::move(sink)](SimulatedWorker& self) {
-    self.begin(job, remote_prefill, sink);
-  });
+  on_strand([job = std::move(job), remote_prefill = prefilled.has_value(), sink = std::move(sink)](
+                SimulatedWorker& self) { self.begin(job, remote_prefill, sink); });
 }
 
 void SimulatedWorker::cancel(RequestId id) {

@@ -30,7 +30,7 @@ class SimulatedWorker final : public Worker, public std::enable_shared_from_this
                   engine::EngineOptions options, std::shared_ptr<const perf::StepTimer> timer,
                   TierPaths paths, WorkerListener listener);
 
-  void start(std::shared_ptr<const Job> job, bool remote_prefill,
+  void start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
              std::shared_ptr<EventSink> sink) override;
   void cancel(RequestId id) override;
   void kv_received(RequestId id) override;

@@ -36,8 +36,8 @@ bool knows_future(const KvTiers& tiers) {
 
 void check_plan(const Plan& plan, const Workload& workload) {
   for (const PoolSpec& pool : plan.pools) {
-    if (const std::optional<TierProblem> problem =
-            problem_of(plan.kv_tiers, pool.config, workload.concurrency == 0)) {
+    if (const std::optional<TierProblem> problem = problem_of(
+            plan.kv_tiers, pool.config, workload.concurrency == 0 && workload.follow_ups.empty())) {
       throw Error(ErrorKind::bad_input, "kv_tiers: " + problem->message, problem->hint);
     }
   }

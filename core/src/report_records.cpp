@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <string_view>
 #include <unordered_map>
 
@@ -107,9 +108,8 @@ class LineWriter {
   void millis(std::string_view name, Duration time) {
     begin(name);
     // Milliseconds with six decimals are nanoseconds.
-    const std::int64_t nanos = time.count();
-    const std::int64_t size = nanos < 0 ? -nanos : nanos;
-    put(nanos < 0 ? "-" : "", size / 1'000'000);
+    const std::int64_t size = std::abs(time.count());
+    put(time.count() < 0 ? "-" : "", size / 1'000'000);
     char decimals[7] = {'.'};
     std::int64_t rest = size % 1'000'000;
     for (int i = 6; i > 0; --i, rest /= 10) {

@@ -132,6 +132,7 @@ Fleet make_fleet(const SimulationSpec& spec, const Workload& workload) {
                                rank,
                                0,
                                SimTime::max(),
+                               SimTime::min(),
                                {},
                                0});
     }

@@ -124,6 +124,7 @@ class NaiveScheduler {
       while (i < running_.size() && !(placed = place(running_[i], tokens))) {
         Request victim = running_.back();
         running_.pop_back();
+        keep(victim);
         pool.release(victim.blocks);
         victim.blocks.clear();
         victim.computed = 0;
@@ -186,6 +187,21 @@ class NaiveScheduler {
     return (tokens + config_.block_size - 1) / config_.block_size;
   }
 
+  /// What a preempted request has computed beyond its hashed prompt can be found by itself.
+  void keep(Request& victim) {
+    const std::int64_t full = victim.computed / config_.block_size;
+    for (auto b = static_cast<std::int64_t>(victim.spec.blocks.size());
+         config_.prefix_caching && b < full; ++b) {
+      const kvbm::BlockHash root = kvbm::chain_root("what a preempted request has computed");
+      const kvbm::BlockHash own = kvbm::chain(root, victim.spec.id.value());
+      const auto index = static_cast<std::uint32_t>(b - victim.spec.blocks.size());
+      if (static_cast<std::int64_t>(victim.hashes.size()) == b) {
+        victim.hashes.push_back(kvbm::subblock(own, index));
+      }
+      pool.name(victim.blocks[b], victim.hashes[b]);
+    }
+  }
+
   bool place(Request& r, std::int64_t tokens) {
     const std::int64_t need =
         blocks_for(r.computed + tokens) - static_cast<std::int64_t>(r.blocks.size());
@@ -198,7 +214,7 @@ class NaiveScheduler {
     const std::int64_t prior = r.computed;
     r.computed += tokens;
     if (config_.prefix_caching) {
-      for (std::size_t b = 0; b < r.hashes.size() &&
+      for (std::size_t b = 0; b < r.spec.blocks.size() &&
                               static_cast<std::int64_t>(b + 1) * config_.block_size <= r.computed;
            ++b) {
         pool.name(r.blocks[b], r.hashes[b]);
@@ -224,7 +240,7 @@ class NaiveScheduler {
       return false;
     }
     tokens = std::min(tokens, budget_);
-    const std::int64_t need = blocks_for(cached + tokens) - static_cast<std::int64_t>(hits.size());
+    const std::int64_t need = blocks_for(r.known()) - static_cast<std::int64_t>(hits.size());
     if (need + pool.idle(hits) > pool.free()) {
       return false;
     }

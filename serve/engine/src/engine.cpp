@@ -46,6 +46,8 @@ struct Engine::Impl {
   void start(SimTime now, Outcome& outcome);
   void finish(Outcome& outcome);
   void catch_up(SimTime now, Outcome& outcome);
+  void split(SimTime now);
+  void hand_out(Outcome& outcome);
   void sync(SimTime now, Outcome& outcome);
   void begin_more(std::size_t steps, Outcome& outcome);
   void cut(SimTime now, bool needed);
@@ -57,6 +59,7 @@ struct Engine::Impl {
   SimTime began{};            ///< of the run
   std::vector<SimTime> ends;  ///< empty: idle
   std::size_t begun = 0;
+  std::optional<SimTime> ready;  ///< idle with work: when the step before ended
   std::int64_t longest_run = kShortestRun;
   Outcome pending;  ///< of steps finished by calls other than advance
   GapCounts gaps;
@@ -65,6 +68,7 @@ struct Engine::Impl {
 
 /// Begins a step at `now`, and foresees those that must follow.
 void Engine::Impl::start(SimTime now, Outcome& outcome) {
+  ready.reset();
   do {  // again where a preemption has emptied the batch
     scheduler.begin_step(now, outcome);
   } while (scheduler.batch().empty() && scheduler.may_admit());
@@ -105,13 +109,32 @@ void Engine::Impl::finish(Outcome& outcome) {
   ends.clear();
 }
 
+/// Finishes the steps that ended at or before `now` and begins those that follow before it. One
+/// that would begin right at `now` is begun by advance(), with all that this instant brings.
 void Engine::Impl::catch_up(SimTime now, Outcome& outcome) {
-  while (active() && ends.back() <= now) {
+  split(now);
+  while (active() ? ends.back() <= now : ready && *ready < now) {
+    if (!active()) {
+      start(*ready, outcome);
+      split(now);
+      continue;
+    }
     const SimTime end = ends.back();
     finish(outcome);
     if (scheduler.has_work()) {
-      start(end, outcome);
+      ready = end;
     }
+  }
+}
+
+/// Ends the run at `now` if one of its steps ends then.
+void Engine::Impl::split(SimTime now) {
+  if (ends.size() < 2 || now >= ends.back()) {
+    return;
+  }
+  const auto end = std::lower_bound(ends.begin(), ends.end(), now);
+  if (*end == now) {
+    ends.erase(end + 1, ends.end());
   }
 }
 
@@ -218,25 +241,32 @@ std::int64_t Engine::tokens_wanted(RequestId id) const {
   return impl_->scheduler.tokens_wanted(id);
 }
 
-void Engine::advance(SimTime now, Outcome& outcome) {
-  Outcome& pending = impl_->pending;
+void Engine::Impl::hand_out(Outcome& outcome) {
   move_to(pending.admitted, outcome.admitted);
   move_to(pending.tokens, outcome.tokens);
   move_to(pending.prefilled, outcome.prefilled);
   move_to(pending.kv_wanted, outcome.kv_wanted);
   move_to(pending.preempted, outcome.preempted);
   move_to(pending.kv_events, outcome.kv_events);
+}
+
+void Engine::settle(SimTime now, Outcome& outcome) {
+  impl_->hand_out(outcome);
   impl_->catch_up(now, outcome);
-  if (!impl_->active() && impl_->scheduler.has_work()) {
-    impl_->start(now, outcome);
-  }
   if (impl_->options.publish_kv_events) {
     impl_->sync(now, outcome);
   }
 }
 
+void Engine::advance(SimTime now, Outcome& outcome) {
+  settle(now, outcome);
+  if (!impl_->active() && impl_->scheduler.has_work()) {
+    impl_->start(now, outcome);
+  }
+}
+
 std::optional<SimTime> Engine::next_event() const {
-  return impl_->active() ? std::optional(impl_->ends.back()) : std::nullopt;
+  return impl_->active() ? std::optional(impl_->ends.back()) : impl_->ready;
 }
 
 EngineLoad Engine::load(SimTime now) const {

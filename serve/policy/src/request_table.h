@@ -39,9 +39,12 @@ struct Request {
   std::int64_t cached = 0;     ///< prompt tokens found in the cache at the last admission
   std::int64_t nameless = 0;   ///< blocks held without hash; stale while decoding
   std::vector<BlockId> named;  ///< blocks held by hash, in order of position
+  std::int64_t kept = 0;       ///< blocks behind the prompt's own that are in the cache (see keep)
   SimTime last_token{};        ///< of a preempted request that had one
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
+  /// Output tokens still to come; not while decoding.
+  std::int64_t output_left() const { return spec.max_output_tokens - produced; }
 };
 
 /// The requests of one scheduler: records in slots that are reused, found by id.

@@ -16,43 +16,53 @@ void Outcome::clear() {
   kv_events.clear();
 }
 
-Habits habits_of(const std::string& kind) {
+Habits habits_of(const EngineConfig& config) {
   Habits habits;
-  if (kind == "sglang") {
-    // SGLang 0.5: new_token_ratio from 0.7 to 0.14 of that over 600 decode steps
-    // (schedule_conservativeness 1), outputs clipped at CLIP_MAX_NEW_TOKENS.
+  if (config.kind == "sglang") {
+    // SGLang 0.5: new_token_ratio falls from 0.7 to 0.14 of that over 600 decode steps
+    // (schedule_conservativeness 1), outputs are clipped at CLIP_MAX_NEW_TOKENS.
     habits.prefill_first = true;
+    habits.whole_pages = true;
+    habits.retracts = true;
+    habits.reserve = Reserve::estimate;
     habits.share = 0.7;
-    habits.least_share = 0.7 * 0.14;
-    habits.relaxing_steps = 600;
+    habits.least_share = 0.14 * habits.share;
+    habits.decay = (habits.share - habits.least_share) / 600;
     habits.most_output = 4096;
-  } else if (kind == "trtllm") {
+  } else if (config.kind == "trtllm") {
     // TensorRT-LLM's default capacity scheduler, GUARANTEED_NO_EVICT.
-    habits.share = 1;
-    habits.least_share = 1;
+    habits.reserve = Reserve::to_the_end;
   }
   return habits;
 }
 
 Scheduler::Impl::Impl(const SchedulerOptions& given)
     : options(given),
-      habits(habits_of(given.config.kind)),
+      habits(habits_of(given.config)),
+      separate(habits.prefill_first && given.role != WorkerRole::decode),
       block_size(given.config.block_size),
+      page(habits.whole_pages && block_size <= given.config.max_num_batched_tokens ? block_size
+                                                                                   : 1),
       max_running(static_cast<std::int32_t>(
           std::min<std::int64_t>(given.config.max_num_seqs, given.config.max_num_batched_tokens))),
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
       decodes(given.config.block_size) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
   pool.record_events(given.kv_events);
+  ratio_from = habits.share;
 }
 
-/// Gives back all blocks and takes a decoding request out of the sums.
+/// Takes a decoding request out of the sums; it then holds blocks like any other.
+void Scheduler::Impl::leave_decodes(Request& request) {
+  decodes.leave(request.base);
+  finish_sum -= request.finish;
+  long_outputs -= request.spec.max_output_tokens > habits.most_output ? 1 : 0;
+  request.nameless = blocks_for(request.base + decodes.steps() - 1) -
+                     static_cast<std::int64_t>(request.named.size());
+}
+
+/// Gives back all blocks.
 void Scheduler::Impl::release_blocks(Request& request) {
-  if (request.state == State::decoding) {
-    decodes.leave(request.base);
-    request.nameless = blocks_for(request.base + decodes.steps() - 1) -
-                       static_cast<std::int64_t>(request.named.size());
-  }
   pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
   request.nameless = 0;
@@ -61,6 +71,9 @@ void Scheduler::Impl::release_blocks(Request& request) {
 
 void Scheduler::Impl::remove(Slot slot) {
   Request& request = requests[slot];
+  if (request.state == State::decoding) {
+    leave_decodes(request);
+  }
   release_blocks(request);
   switch (request.state) {
     case State::unused:
@@ -175,7 +188,8 @@ const perf::StepBatch& Scheduler::batch() const {
 }
 
 bool Scheduler::may_admit() const {
-  const bool somebody = !impl_->received.empty() || (!impl_->waiting.empty() && !impl_->blocked);
+  const bool head = !impl_->waiting.empty() && (!impl_->blocked || impl_->room_again(1));
+  const bool somebody = !impl_->received.empty() || head;
   return somebody && impl_->running.size < impl_->max_running;
 }
 
@@ -186,7 +200,7 @@ std::int64_t Scheduler::quiet_steps() const {
     return 1;
   }
   const std::int64_t to_finish = impl_->next_finish() - impl_->decodes.steps();
-  return 1 + impl_->decodes.steps_within(impl_->free_blocks(), to_finish - 1);
+  return 1 + impl_->steps_blocked(impl_->decodes.steps_within(impl_->free_blocks(), to_finish - 1));
 }
 
 void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "dyn/core/check.h"
 #include "scheduler_impl.h"
@@ -8,15 +7,17 @@ namespace dyn::policy {
 
 void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
   batch = {};
+  charged = 0;
+  reserved = 0;
   completing.clear();
   preempted = false;
   paused = false;
   if (had_prefill) {
     blocked = false;
   }
-  if (habits.prefill_first && options.role != WorkerRole::decode) {
+  if (separate) {
     place_partial(now, outcome);
-    if (!preempted) {
+    if (partial == kNoSlot) {
       admit(now, outcome);
     }
     if (!batch.empty()) {
@@ -39,9 +40,20 @@ void Scheduler::Impl::place_partial(SimTime now, Outcome& outcome) {
     return;
   }
   const Slot slot = partial;
+  if (habits.whole_pages) {  // as much as there is room for
+    const Request& request = requests[slot];
+    const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+    const std::int64_t room = (owned + free_blocks()) * block_size - request.computed;
+    const std::int64_t most = std::min(budget(), room);
+    if (most >= page || most >= request.known() - request.computed) {
+      partial = kNoSlot;
+      DYN_ASSERT(place_chunk(slot, most), "the room was counted");
+    }
+    return;
+  }
   partial = kNoSlot;
-  if (!place_chunk(slot, options.config.max_num_batched_tokens - batch.tokens())) {
-    preempt_last(now, outcome);
+  if (!place_chunk(slot, budget())) {
+    preempt(running.tail, now, outcome);
   }
 }
 
@@ -59,6 +71,9 @@ void Scheduler::Impl::pause_decodes(SimTime now) {
 
 /// Gives every decoding request the block it may need for this step's token.
 void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
+  if (decodes.blocks_needed() > free_blocks() && habits.retracts) {
+    retract(now, outcome);
+  }
   if (decodes.blocks_needed() <= free_blocks()) {
     pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
   } else {
@@ -69,7 +84,7 @@ void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
       bool survives = true;
       while (needs && survives && pool.free() == 0) {
         survives = running.tail != slot;
-        preempt_last(now, outcome);
+        preempt(running.tail, now, outcome);
       }
       if (!survives) {
         break;
@@ -85,24 +100,27 @@ void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
   batch.decode_context = decodes.context();
 }
 
-/// The request admitted last goes back to the head of the queue, without its blocks.
-void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
-  const Slot slot = running.tail;
+/// A running request goes back to the queue, without its blocks.
+void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   if (request.state == State::decoding) {
     request.produced = request.base + decodes.steps() - request.spec.prompt_tokens;
     request.last_token = now;
+    leave_decodes(request);
+    request.computed = request.known() - 1;
+  }
+  if (!habits.retracts) {
+    keep(request, request.computed);
   }
   release_blocks(request);
   running.remove(requests, slot);
   if (partial == slot) {
     partial = kNoSlot;
   }
-  relaxed_at = decodes.steps();
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
-  waiting.push_front(requests, slot);
+  habits.retracts ? waiting.push_back(requests, slot) : waiting.push_front(requests, slot);
   blocked = false;
   preempted = true;
   ++preemptions;
@@ -110,10 +128,13 @@ void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
 }
 
 /// Schedules the next chunk of a running request's prompt; false if the blocks do not suffice.
-bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
+bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   Request& request = requests[slot];
   const std::int64_t prior = request.computed;
-  const std::int64_t tokens = std::min(request.known() - prior, budget);
+  std::int64_t tokens = request.known() - prior;
+  if (tokens > most) {
+    tokens = most / page * page;
+  }
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
   const std::int64_t need = std::max<std::int64_t>(blocks_for(prior + tokens) - owned, 0);
   if (need > free_blocks()) {
@@ -124,6 +145,7 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
   request.computed = prior + tokens;
   publish_prompt(request, request.computed);
   const bool completes = request.computed == request.known();
+  charge(request, tokens, completes);
   if (completes && tokens == 1) {
     if (request.remote) {  // its prompt was computed elsewhere: it decodes
       batch.add_decode(request.computed);
@@ -156,7 +178,7 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
 }
 
 void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
-  while (running.size < max_running && batch.tokens() < options.config.max_num_batched_tokens) {
+  while (running.size < max_running && budget() > 0) {
     const bool more = received.empty() ? admit_waiting(now, outcome) : join_received(now, outcome);
     if (!more) {
       break;
@@ -180,34 +202,42 @@ bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
 
 /// Admits the head of the queue; false if there is none or it does not fit.
 bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
-  if (waiting.empty() || blocked) {
+  if (waiting.empty() || (blocked && !room_again(0))) {
     return false;
   }
   const Slot slot = waiting.head;
   Request& request = requests[slot];
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
-  const kvbm::BlockPool::Match match =
+  kvbm::BlockPool::Match match =
       pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
-  const std::int64_t cached = match.blocks * block_size;
-  const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
-  std::int64_t end = known;
-  if (!request.remote && known - cached > budget) {
-    if (!options.config.chunked_prefill) {
-      blocked = true;
-      return false;
-    }
-    end = cached + budget;
+  found_kept.clear();
+  if (request.kept > 0 && match.blocks == request.spec.blocks.size()) {
+    const kvbm::BlockPool::Match kept = match_kept(request, reusable - match.blocks);
+    match.blocks += kept.blocks;
+    match.idle += kept.idle;
   }
-  const std::int64_t need = blocks_for(end) - match.blocks;
-  const std::int64_t room = free_blocks() - match.idle;
-  if (need > room || !leaves_room(request, room + match.blocks)) {
-    blocked = true;
+  const std::int64_t cached = match.blocks * block_size;
+  const std::int64_t left = budget();
+  const bool cut = !request.remote && known - cached > left;
+  if (cut && (!options.config.chunked_prefill || left < page)) {
+    block({});
+    return false;
+  }
+  // All of it must fit, not only its first chunk (vLLM's scheduler_reserve_full_isl).
+  const std::int64_t need = blocks_for(known) - match.blocks;
+  if (need > free_blocks() - match.idle) {
+    block({});
+    return false;
+  }
+  if (!leaves_room(request, match)) {
     return false;
   }
   waiting.remove(requests, slot);
   pool.acquire(found);
+  pool.acquire(found_kept);
   request.named.assign(found.begin(), found.end());
+  request.named.insert(request.named.end(), found_kept.begin(), found_kept.end());
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {
@@ -216,48 +246,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   }
   request.computed = cached;
   enter_batch(slot, now, outcome);
-  DYN_ASSERT(place_chunk(slot, budget), "the blocks were counted");
+  DYN_ASSERT(place_chunk(slot, left), "the blocks were counted");
   return true;
-}
-
-/// The part of its output still to come that a request counts for where others ask to be admitted.
-double Scheduler::Impl::output_share() const {
-  const auto relaxed = static_cast<double>(decodes.steps() - relaxed_at) / habits.relaxing_steps;
-  return std::max(habits.least_share, habits.share - relaxed * (habits.share - habits.least_share));
-}
-
-/// Whether `request` can run beside all that runs, each with its share of the output to come, if
-/// `room` blocks are free or its own.
-bool Scheduler::Impl::leaves_room(const Request& request, std::int64_t room) {
-  if (habits.share == 0 || options.role == WorkerRole::prefill) {
-    return true;
-  }
-  if (running.empty()) {
-    relaxed_at = decodes.steps();
-  }
-  const double share = running.empty() ? 1 : output_share();
-  const std::int64_t in_progress = batch.decode_sequences > 0 && !habits.prefill_first ? 1 : 0;
-  const auto to_come = [&](std::int64_t output) {
-    // The last token is handed out without ever getting KV.
-    const auto counted = static_cast<double>(std::min(output, habits.most_output)) * share;
-    return std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(counted)) - 1, 0);
-  };
-  std::int64_t need =
-      blocks_for(request.known() + to_come(request.spec.max_output_tokens - request.produced));
-  for (const RequestList* list : {&running, &receiving, &received}) {
-    for (Slot slot = list->head; slot != kNoSlot && need <= room; slot = requests[slot].next) {
-      const Request& other = requests[slot];
-      if (other.state == State::decoding) {
-        const std::int64_t tokens = other.base + decodes.steps();
-        need += blocks_for(tokens + to_come(other.finish - decodes.steps())) -
-                blocks_for(tokens - 1 + in_progress);
-      } else {
-        need += blocks_for(other.known() + to_come(other.spec.max_output_tokens - other.produced)) -
-                static_cast<std::int64_t>(other.named.size()) - other.nameless;
-      }
-    }
-  }
-  return need <= room;
 }
 
 void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {

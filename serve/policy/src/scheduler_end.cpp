@@ -23,6 +23,10 @@ std::int64_t Scheduler::Impl::end_step(SimTime now, Outcome& outcome) {
   }
   completing.clear();
   batch = {};
+  if (running.empty() && waiting.empty()) {  // idle engines start afresh
+    ratio_from = habits.share;
+    ratio_since = decodes.steps();
+  }
   return continued;
 }
 
@@ -105,6 +109,8 @@ void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome)
   request.state = State::decoding;
   request.base = decodes.join(request.known());
   request.finish = decodes.steps() + request.spec.max_output_tokens - request.produced;
+  finish_sum += request.finish;
+  long_outputs += request.spec.max_output_tokens > habits.most_output ? 1 : 0;
   finishes.push_back({request.finish, request.order, slot});
   std::push_heap(finishes.begin(), finishes.end(), std::greater<>{});
   if (request.produced == 1) {

@@ -12,24 +12,37 @@
 
 namespace dyn::policy {
 
+/// How much of the cache is kept free for the output to come of those that run.
+enum class Reserve : std::uint8_t { none, estimate, to_the_end };
+
 /// What an engine's scheduler does differently from vLLM's.
 struct Habits {
   /// A step computes prompts or decodes, never both; prompts first.
   bool prefill_first = false;
-  /// For how much of its output to come, up to `most_output` tokens, every running request counts
-  /// when another asks to be admitted: `share` at first and after a preemption, falling to
-  /// `least_share` over `relaxing_steps` decode steps. 0: for none.
+  /// Prompts are cut and charged in whole blocks.
+  bool whole_pages = false;
+  /// Where decoding requests find no block, those with the least output go, to the end of the
+  /// queue, and what they have made is computed again.
+  bool retracts = false;
+  Reserve reserve = Reserve::none;
+  /// estimate: every running request counts for `share` of its output to come, of at most
+  /// `most_output` tokens; the share falls by `decay` each decode step, down to `least_share`.
   double share = 0;
   double least_share = 0;
-  double relaxing_steps = 1;
+  double decay = 0;
   std::int64_t most_output = std::numeric_limits<std::int64_t>::max();
 };
-Habits habits_of(const std::string& kind);
+Habits habits_of(const EngineConfig& config);
+
+/// Decode steps that SGLang expects those to make who are left after a retraction
+/// (SGLANG_RETRACT_DECODE_STEPS).
+inline constexpr std::int64_t kRetractDecodeSteps = 20;
 
 struct Scheduler::Impl {
   explicit Impl(const SchedulerOptions& options);
 
   // Requests (scheduler.cpp).
+  void leave_decodes(Request& request);
   void release_blocks(Request& request);
   void remove(Slot slot);
   std::int64_t blocks_for(std::int64_t tokens) const {
@@ -37,21 +50,41 @@ struct Scheduler::Impl {
   }
   std::int64_t free_blocks() const { return static_cast<std::int64_t>(pool.free()); }
 
+  // What a preempted request had computed stays in the cache (scheduler_kept.cpp).
+  void keep(Request& request, std::int64_t tokens);
+  kvbm::BlockPool::Match match_kept(const Request& request, std::int64_t limit);
+
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);
   void place_decodes(SimTime now, Outcome& outcome);
-  void preempt_last(SimTime now, Outcome& outcome);
-  bool place_chunk(Slot slot, std::int64_t budget);
+  void preempt(Slot slot, SimTime now, Outcome& outcome);
+  bool place_chunk(Slot slot, std::int64_t most);
   void admit(SimTime now, Outcome& outcome);
   bool join_received(SimTime now, Outcome& outcome);
   bool admit_waiting(SimTime now, Outcome& outcome);
   void place_partial(SimTime now, Outcome& outcome);
   void pause_decodes(SimTime now);
-  double output_share() const;
-  bool leaves_room(const Request& request, std::int64_t room);
   void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
   void enter_batch(Slot slot, SimTime now, Outcome& outcome);
   void publish_prompt(Request& request, std::int64_t tokens);
+
+  // Room for the output to come (scheduler_reserve.cpp).
+  /// What the head of the queue needs before it fits; 0 tokens: only a freed block helps.
+  struct Wanted {
+    std::int64_t tokens = 0;  ///< to compute and to come
+    std::int64_t idle = 0;    ///< blocks that are free now but its own
+  };
+  std::int64_t budget() const;
+  void charge(const Request& request, std::int64_t tokens, bool completes);
+  void block(Wanted wanted_room);
+  bool leaves_room(const Request& request, const kvbm::BlockPool::Match& match);
+  bool fits_to_the_end(const Request& request, std::int64_t room) const;
+  double ratio(std::int64_t ahead) const;
+  std::int64_t output_to_come(std::int64_t ahead) const;
+  double estimated_room(std::int64_t ahead) const;
+  bool room_again(std::int64_t ahead) const;
+  std::int64_t steps_blocked(std::int64_t limit) const;
+  void retract(SimTime now, Outcome& outcome);
 
   // Ending it (scheduler_end.cpp).
   std::int64_t end_step(SimTime now, Outcome& outcome);
@@ -64,7 +97,9 @@ struct Scheduler::Impl {
 
   SchedulerOptions options;
   Habits habits;
+  bool separate;  ///< steps compute prompts or decode, never both
   std::int64_t block_size;
+  std::int64_t page;  ///< prompts are cut and charged in multiples of so many tokens
   std::int32_t max_running;
   kvbm::BlockPool pool;
   RequestTable requests;
@@ -106,9 +141,16 @@ struct Scheduler::Impl {
     std::int64_t count;
   };
   std::vector<Pause> pauses;
-  bool paused = false;          ///< the step in progress computes prompts only
-  std::int64_t relaxed_at = 0;  ///< decode steps done when `share` last began to fall
-  std::vector<BlockId> found;   ///< scratch
+  bool paused = false;              ///< the step in progress computes prompts only
+  double ratio_from = 0;            ///< share of the output to come when it last was set
+  std::int64_t ratio_since = 0;     ///< decode steps done then
+  std::int64_t finish_sum = 0;      ///< over decoding requests, of `finish`
+  std::int32_t long_outputs = 0;    ///< decoding requests with more output than is ever counted
+  std::int64_t charged = 0;         ///< prompt tokens of this step, in whole blocks
+  std::int64_t reserved = 0;        ///< output of those whose prompts end in this step
+  Wanted wanted;                    ///< of the blocked head of the queue
+  std::vector<BlockId> found;       ///< scratch
+  std::vector<BlockId> found_kept;  ///< scratch
   std::uint64_t next_order = 0;
   std::int64_t preemptions = 0;
 };

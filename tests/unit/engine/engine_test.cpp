@@ -86,9 +86,9 @@ TEST_CASE("decode steps in which nothing can change are one event") {
   CHECK(outcome.tokens.size() == 1);
   CHECK(engine.next_event() == at(140ms));  // 11 more tokens
   // 20 prompt tokens fill 5 blocks; the step from 30 ms begins the sixth, that from 70 another.
-  CHECK(engine.load(at(69ms)).used_blocks == 6);
-  CHECK(engine.load(at(70ms)).used_blocks == 7);
+  CHECK(engine.load(at(70ms)).used_blocks == 6);  // at 70 it is yet to begin
   CHECK(engine.load(at(70ms)).steps == 5);
+  CHECK(engine.load(at(71ms)).used_blocks == 7);
   outcome.clear();
   engine.advance(at(140ms), outcome);
   REQUIRE(outcome.tokens.size() == 2);
@@ -107,16 +107,17 @@ TEST_CASE("an arrival in a run joins the step after the one in progress") {
     Outcome outcome;
     engine.advance(at(0ms), outcome);
     engine.advance(at(30ms), outcome);
-    engine.submit(request(2, 10, 1), at(100ms));  // at the very end of a step: the next has begun
-    engine.advance(at(100ms), outcome);
-    CHECK(engine.next_event() == at(110ms));
-    engine.submit(request(3, 20, 1), at(104ms));
-    engine.advance(at(104ms), outcome);
+    engine.submit(request(2, 10, 1), at(99ms));
+    engine.advance(at(99ms), outcome);
+    CHECK(engine.next_event() == at(100ms));
     outcome.clear();
-    engine.advance(at(110ms), outcome);
+    engine.settle(at(100ms), outcome);
+    engine.submit(request(3, 20, 1), at(100ms));  // right where a step begins: it joins that one
+    CHECK(engine.next_event() == at(100ms));
+    engine.advance(at(100ms), outcome);
     REQUIRE(outcome.admitted.size() == 2);
     CHECK(outcome.admitted[0].id == RequestId(2));
-    CHECK(outcome.admitted[1].at == at(110ms));
+    CHECK(outcome.admitted[1].at == at(100ms));
     CHECK(engine.next_event() == at(150ms));
     engine.check_invariants();
   }

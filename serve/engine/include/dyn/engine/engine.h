@@ -57,11 +57,13 @@ struct EngineOptions {
 /// until `next_event()` or the next call.
 ///
 /// Every call first finishes the steps that ended at or before its `now` and starts those that
-/// follow, whether or not the driver advanced before; so a request submitted at the very end of a
-/// step joins the one after next, in either stepping. What happens then is handed out by the next
-/// `advance`. Calling `advance` earlier than `next_event` is allowed and cheap; within a run it
-/// hands out the KV events of the steps that ended by `now`, so that a router which must see
-/// evictions in time advances the engines before it chooses. KV events become visible when the
+/// follow before it, whether or not the driver advanced before. The step that would start right at
+/// `now` is started by `advance` alone, so that everything that arrives at that instant can join
+/// it, in either stepping: where several things happen at one instant, a driver first settles all
+/// engines and submits all requests, and advances then. What happens is handed out by the next
+/// `settle` or `advance`. Calling these earlier than `next_event` is allowed and cheap; within a
+/// run they hand out the KV events of the steps that ended by `now`, so that a router which must
+/// see evictions in time settles the engines before it chooses. KV events become visible when the
 /// step that caused them ends. Second tokens of a run may be reported as late as the run's end,
 /// with their own `at`.
 ///
@@ -89,9 +91,11 @@ class Engine {
   /// Prefill role: the transfer ended (or was given up); the held blocks are freed.
   void release_held(RequestId id, SimTime now);
 
-  /// Finishes every step that ends at or before `now` and starts the next where there is work.
+  /// Finishes every step that ends at or before `now`, without starting one at `now`.
+  void settle(SimTime now, Outcome& outcome);
+  /// The same, and starts the next step where there is work.
   void advance(SimTime now, Outcome& outcome);
-  /// When the step (or run of steps) in progress ends; none when idle.
+  /// When the step (or run of steps) in progress ends, or the next is to start; none when idle.
   std::optional<SimTime> next_event() const;
 
   /// The load at `now`, which may lie within a run of steps.

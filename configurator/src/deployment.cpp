@@ -143,7 +143,7 @@ class FixedFleet {
 
   ExploreResult run() {
     progress(0, "simulating");
-    sim::SimulationResult exact = simulate(timers_, false);
+    sim::SimulationResult exact = simulate(timers_);
     ExploreResult result;
     result.explored = result.feasible = 1;
     result.workload = problem_.stats.summary;
@@ -172,12 +172,11 @@ class FixedFleet {
     }
   }
 
-  sim::SimulationResult simulate(const Timers& timers, bool coarse) const {
+  sim::SimulationResult simulate(const Timers& timers) const {
     sim::SimulationSpec spec;
     spec.plan = &plan_;
     spec.timers = timers;
     spec.seed = problem_.recipe->seed;
-    spec.coarse_blocks = coarse;
     spec.cancelled = options_.cancelled;
     return sim::simulate(spec, workload_);
   }
@@ -200,7 +199,7 @@ class FixedFleet {
     std::vector<PlannedMetric> ends[2];
     parallel_for(
         2, options_.threads,
-        [&](std::size_t i) { ends[i] = figures_of(simulate(*timers[i], true), plan_.gpus()); },
+        [&](std::size_t i) { ends[i] = figures_of(simulate(*timers[i]), plan_.gpus()); },
         [&](std::size_t done) { progress((1 + double(done)) / 3, "error bars"); },
         options_.cancelled);
     set_intervals(figures, ends[0], ends[1], provenance);

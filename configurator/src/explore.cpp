@@ -114,7 +114,7 @@ class Explorer {
   /// Fills in the ranking; false where it was cancelled.
   bool run(ExploreResult& result) {
     const auto total = static_cast<std::size_t>(std::max(1, problem_.recipe->search.replay));
-    runs_ = std::min(total, space_.topologies.size()) + 3;
+    runs_ = std::min(total, space_.topologies.size()) + 2;
     if (!replay_rounds(total) || !find_intervals()) {
       return false;
     }
@@ -154,16 +154,11 @@ class Explorer {
     return true;
   }
 
-  /// In which units a replay counts KV: larger ones rank several times faster (within about 1 % of
-  /// the engine's own blocks), the deployment that is reported first is replayed exactly.
-  enum class Blocks { coarse, exact };
-
-  sim::SimulationResult simulate(const Plan& plan, const Topology& topology, Blocks blocks,
+  sim::SimulationResult simulate(const Plan& plan, const Topology& topology,
                                  double factor_first = 1, double factor_second = 1) const {
     sim::SimulationSpec spec;
     spec.plan = &plan;
     spec.seed = problem_.recipe->seed;
-    spec.coarse_blocks = blocks == Blocks::coarse;
     spec.cancelled = options_.cancelled;
     const auto add = [&](std::uint32_t shape, double factor) {
       std::shared_ptr<const perf::StepTimer> timer =
@@ -240,7 +235,7 @@ class Explorer {
         [&](std::size_t i) {
           const Topology& topology = space_.topologies[indices[i]];
           const Plan plan = make_plan(problem_, space_, topology);
-          results[i] = make(indices[i], simulate(plan, topology, Blocks::coarse));
+          results[i] = make(indices[i], simulate(plan, topology));
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "simulating"); },
         options_.cancelled);
@@ -288,50 +283,34 @@ class Explorer {
     return bounds;
   }
 
-  /// Replays the winner exactly, and with slower and with faster steps for its intervals; again for
-  /// the next one if that costs it the first place. The others' intervals are first order.
+  /// Replays the winner with slower and with faster steps for its intervals. The others' intervals
+  /// are first order.
   bool find_intervals() {
-    while (ranked_.front().candidate.intervals == IntervalMethod::first_order) {
-      if (!replay_exactly(ranked_.front())) {
-        return false;
-      }
-      sort_ranked();
-    }
-    for (Replayed& replayed : ranked_) {
-      finish(replayed);
-    }
-    return true;
-  }
-
-  bool replay_exactly(Replayed& winner) {
+    Replayed& winner = ranked_.front();
     const Topology& topology = space_.topologies[winner.topology];
     const StepBounds first = bounds_of(topology.first, topology.first_replicas);
     const StepBounds second =
         topology.disaggregated() ? bounds_of(topology.second, topology.second_replicas) : first;
-    const Plan plan = winner.candidate.plan;
+    const Plan& plan = winner.candidate.plan;
     const double factors[2][2] = {{first.slower, second.slower}, {first.faster, second.faster}};
     std::vector<PlannedMetric> bounds[2];
-    Replayed exact;
     parallel_for(
-        3, options_.threads,
+        2, options_.threads,
         [&](std::size_t i) {
-          if (i == 0) {
-            exact = make(winner.topology, simulate(plan, topology, Blocks::exact));
-          } else {
-            const auto [one, two] = factors[i - 1];
-            bounds[i - 1] =
-                figures_of(simulate(plan, topology, Blocks::coarse, one, two), plan.gpus());
-          }
+          const auto [one, two] = factors[i];
+          bounds[i] = figures_of(simulate(plan, topology, one, two), plan.gpus());
         },
         [&](std::size_t done) { report_progress(ranked_.size() + done, "error bars"); },
         options_.cancelled);
     if (cancelled()) {
       return false;
     }
-    winner = std::move(exact);
     set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
                   worst(first.provenance, second.provenance));
     winner.candidate.intervals = IntervalMethod::replayed;
+    for (Replayed& replayed : ranked_) {
+      finish(replayed);
+    }
     return true;
   }
 

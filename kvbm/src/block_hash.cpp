@@ -32,13 +32,25 @@ BlockHash chain(BlockHash parent, std::uint64_t content_id) {
   return BlockHash{XXH3_64bits_withSeed(both, sizeof both, kContentSeed)};
 }
 
-BlockHash subblock(BlockHash block, std::uint32_t index) {
-  // SplitMix64's finaliser over the block's hash moved by the index: cheap, as it is evaluated
-  // at every look-up of a block, and one to one for each index.
-  std::uint64_t x = value(block) + (index + 1ULL) * 0x9E3779B97F4A7C15ULL;
+BlockHash nth_block(BlockHash segment, std::uint32_t index) {
+  if (index == 0) {
+    return segment;
+  }
+  // SplitMix64's finaliser over the segment's hash moved by the index: cheap, and one to one for
+  // each index.
+  std::uint64_t x = value(segment) + index * 0x9E3779B97F4A7C15ULL;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
   return BlockHash{x ^ (x >> 31)};
+}
+
+BlockHash PromptBlocks::operator[](std::uint32_t i) const {
+  BlockHash result{};
+  each_range(i, i + 1, [&](const BlockRange& range) {
+    result = nth_block(range.segment, range.first);
+    return false;
+  });
+  return result;
 }
 
 }  // namespace dyn::kvbm

@@ -235,7 +235,7 @@ FleetSnapshot Fleet::snapshot() const {
                                 pool->router.active_requests(WorkerId(i)),
                                 pool->workers[i]->load()});
     }
-    result.index_blocks += pool->router.index_blocks();
+    result.index_blocks += pool->router.index_segments();
     result.index_bytes += pool->router.index_bytes();
   }
   return result;

@@ -56,6 +56,7 @@ SimulationResult Run::result(SimTime end) {
     return flight.stage == Stage::unsent;
   });
   records_.resize(static_cast<std::size_t>(sent - flights_.begin()));
+  flights_ = {};  // a report of many requests needs the memory
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();

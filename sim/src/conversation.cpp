@@ -117,6 +117,7 @@ Workload make_conversation(std::int64_t requests, Duration span, std::uint64_t s
     add_blocks(turn, open[turn.session], next_id, out);
     out.requests.push_back(turn.request);
   }
+  cut_prompts(out);
   return out;
 }
 

@@ -13,10 +13,6 @@ namespace dyn::sim {
 namespace {
 
 constexpr std::size_t kMaxErrors = 5;
-// Coarse blocks: of a mean request, and how often the longest request must fit the cache.
-constexpr std::int64_t kBlocksPerRequest = 32;
-constexpr std::int64_t kLongestFits = 8;
-
 const char* name_of(WorkerRole role) {
   switch (role) {
     case WorkerRole::aggregated:
@@ -27,38 +23,6 @@ const char* name_of(WorkerRole role) {
       return "decode";
   }
   return "";
-}
-
-/// Tokens of a block that is coarse enough to be fast and fine enough to be right: the engine's
-/// own times a power of two that divides the workload's.
-int coarse_block(const EngineConfig& config, const Workload& workload) {
-  std::int64_t sum = 0;
-  std::int64_t longest = 0;
-  for (const WorkloadRequest& request : workload.requests) {
-    sum += request.input_tokens + request.output_tokens;
-    longest = std::max(longest, request.input_tokens + request.output_tokens);
-  }
-  const auto count = static_cast<std::int64_t>(std::max<std::size_t>(workload.requests.size(), 1));
-  const std::int64_t largest = sum / count / kBlocksPerRequest;
-  int block = config.block_size;
-  if (*config.kv_blocks * block < kLongestFits * longest) {
-    return block;
-  }
-  while (block * 2 <= largest && workload.block_tokens % (block * 2) == 0) {
-    block *= 2;
-  }
-  return block;
-}
-
-/// The pool as it is simulated: with the same cache, counted in coarse blocks if wanted.
-PoolSpec simulated_pool(const SimulationSpec& spec, const PoolSpec& pool,
-                        const Workload& workload) {
-  PoolSpec out = pool;
-  if (spec.coarse_blocks) {
-    out.config.block_size = coarse_block(pool.config, workload);
-    out.config.kv_blocks = *pool.config.kv_blocks * pool.config.block_size / out.config.block_size;
-  }
-  return out;
 }
 
 Pool make_pool(const SimulationSpec& spec, const PoolSpec& pool, std::uint32_t first_engine) {
@@ -118,11 +82,11 @@ Pool* Fleet::pool(WorkerRole role) {
   return nullptr;
 }
 
-Fleet make_fleet(const SimulationSpec& spec, const Workload& workload) {
+Fleet make_fleet(const SimulationSpec& spec) {
   check_plan(spec);
   Fleet fleet;
   for (std::size_t i = 0; i < spec.plan->pools.size(); ++i) {
-    const PoolSpec from = simulated_pool(spec, spec.plan->pools[i], workload);
+    const PoolSpec& from = spec.plan->pools[i];
     fleet.pools.push_back(make_pool(spec, from, static_cast<std::uint32_t>(fleet.engines.size())));
     const Pool& pool = fleet.pools.back();
     for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
@@ -134,7 +98,9 @@ Fleet make_fleet(const SimulationSpec& spec, const Workload& workload) {
                                SimTime::max(),
                                SimTime::min(),
                                {},
-                               0});
+                               0,
+                               SimTime::max(),
+                               SimTime::min()});
     }
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");

@@ -19,6 +19,9 @@ struct EngineSlot {
   SimTime start = SimTime::min();   ///< of the latest engine_start event
   std::vector<RequestId> decoding;  ///< kept where the router follows output blocks
   std::int64_t steps_followed = 0;  ///< steps that the router knows of
+  SimTime quiet_until = SimTime::max();     ///< before then the router has no more to learn of its
+                                            ///< cache; kept where engines publish it
+  SimTime followed_until = SimTime::min();  ///< the same for steps
 };
 
 /// The engines of one role, and the router before them.
@@ -45,8 +48,8 @@ struct Fleet {
 };
 
 /// Asserts what a parsed plan guarantees: resolved configs, one aggregated pool or one prefill and
-/// one decode pool, one timer per pool. The workload decides how coarse blocks may be.
-Fleet make_fleet(const SimulationSpec& spec, const Workload& workload);
+/// one decode pool, one timer per pool.
+Fleet make_fleet(const SimulationSpec& spec);
 
 /// Throws Error(bad_input) where the workload's blocks cannot be cut into the engines', and
 /// Error(infeasible) naming the first requests that an engine of the fleet could never run.

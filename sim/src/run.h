@@ -28,8 +28,8 @@ struct Flight {
   std::uint32_t prefill_engine = 0;  ///< index into Fleet::engines
   std::uint32_t engine = 0;
   std::uint32_t decoding_slot = 0;  ///< position in EngineSlot::decoding
-  std::uint32_t output_blocks = 0;  ///< that the router knows of
-  std::int64_t first_step = 0;      ///< engine steps when the first token was made
+  std::int64_t block_due = 0;  ///< engine steps when the next output block begins, for the router
+  std::int64_t last_due = 0;   ///< engine steps when the last token is made
 };
 
 /// One simulation in progress. Handlers change the state of this instant; whatever follows from

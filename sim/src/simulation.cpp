@@ -26,7 +26,7 @@ std::int64_t blocks_of(std::int64_t tokens, int block_size) {
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
-      fleet_(make_fleet(spec, workload)),
+      fleet_(make_fleet(spec)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()) {
@@ -174,6 +174,7 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
 /// Has the engine start a step at the end of this instant, if it can.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = now_;
   if (slot.start != now_) {
     slot.start = now_;
     queue_.push(now_, Phase::start, EventKind::engine_start, engine, 0,
@@ -206,6 +207,7 @@ void Run::start(std::uint32_t engine) {
 /// Has what is next at the engine happen when it is due.
 void Run::schedule(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
   if (next == now_) {
     return touch(engine);
@@ -228,7 +230,7 @@ void Run::observe(const Pool& pool) {
     return;
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
-    if (fleet_.engines[pool.first_engine + i].due != SimTime::max()) {
+    if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
       settle(pool.first_engine + i);
     }
   }
@@ -322,7 +324,11 @@ void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t e
   }
   EngineSlot& slot = fleet_.engines[engine];
   Flight& flight = flights_[request];
-  flight.first_step = slot.engine.load(now_).steps;
+  const WorkloadRequest& from = workload_.requests[request];
+  const std::int64_t steps = slot.engine.load(now_).steps;
+  flight.block_due =
+      steps + blocks_of(from.input_tokens, pool.block_size) * pool.block_size - from.input_tokens;
+  flight.last_due = steps + from.output_tokens - 1;
   flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
   slot.decoding.push_back(RequestId(request));
 }
@@ -348,10 +354,11 @@ void Run::tell_output(Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     EngineSlot& slot = fleet_.engines[pool.first_engine + i];
-    if (slot.decoding.empty()) {
+    if (slot.decoding.empty() || slot.followed_until > now_) {
       continue;
     }
     const std::int64_t steps = slot.engine.load(now_).steps;
+    slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
     schedule(pool.first_engine + i);  // looking may have split a run of steps
     if (steps == slot.steps_followed) {
       continue;
@@ -359,11 +366,8 @@ void Run::tell_output(Pool& pool) {
     slot.steps_followed = steps;
     for (const RequestId id : slot.decoding) {
       Flight& flight = flights_[id.value()];
-      const WorkloadRequest& request = workload_.requests[id.value()];
-      const std::int64_t made = std::min(1 + steps - flight.first_step, request.output_tokens);
-      const std::int64_t blocks = blocks_of(request.input_tokens + made, pool.block_size) -
-                                  blocks_of(request.input_tokens, pool.block_size);
-      for (; flight.output_blocks < blocks; ++flight.output_blocks) {
+      for (; flight.block_due <= std::min(steps, flight.last_due);
+           flight.block_due += pool.block_size) {
         pool.router.output_block(id);
       }
     }

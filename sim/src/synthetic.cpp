@@ -10,7 +10,8 @@
 namespace dyn::sim {
 namespace {
 
-constexpr int kLargestBlock = 512;  ///< tokens; Mooncake's
+constexpr int kLargestBlock = 512;                           ///< tokens; Mooncake's
+constexpr std::size_t kMostReserved = std::size_t{1} << 27;  ///< block hashes
 
 /// Lengths of one cause (prompts or answers) with a given mean.
 class LengthSampler {
@@ -99,6 +100,10 @@ class PromptMaker {
         group_(seed, "prefix_group") {
     out_.block_tokens = block_tokens_for(traffic.shared_prefix.count(), engine_block_size);
     shared_ = traffic.shared_prefix.count() / out_.block_tokens;
+    const auto requests = static_cast<std::size_t>(traffic.requests);
+    const std::int64_t mean = traffic.isl->count() / out_.block_tokens + 1;
+    out_.blocks.reserve(std::min(requests * static_cast<std::size_t>(mean), kMostReserved));
+    out_.segments.reserve(requests * (shared_ > 0 ? 2 : 1));
   }
 
   void add_blocks(WorkloadRequest& request) {
@@ -116,6 +121,16 @@ class PromptMaker {
       hash = kvbm::chain(hash, i < shared_ ? 0 : ++unique_);
       out_.blocks.push_back(hash);
     }
+    // Prompts part where the shared prefix ends.
+    request.first_segment = static_cast<std::uint32_t>(out_.segments.size());
+    if (shared_ > 0) {
+      out_.segments.push_back(
+          {out_.blocks[request.first_block], static_cast<std::uint32_t>(shared_)});
+    }
+    out_.segments.push_back({out_.blocks[request.first_block + static_cast<std::size_t>(shared_)],
+                             request.block_count});
+    request.segment_count =
+        static_cast<std::uint32_t>(out_.segments.size()) - request.first_segment;
   }
 
  private:

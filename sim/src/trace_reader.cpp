@@ -11,6 +11,7 @@
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
 #include "dyn/sim/workload.h"
+#include "plain_scanner.h"
 #include "spread.h"
 
 namespace dyn::sim {
@@ -19,9 +20,9 @@ namespace {
 namespace ondemand = simdjson::ondemand;
 
 constexpr std::size_t kMaxErrors = 20;
-constexpr std::int64_t kMaxLength = 100'000'000;  ///< tokens of one prompt or answer
-constexpr double kMaxMillis = 1e11;               ///< three years
-constexpr std::int32_t kTraceBlock = 512;         ///< tokens, by Mooncake's definition
+constexpr std::uint64_t kMaxLength = 100'000'000;  ///< tokens of one prompt or answer
+constexpr double kMaxMillis = 1e11;                ///< three years
+constexpr std::int32_t kTraceBlock = 512;          ///< tokens, by Mooncake's definition
 
 /// What one line must say. `column` is where the value begins, for errors about it.
 struct Field {
@@ -42,6 +43,7 @@ class TraceReader {
  private:
   enum { timestamp, input_length, output_length, hash_ids, fields };
 
+  bool read_plain(std::string_view line);
   void read_line(std::string_view line, std::size_t readable);
   void read_object(std::string_view line, ondemand::object object);
   bool read_field(std::string_view key, std::string_view line, ondemand::value value);
@@ -55,6 +57,11 @@ class TraceReader {
     complain(std::move(message), fields_[field].name, fields_[field].column, std::move(hint));
   }
   bool line_failed() const { return errors_.size() > errors_before_; }
+  /// Whether the request at hand and its blocks can be numbered.
+  bool has_room() const {
+    return out_.blocks.size() <= std::numeric_limits<std::uint32_t>::max() &&
+           out_.requests.size() < std::numeric_limits<std::uint32_t>::max();
+  }
 
   std::string name_;
   kvbm::BlockHash root_;
@@ -85,7 +92,7 @@ Workload TraceReader::read(const simdjson::padded_string& text) {
     const char* const stop = newline ? static_cast<const char*>(newline) : end;
     ++line_;
     const std::string_view line(at, static_cast<std::size_t>(stop - at));
-    if (line.find_first_not_of(" \t\r") != std::string_view::npos) {
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos && !read_plain(line)) {
       read_line(line, static_cast<std::size_t>(end - at) + simdjson::SIMDJSON_PADDING);
     }
     at = stop + 1;
@@ -98,6 +105,51 @@ Workload TraceReader::read(const simdjson::padded_string& text) {
     throw Error(ErrorKind::bad_input, std::move(errors_));
   }
   return std::move(out_);
+}
+
+/// Reads a line of the usual form: the four fields once each, whole numbers, nothing to complain
+/// about. False, and nothing has changed, where it is not: then the JSON parser says what it is.
+bool TraceReader::read_plain(std::string_view line) {
+  PlainScanner scan(line);
+  const std::size_t first_block = out_.blocks.size();
+  std::uint64_t numbers[hash_ids] = {};
+  unsigned seen = 0;
+  bool good = scan.take('{');
+  do {
+    const int field = good ? scan.take_key(fields_) : fields;
+    good = field < fields && (seen & 1U << field) == 0 && scan.take(':');
+    seen |= 1U << field;
+    if (good && field != hash_ids) {
+      good = scan.take_number(numbers[field]);
+    } else if (good) {
+      kvbm::BlockHash hash = root_;
+      good = scan.take_numbers([&](std::uint64_t id) {
+        hash = kvbm::chain(hash, id);
+        out_.blocks.push_back(hash);
+      });
+    }
+  } while (good && scan.take(','));
+  const SimTime arrival{std::chrono::milliseconds(numbers[timestamp])};
+  const std::uint64_t input = numbers[input_length];
+  const std::uint64_t output = numbers[output_length];
+  const std::size_t count = out_.blocks.size() - first_block;
+  good = good && scan.take('}') && scan.at_end() && seen == (1U << fields) - 1 && input >= 1 &&
+         input <= kMaxLength && output >= 1 && output <= kMaxLength &&
+         numbers[timestamp] <= static_cast<std::uint64_t>(kMaxMillis) &&
+         (count == 0 || count == (input + kTraceBlock - 1) / kTraceBlock) &&
+         (out_.requests.empty() || arrival >= out_.requests.back().arrival) && has_room();
+  if (!good) {
+    out_.blocks.resize(first_block);
+    return false;
+  }
+  WorkloadRequest request;
+  request.arrival = arrival;
+  request.input_tokens = static_cast<std::int64_t>(input);
+  request.output_tokens = static_cast<std::int64_t>(output);
+  request.first_block = static_cast<std::uint32_t>(first_block);
+  request.block_count = static_cast<std::uint32_t>(count);
+  out_.requests.push_back(request);
+  return true;
 }
 
 void TraceReader::read_line(std::string_view line, std::size_t readable) {
@@ -190,7 +242,7 @@ void TraceReader::read_time(ondemand::value value) {
 void TraceReader::read_length(int field, ondemand::value value, std::int64_t& length) {
   if (value.get_int64().get(length) != simdjson::SUCCESS) {
     complain_about(field, "expected a whole number of tokens");
-  } else if (length < 1 || length > kMaxLength) {
+  } else if (length < 1 || length > std::int64_t{kMaxLength}) {
     complain_about(field, fmt::format("expected 1 to {} tokens, got {}", kMaxLength, length));
   }
 }
@@ -239,8 +291,7 @@ void TraceReader::finish_line() {
                    "one id for each 512 tokens, the partial last block included; [] if unknown");
   } else if (!out_.requests.empty() && request_.arrival < out_.requests.back().arrival) {
     complain_about(timestamp, "goes back in time", "sort the lines by timestamp");
-  } else if (out_.blocks.size() > std::numeric_limits<std::uint32_t>::max() ||
-             out_.requests.size() >= std::numeric_limits<std::uint32_t>::max()) {
+  } else if (!has_room()) {
     complain("the trace is too large");
   }
   if (line_failed()) {
@@ -265,6 +316,7 @@ void apply(const Traffic& traffic, std::uint64_t seed, Workload& workload) {
       request.arrival = SimTime(Duration(std::llround(nanos / traffic.speedup)));
     }
   }
+  cut_prompts(workload);
 }
 
 }  // namespace

@@ -48,6 +48,10 @@ kvbm::PromptBlocks Workload::prompt_blocks(const WorkloadRequest& request,
   const auto factor = static_cast<std::uint32_t>(block_tokens / engine_block_size);
   const std::int64_t full = request.input_tokens / engine_block_size;
   const std::int64_t known = static_cast<std::int64_t>(request.block_count) * factor;
+  if (request.segment_count > 0) {
+    return {std::span(segments).subspan(request.first_segment, request.segment_count), factor,
+            static_cast<std::uint32_t>(std::min(full, known))};
+  }
   return {std::span(blocks).subspan(request.first_block, request.block_count), factor,
           static_cast<std::uint32_t>(std::min(full, known))};
 }

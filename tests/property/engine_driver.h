@@ -159,8 +159,14 @@ class Driver {
       answer(Command::Kind::kv_received, id, at);
     }
     for (const kvbm::KvEvent& event : outcome_.kv_events) {
-      seen_.kv_events.emplace_back(static_cast<int>(event.kind),
-                                   static_cast<std::uint64_t>(event.hash));
+      // One entry a block: how many an event tells of may depend on the stepping.
+      const bool stored = event.kind == kvbm::KvEvent::Kind::stored;
+      for (std::uint32_t i = 0; i < event.count; ++i) {
+        const std::uint32_t block = event.first + (stored ? i : event.count - 1 - i);
+        seen_.kv_events.emplace_back(
+            static_cast<int>(event.kind),
+            static_cast<std::uint64_t>(kvbm::nth_block(event.hash, block)));
+      }
     }
   }
 

@@ -10,73 +10,142 @@ namespace {
 
 using namespace dyn;
 
-/// A holder of blocks in both pools.
+/// A holder of blocks in both pools, of a prompt that it names part by part.
 struct Holder {
-  std::vector<BlockId> named;
+  kvbm::PromptBlocks prompt;
+  kvbm::HeldBlocks named;
   std::uint64_t nameless = 0;
   std::vector<int> blocks;  ///< in the naive pool
 };
 
-TEST_CASE("the pool that counts nameless blocks does what one with an entry a block does") {
+/// Prompts of two families, cut into segments of 1 to 5 blocks.
+class Families {
+ public:
+  Families() {
+    for (std::uint64_t family = 0; family < 2; ++family) {
+      std::uint32_t end = 0;
+      for (std::uint64_t s = 0; end < kLongest; ++s) {
+        end += *rc::gen::inRange<std::uint32_t>(1, 6);
+        segments_[family].push_back({kvbm::BlockHash{family * 100 + s}, end});
+      }
+    }
+  }
+  kvbm::PromptBlocks prompt() const {
+    return {segments_[*rc::gen::inRange(0, 2)], 1, *rc::gen::inRange(0U, kLongest + 1)};
+  }
+
+ private:
+  static constexpr std::uint32_t kLongest = 12;
+  std::vector<kvbm::PromptSegment> segments_[2];
+};
+
+std::vector<kvbm::BlockHash> hashes(const kvbm::PromptBlocks& blocks) {
+  std::vector<kvbm::BlockHash> result;
+  for (std::uint32_t i = 0; i < blocks.size(); ++i) {
+    result.push_back(blocks[i]);
+  }
+  return result;
+}
+
+using BlockEvents = std::vector<std::pair<kvbm::KvEvent::Kind, kvbm::BlockHash>>;
+
+/// One entry a block.
+BlockEvents by_block(const std::vector<kvbm::KvEvent>& events) {
+  BlockEvents result;
+  for (const kvbm::KvEvent& event : events) {
+    for (std::uint32_t i = 0; i < event.count; ++i) {
+      const bool stored = event.kind == kvbm::KvEvent::Kind::stored;
+      const std::uint32_t index = stored ? i : event.count - 1 - i;
+      result.emplace_back(event.kind, kvbm::nth_block(event.hash, event.first + index));
+    }
+  }
+  return result;
+}
+
+class Pools {
+ public:
+  explicit Pools(int total) : pool_(static_cast<std::uint64_t>(total)), naive_(total) {
+    pool_.record_events(true);
+  }
+
+  void step(const Families& families) {
+    const int kind = holders_.empty() ? 2 : *rc::gen::inRange(0, 4);
+    if (kind >= 2) {
+      begin(families.prompt());
+      return;
+    }
+    const auto which = *rc::gen::inRange<std::size_t>(0, holders_.size());
+    if (kind == 1) {
+      name_more(holders_[which]);
+      return;
+    }
+    pool_.release(holders_[which].named, holders_[which].nameless);
+    naive_.release(holders_[which].blocks);
+    holders_.erase(holders_.begin() + static_cast<std::ptrdiff_t>(which));
+  }
+
+  void compare() {
+    std::uint64_t references = 0;
+    std::uint64_t nameless = 0;
+    for (const Holder& holder : holders_) {
+      references += holder.named.size();
+      nameless += holder.nameless;
+    }
+    pool_.check_invariants(references, nameless);
+    RC_ASSERT(static_cast<int>(pool_.free()) == naive_.free());
+    RC_ASSERT(static_cast<int>(pool_.cached()) == naive_.cached());
+    RC_ASSERT(by_block(pool_.events()) == by_block(naive_.events));
+  }
+
+ private:
+  /// Uses what is cached of a prompt, and takes blocks for the rest and some output.
+  void begin(const kvbm::PromptBlocks& prompt) {
+    const auto limit = *rc::gen::inRange<std::uint32_t>(0, 13);
+    Holder holder;
+    holder.prompt = prompt;
+    const auto match = pool_.match(prompt, limit, holder.named);
+    holder.blocks = naive_.match(hashes(prompt), limit);
+    RC_ASSERT(match.blocks == holder.blocks.size());
+    RC_ASSERT(holder.named.size() == match.blocks);
+    RC_ASSERT(static_cast<int>(match.idle) == naive_.idle(holder.blocks));
+    const auto rest = prompt.size() - match.blocks + *rc::gen::inRange<std::uint32_t>(0, 5);
+    if (match.idle + rest > pool_.free()) {
+      return;
+    }
+    pool_.acquire(holder.named);
+    naive_.acquire(holder.blocks);
+    pool_.take(rest);
+    for (std::uint32_t b = 0; b < rest; ++b) {
+      holder.blocks.push_back(naive_.take());
+    }
+    holder.nameless = rest;
+    holders_.push_back(holder);
+    name_more(holders_.back());
+  }
+
+  void name_more(Holder& holder) {
+    const std::uint32_t begin = holder.named.size();
+    const auto end = *rc::gen::inRange(begin, holder.prompt.size() + 1);
+    pool_.publish(holder.prompt, begin, end, holder.named);
+    holder.nameless -= end - begin;
+    for (std::uint32_t b = begin; b < end; ++b) {
+      naive_.name(holder.blocks[b], holder.prompt[b]);
+    }
+  }
+
+  kvbm::BlockPool pool_;
+  test::NaivePool naive_;
+  std::vector<Holder> holders_;
+};
+
+TEST_CASE("the pool of segments and counts does what one with an entry a block does") {
   REQUIRE(rc::check([] {
-    const int total = *rc::gen::inRange(1, 40);
-    kvbm::BlockPool pool(static_cast<std::uint64_t>(total));
-    pool.record_events(true);
-    test::NaivePool naive(total);
-    std::vector<Holder> holders;
-    const int operations = *rc::gen::inRange(0, 150);
+    const Families families;
+    Pools pools(*rc::gen::inRange(1, 60));
+    const int operations = *rc::gen::inRange(0, 200);
     for (int i = 0; i < operations; ++i) {
-      if (!holders.empty() && *rc::gen::arbitrary<bool>()) {
-        const auto which = *rc::gen::inRange<std::size_t>(0, holders.size());
-        pool.release(holders[which].named, holders[which].nameless);
-        naive.release(holders[which].blocks);
-        holders.erase(holders.begin() + static_cast<std::ptrdiff_t>(which));
-      } else {
-        // A prompt of one of two families, of which what is cached is used, and some output.
-        const int family = *rc::gen::inRange(0, 2);
-        std::vector<kvbm::BlockHash> prompt(*rc::gen::inRange<std::size_t>(0, 12));
-        for (std::size_t b = 0; b < prompt.size(); ++b) {
-          prompt[b] = kvbm::BlockHash{family * 100 + b};
-        }
-        const kvbm::PromptBlocks blocks(prompt);
-        const auto limit = *rc::gen::inRange<std::uint32_t>(0, 13);
-        Holder holder;
-        const auto match = pool.match(blocks, limit, holder.named);
-        holder.blocks = naive.match(prompt, limit);
-        RC_ASSERT(match.blocks == holder.blocks.size());
-        RC_ASSERT(static_cast<int>(match.idle) == naive.idle(holder.blocks));
-        const std::uint32_t rest = blocks.size() - match.blocks;
-        const auto output = *rc::gen::inRange<std::uint32_t>(0, 5);
-        if (match.idle + rest + output > pool.free()) {
-          continue;
-        }
-        pool.acquire(holder.named);
-        naive.acquire(holder.blocks);
-        pool.take(rest + output);
-        for (std::uint32_t b = 0; b < rest + output; ++b) {
-          holder.blocks.push_back(naive.take());
-        }
-        pool.publish(blocks, match.blocks, blocks.size(), holder.named);
-        for (std::uint32_t b = match.blocks; b < blocks.size(); ++b) {
-          naive.name(holder.blocks[b], prompt[b]);
-        }
-        holder.nameless = output;
-        holders.push_back(holder);
-      }
-      std::uint64_t references = 0;
-      std::uint64_t nameless = 0;
-      for (const Holder& holder : holders) {
-        references += holder.named.size();
-        nameless += holder.nameless;
-      }
-      pool.check_invariants(references, nameless);
-      RC_ASSERT(static_cast<int>(pool.free()) == naive.free());
-      RC_ASSERT(static_cast<int>(pool.cached()) == naive.cached());
-      RC_ASSERT(pool.events().size() == naive.events.size());
-      for (std::size_t e = 0; e < naive.events.size(); ++e) {
-        RC_ASSERT(pool.events()[e].kind == naive.events[e].kind);
-        RC_ASSERT(pool.events()[e].hash == naive.events[e].hash);
-      }
+      pools.step(families);
+      pools.compare();
     }
   }));
 }

@@ -196,7 +196,7 @@ class NaiveScheduler {
       const kvbm::BlockHash own = kvbm::chain(root, victim.spec.id.value());
       const auto index = static_cast<std::uint32_t>(b - victim.spec.blocks.size());
       if (static_cast<std::int64_t>(victim.hashes.size()) == b) {
-        victim.hashes.push_back(kvbm::subblock(own, index));
+        victim.hashes.push_back(kvbm::nth_block(own, index));
       }
       pool.name(victim.blocks[b], victim.hashes[b]);
     }

@@ -65,6 +65,9 @@ Workload draw_load(RandomStream& random) {
     }
     out.requests.push_back(request);
   }
+  if (random.below(2) == 0) {
+    cut_prompts(out);
+  }
   return out;
 }
 
@@ -109,6 +112,24 @@ TEST_CASE("a horizon cuts fast-forward and step-by-step runs at the same point")
     const SimulationResult fast = simulate(spec, scene.load);
     spec.stepping = engine::Stepping::every_step;
     RC_ASSERT(same_figures(fast, simulate(spec, scene.load)));
+  }));
+}
+
+TEST_CASE("blocks counted by segment give the run that blocks counted one by one give") {
+  REQUIRE(rc::check([](std::uint64_t seed) {
+    Scene scene = draw_scene(seed);
+    if (scene.fleet.plan.router.kind == RouterKind::kv_aware) {
+      return;  // it counts what active prompts share in pieces of their segments
+    }
+    cut_prompts(scene.load);
+    const SimulationResult cut = simulate(scene.fleet.spec(), scene.load);
+    scene.load.segments.clear();
+    for (WorkloadRequest& request : scene.load.requests) {
+      request.segment_count = 0;
+    }
+    const SimulationResult whole = simulate(scene.fleet.spec(), scene.load);
+    RC_ASSERT(same_figures(cut, whole));
+    RC_ASSERT(cut.fingerprint == whole.fingerprint);
   }));
 }
 

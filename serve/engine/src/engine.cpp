@@ -269,6 +269,10 @@ std::optional<SimTime> Engine::next_event() const {
   return impl_->active() ? std::optional(impl_->ends.back()) : impl_->ready;
 }
 
+std::optional<SimTime> Engine::step_end() const {
+  return impl_->active() ? std::optional(impl_->ends[impl_->begun - 1]) : std::nullopt;
+}
+
 EngineLoad Engine::load(SimTime now) const {
   impl_->catch_up(now, impl_->pending);
   impl_->sync(now, impl_->pending);

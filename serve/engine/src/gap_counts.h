@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "dyn/core/quantity.h"
@@ -18,10 +20,18 @@ class GapCounts {
   std::vector<GapCount> sorted() const;
 
  private:
-  std::vector<GapCount> counts_;        ///< in order of first occurrence
-  kvbm::FlatMap<std::uint32_t> index_;  ///< microseconds -> place in counts_
-  std::uint64_t last_key_ = 0;          ///< the steps of a run often take the same time
-  std::uint32_t last_ = 0;
+  static constexpr int kExactBits = 17;
+  static constexpr std::size_t kPage = 512;
+  static constexpr std::size_t kPages = (std::size_t{1} << kExactBits) / kPage;
+  using Page = std::array<std::int64_t, kPage>;
+
+  static std::uint64_t rounded(Duration gap);
+  void add_long(std::uint64_t microseconds, std::int64_t count);
+
+  /// Counts by microseconds, of gaps below 2^kExactBits; steps of similar length share a page.
+  std::array<std::unique_ptr<Page>, kPages> pages_;
+  std::vector<GapCount> long_;               ///< the others, in order of first occurrence
+  kvbm::FlatMap<std::uint32_t> long_index_;  ///< microseconds -> place in long_
 };
 
 }  // namespace dyn::engine

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dyn/core/check.h"
+#include "dyn/kvbm/block_pool.h"
 #include "dyn/kvbm/flat_map.h"
 #include "dyn/policy/batch.h"
 
@@ -31,16 +32,16 @@ struct Request {
   bool remote = false;     ///< its KV is still to come from elsewhere
   Slot previous = kNoSlot;
   Slot next = kNoSlot;
-  std::uint64_t order = 0;     ///< of admission or reservation; distinct
-  std::int64_t computed = 0;   ///< tokens with KV, those of the step in progress included
-  std::int64_t produced = 0;   ///< output tokens; stale while decoding
-  std::int64_t base = 0;       ///< decoding: prompt + output = base + steps ended
-  std::int64_t finish = 0;     ///< decoding: the step count at which the last token is made
-  std::int64_t cached = 0;     ///< prompt tokens found in the cache at the last admission
-  std::int64_t nameless = 0;   ///< blocks held without hash; stale while decoding
-  std::vector<BlockId> named;  ///< blocks held by hash, in order of position
-  std::int64_t kept = 0;       ///< blocks behind the prompt's own that are in the cache (see keep)
-  SimTime last_token{};        ///< of a preempted request that had one
+  std::uint64_t order = 0;    ///< of admission or reservation; distinct
+  std::int64_t computed = 0;  ///< tokens with KV, those of the step in progress included
+  std::int64_t produced = 0;  ///< output tokens; stale while decoding
+  std::int64_t base = 0;      ///< decoding: prompt + output = base + steps ended
+  std::int64_t finish = 0;    ///< decoding: the step count at which the last token is made
+  std::int64_t cached = 0;    ///< prompt tokens found in the cache at the last admission
+  std::int64_t nameless = 0;  ///< blocks held without hash; stale while decoding
+  kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
+  std::int64_t kept = 0;      ///< blocks behind the prompt's own that are in the cache (see keep)
+  SimTime last_token{};       ///< of a preempted request that had one
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
   /// Output tokens still to come; not while decoding.
@@ -68,7 +69,7 @@ class RequestTable {
     }
     DYN_ASSERT(by_id_.insert(spec.id.value(), slot).second, "the request's id is in use");
     Request& request = records_[slot];
-    std::vector<BlockId> named = std::move(request.named);  // keeps its memory
+    kvbm::HeldBlocks named = std::move(request.named);  // keeps its memory
     named.clear();
     request = Request{};
     request.named = std::move(named);

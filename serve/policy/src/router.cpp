@@ -70,8 +70,8 @@ struct Router::Impl {
         costs(options.workers, 0) {
     DYN_ASSERT(options.workers > 0 && options.block_size > 0, "a router without workers");
     if (kv_aware()) {
-      index.emplace(options.workers, options.max_index_blocks);
-      active.emplace(options.workers, options.max_index_blocks);
+      index.emplace(options.workers, options.max_index_segments);
+      active.emplace(options.workers, options.max_index_segments);
     }
     eligible.reserve(options.workers);
     ties.reserve(options.workers);
@@ -101,7 +101,7 @@ struct Router::Impl {
   std::vector<std::uint32_t> eligible;
   std::vector<std::uint32_t> ties;
   std::vector<std::uint32_t> runs;    ///< leading blocks cached at each worker
-  std::vector<std::uint32_t> shared;  ///< leading strides active at each worker
+  std::vector<std::uint32_t> shared;  ///< leading blocks active at each worker
   std::vector<double> costs;
 };
 
@@ -139,8 +139,8 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice) 
   if (active) {
     const ActiveBlocks::Added added = active->add(booking.worker, request.blocks);
     booking.leaf = added.leaf;
-    booking.blocks -= request.blocks.size() / ActiveBlocks::kStride * ActiveBlocks::kStride;
-    worker.blocks += std::int64_t{added.new_strides} * ActiveBlocks::kStride;
+    booking.blocks -= added.blocks;
+    worker.blocks += added.fresh;
   }
   worker.blocks += booking.blocks;
   worker.prefill_tokens += booking.prefill_tokens;
@@ -224,8 +224,7 @@ void Router::Impl::price(const RouteRequest& request) {
     const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
                            static_cast<double>(options.block_size);
     const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    const std::int64_t blocks =
-        worker.blocks + blocks_of(request) - std::int64_t{shared[w]} * ActiveBlocks::kStride;
+    const std::int64_t blocks = worker.blocks + blocks_of(request) - shared[w];
     costs[w] = config.prefill_load_scale * work + static_cast<double>(blocks);
   }
 }
@@ -270,7 +269,7 @@ void Router::finished(RequestId id) {
   --worker.active;
   worker.blocks -= booking->blocks;
   if (impl_->active) {
-    worker.blocks -= std::int64_t{impl_->active->remove(booking->leaf)} * ActiveBlocks::kStride;
+    worker.blocks -= impl_->active->remove(booking->leaf);
   }
   impl_->bookings.erase(id.value());
 }
@@ -292,8 +291,8 @@ std::uint32_t Router::active_requests(WorkerId worker) const {
   return impl_->workers[worker.value()].active;
 }
 
-std::uint64_t Router::index_blocks() const {
-  return impl_->index ? impl_->index->blocks() : 0;
+std::uint64_t Router::index_segments() const {
+  return impl_->index ? impl_->index->segments() : 0;
 }
 
 std::uint64_t Router::index_bytes() const {

@@ -169,7 +169,7 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     return;
   }
   const auto& blocks = request.spec.blocks;
-  const auto begin = static_cast<std::uint32_t>(request.named.size());
+  const std::uint32_t begin = request.named.size();
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
   if (end > begin) {
     pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
@@ -236,8 +236,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   waiting.remove(requests, slot);
   pool.acquire(found);
   pool.acquire(found_kept);
-  request.named.assign(found.begin(), found.end());
-  request.named.insert(request.named.end(), found_kept.begin(), found_kept.end());
+  request.named = found;
+  request.named.append(found_kept);
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {

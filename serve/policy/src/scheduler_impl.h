@@ -141,16 +141,16 @@ struct Scheduler::Impl {
     std::int64_t count;
   };
   std::vector<Pause> pauses;
-  bool paused = false;              ///< the step in progress computes prompts only
-  double ratio_from = 0;            ///< share of the output to come when it last was set
-  std::int64_t ratio_since = 0;     ///< decode steps done then
-  std::int64_t finish_sum = 0;      ///< over decoding requests, of `finish`
-  std::int32_t long_outputs = 0;    ///< decoding requests with more output than is ever counted
-  std::int64_t charged = 0;         ///< prompt tokens of this step, in whole blocks
-  std::int64_t reserved = 0;        ///< output of those whose prompts end in this step
-  Wanted wanted;                    ///< of the blocked head of the queue
-  std::vector<BlockId> found;       ///< scratch
-  std::vector<BlockId> found_kept;  ///< scratch
+  bool paused = false;            ///< the step in progress computes prompts only
+  double ratio_from = 0;          ///< share of the output to come when it last was set
+  std::int64_t ratio_since = 0;   ///< decode steps done then
+  std::int64_t finish_sum = 0;    ///< over decoding requests, of `finish`
+  std::int32_t long_outputs = 0;  ///< decoding requests with more output than is ever counted
+  std::int64_t charged = 0;       ///< prompt tokens of this step, in whole blocks
+  std::int64_t reserved = 0;      ///< output of those whose prompts end in this step
+  Wanted wanted;                  ///< of the blocked head of the queue
+  kvbm::HeldBlocks found;         ///< scratch
+  kvbm::HeldBlocks found_kept;    ///< scratch
   std::uint64_t next_order = 0;
   std::int64_t preemptions = 0;
 };

@@ -50,7 +50,7 @@ void kv_events(benchmark::State& state) {
   const auto workers = static_cast<std::uint32_t>(state.range(0));
   policy::RouterOptions options;
   options.workers = workers;
-  options.max_index_blocks = 1'000'000;
+  options.max_index_segments = 1'000'000;
   policy::Router router(options);
   std::uint64_t serial = 0;
   for (auto _ : state) {

@@ -2,8 +2,13 @@
 // is at hand, else a made one of the same size.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "../../unit/sim/fleets.h"
 #include "dyn/core/catalogue.h"
@@ -45,11 +50,9 @@ Plan qwen_plan(int workers, RouterKind router) {
   return plan;
 }
 
-void run_plan(benchmark::State& state, const Plan& plan, const Workload& workload,
-              bool coarse = false) {
+void run_plan(benchmark::State& state, const Plan& plan, const Workload& workload) {
   SimulationSpec spec;
   spec.plan = &plan;
-  spec.coarse_blocks = coarse;
   spec.timers = compile_timers(plan);
   SimulationResult result;
   for (auto _ : state) {
@@ -84,12 +87,6 @@ void conversation_on_workers(benchmark::State& state) {
 }
 BENCHMARK(conversation_on_workers)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
 
-void conversation_coarse(benchmark::State& state) {
-  run_plan(state, qwen_plan(static_cast<int>(state.range(0)), RouterKind::kv_aware), conversation(),
-           true);
-}
-BENCHMARK(conversation_coarse)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
-
 void conversation_round_robin(benchmark::State& state) {
   run_plan(state, qwen_plan(8, RouterKind::round_robin), conversation());
 }
@@ -116,6 +113,42 @@ void dense_closed_loop(benchmark::State& state) {
   run_plan(state, qwen_plan(1, RouterKind::round_robin), make_synthetic(traffic, 1));
 }
 BENCHMARK(dense_closed_loop)->Unit(benchmark::kMillisecond)->Iterations(1);
+
+/// 64 simulations at once, on as many threads; `efficiency` is the share of the cores' time that
+/// was put to use, compared with one after another.
+void simulations_in_parallel(benchmark::State& state) {
+  const Plan plan = qwen_plan(4, RouterKind::kv_aware);
+  SimulationSpec spec;
+  spec.plan = &plan;
+  spec.timers = compile_timers(plan);
+  const auto seconds_on = [&](unsigned threads) {
+    std::atomic<int> next = 0;
+    std::vector<std::thread> team;
+    const auto start = std::chrono::steady_clock::now();
+    for (unsigned t = 0; t < threads; ++t) {
+      team.emplace_back([&] {
+        while (next++ < 64) {
+          benchmark::DoNotOptimize(simulate(spec, conversation()).fingerprint);
+        }
+      });
+    }
+    for (std::thread& thread : team) {
+      thread.join();
+    }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  conversation();
+  const unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+  std::vector<double> efficiencies;
+  for (auto _ : state) {
+    const double alone = seconds_on(1);
+    efficiencies.push_back(alone / seconds_on(threads) / threads);
+  }
+  std::sort(efficiencies.begin(), efficiencies.end());
+  state.counters["threads"] = threads;
+  state.counters["efficiency"] = efficiencies[efficiencies.size() / 2];
+}
+BENCHMARK(simulations_in_parallel)->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(3);
 
 void hold_events(benchmark::State& state) {
   EventQueue queue;

@@ -15,16 +15,16 @@ std::vector<BlockHash> hashes(std::uint64_t first, std::uint64_t count) {
   return result;
 }
 
-/// Takes and names blocks `of`; returns their ids.
-std::vector<BlockId> hold(BlockPool& pool, const std::vector<BlockHash>& of) {
-  std::vector<BlockId> ids;
+/// Takes and names blocks `of`; returns them.
+HeldBlocks hold(BlockPool& pool, const std::vector<BlockHash>& of) {
+  HeldBlocks ids;
   pool.take(of.size());
   pool.publish(PromptBlocks(of), 0, static_cast<std::uint32_t>(of.size()), ids);
   return ids;
 }
 
 std::uint32_t cached_run(const BlockPool& pool, const std::vector<BlockHash>& of) {
-  std::vector<BlockId> found;
+  HeldBlocks found;
   return pool.match(PromptBlocks(of), 1000, found).blocks;
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("the least recently released prompt is taken first, and a hit makes it
   const auto ids_b = hold(pool, b);
   pool.release(ids_a, 0);
   pool.release(ids_b, 0);
-  std::vector<BlockId> found;
+  HeldBlocks found;
   REQUIRE(pool.match(PromptBlocks(a), 2, found).idle == 2);
   pool.acquire(found);
   CHECK(pool.free() == 2);
@@ -83,7 +83,7 @@ TEST_CASE("a shared block stays used until its last reference goes") {
   BlockPool pool(4);
   const auto prompt = hashes(1, 2);
   const auto ids = hold(pool, prompt);
-  std::vector<BlockId> found;
+  HeldBlocks found;
   const BlockPool::Match match = pool.match(PromptBlocks(prompt), 1, found);
   CHECK(match.blocks == 1);
   CHECK(match.idle == 0);
@@ -104,7 +104,7 @@ TEST_CASE("two copies of a block: events tell of the first and the last, the old
   const auto newer = hold(pool, prompt);
   REQUIRE(pool.events().size() == 1);
   CHECK(pool.events()[0].kind == KvEvent::Kind::stored);
-  std::vector<BlockId> found;
+  HeldBlocks found;
   pool.match(PromptBlocks(prompt), 1, found);
   CHECK(found == older);
   pool.release(older, 0);

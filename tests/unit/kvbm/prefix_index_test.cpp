@@ -39,7 +39,7 @@ TEST_CASE("each worker's leading run ends at its first missing block") {
   CHECK(runs(index, 3, blocks) == std::vector<std::uint32_t>{5, 2, 0});
   index.removed(WorkerId(0), BlockHash{1});
   CHECK(runs(index, 3, blocks) == std::vector<std::uint32_t>{0, 2, 0});
-  CHECK(index.blocks() == 5);
+  CHECK(index.segments() == 5);
   CHECK(index.blocks(WorkerId(0)) == 4);
 }
 
@@ -50,7 +50,7 @@ TEST_CASE("a worker that leaves is forgotten, and blocks that only it had with i
   }
   index.stored(WorkerId(1), BlockHash{3});
   index.apply(WorkerId(0), {KvEvent::Kind::cleared, BlockHash{}});
-  CHECK(index.blocks() == 1);
+  CHECK(index.segments() == 1);
   CHECK(index.blocks(WorkerId(0)) == 0);
   index.check_invariants();
 }
@@ -70,38 +70,56 @@ TEST_CASE("the index is bounded and keeps what look-ups find") {
     }
     largest = std::max(largest, index.bytes());
   }
-  CHECK(index.blocks() == bound);
+  CHECK(index.segments() == bound);
   CHECK(index.evictions() == 20'000 + 50 - bound);
   CHECK(largest < bound * 120);
   index.check_invariants();
 }
 
-TEST_CASE("the index agrees with a set per worker while it has room") {
+TEST_CASE("the index agrees with a set of blocks per worker while it has room") {
   REQUIRE(rc::check([] {
+    // A prompt of 12 blocks in segments of 1 to 5, of which events tell of any range.
+    std::vector<PromptSegment> segments;
+    while (segments.empty() || segments.back().end < 12) {
+      const std::uint32_t end = segments.empty() ? 0 : segments.back().end;
+      segments.push_back({BlockHash{segments.size()}, end + *rc::gen::inRange(1U, 6U)});
+    }
+    const PromptBlocks blocks(segments, 1, 12);
     const std::uint32_t workers = *rc::gen::element(1U, 3U, 64U, 65U, 130U);
     PrefixIndex index(workers, 1000);
     std::vector<std::set<std::uint64_t>> reference(workers);
     const int operations = *rc::gen::inRange(0, 200);
     for (int i = 0; i < operations; ++i) {
       const std::uint32_t worker = *rc::gen::inRange<std::uint32_t>(0, workers);
-      const std::uint64_t hash = *rc::gen::inRange<std::uint64_t>(0, 12);
+      const auto begin = *rc::gen::inRange(0U, 12U);
+      const auto end = *rc::gen::inRange(begin, 12U) + 1;
       const int kind = *rc::gen::inRange(0, 20);
       if (kind == 0) {
         index.remove_worker(WorkerId(worker));
         reference[worker].clear();
-      } else if (kind < 13) {
-        index.stored(WorkerId(worker), BlockHash{hash});
-        reference[worker].insert(hash);
-      } else {
-        index.removed(WorkerId(worker), BlockHash{hash});
-        reference[worker].erase(hash);
+        continue;
       }
+      blocks.each_range(begin, end, [&](const BlockRange& range) {
+        kind < 13 ? index.stored(WorkerId(worker), range) : index.removed(WorkerId(worker), range);
+        return true;
+      });
+      for (std::uint32_t b = begin; b < end; ++b) {
+        if (kind < 13) {
+          reference[worker].insert(b);
+        } else {
+          reference[worker].erase(b);
+        }
+      }
+      index.check_invariants();
     }
-    index.check_invariants();
-    const auto found = runs(index, workers, prompt(0, 12));
+    // A prompt may end inside a segment.
+    const PromptBlocks asked(segments, 1, *rc::gen::inRange(0U, 13U));
+    std::vector<std::uint32_t> found(workers, 99);
+    index.leading_runs(asked, found);
     for (std::uint32_t worker = 0; worker < workers; ++worker) {
+      RC_ASSERT(index.blocks(WorkerId(worker)) == reference[worker].size());
       std::uint32_t expected = 0;
-      while (expected < 12 && reference[worker].count(expected) == 1) {
+      while (expected < asked.size() && reference[worker].count(expected) == 1) {
         ++expected;
       }
       RC_ASSERT(found[worker] == expected);

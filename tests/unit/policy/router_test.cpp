@@ -199,12 +199,12 @@ TEST_CASE("a worker taken out loses its cache, and events of one that is out are
   Router router(options(RouterKind::kv_aware, 2));
   const auto prompt = blocks(1, 10);
   store(router, 1, prompt);
-  CHECK(router.index_blocks() == 10);
+  CHECK(router.index_segments() == 10);
   CHECK(router.index_bytes() > 0);
   router.set_available(WorkerId(1), false);
-  CHECK(router.index_blocks() == 0);
+  CHECK(router.index_segments() == 0);
   store(router, 1, prompt);
-  CHECK(router.index_blocks() == 0);
+  CHECK(router.index_segments() == 0);
   router.set_available(WorkerId(1), true);
   CHECK(router.route(request(1, 160, prompt), SimTime{})->cached_blocks == 0);
 }

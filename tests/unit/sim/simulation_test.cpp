@@ -237,31 +237,29 @@ TEST_CASE("KV-aware routing beats round robin on a prefix-heavy load") {
         0.8 * mean_of(blind.report, "time_to_first_token"));
 }
 
-TEST_CASE("coarse blocks give the figures of the engine's blocks within five per cent") {
-  const Workload load = make_conversation(1500, std::chrono::seconds(400), 2);
-  Fleet fleet = aggregated(4, {.base = ms(5), .per_prefill = us(40), .per_decode = us(50)},
-                           RouterKind::least_loaded);
-  fleet.plan.pools[0].config.kv_blocks = 20'000;
-  SimulationSpec spec = fleet.spec();
-  const SimulationResult exact = simulate(spec, load);
-  spec.coarse_blocks = true;
-  const SimulationResult coarse = simulate(spec, load);
-  CHECK(coarse.engines[0].total_blocks * 16 == exact.engines[0].total_blocks);
-  for (const char* tag : {"time_to_first_token", "inter_token_latency", "request_latency"}) {
-    CHECK(mean_of(coarse.report, tag) == Approx(mean_of(exact.report, tag)).epsilon(0.05));
+TEST_CASE("a run does not depend on whether its prompts were cut into segments") {
+  Workload cut = make_conversation(1500, std::chrono::seconds(400), 2);
+  for (WorkloadRequest& request : cut.requests) {
+    // Whole blocks, since the router counts what prompts share in pieces of their segments.
+    request.input_tokens = (request.input_tokens + 511) / 512 * 512;
   }
-}
-
-TEST_CASE("coarse blocks stay the engine's where requests or the cache are small") {
-  Fleet fleet = aggregated(1, {.base = ms(1)});
-  SimulationSpec spec = fleet.spec();
-  spec.coarse_blocks = true;
-  CHECK(simulate(spec, workload({{ms(0), 500, 20}})).engines[0].total_blocks == 100'000);
-  fleet.plan.pools[0].config.kv_blocks = 4'000;  // 64,000 tokens
-  const Workload large = workload({{ms(0), 20'000, 20}});
-  CHECK(simulate(spec, large).engines[0].total_blocks == 4'000);
-  fleet.plan.pools[0].config.kv_blocks = 40'000;
-  CHECK(simulate(spec, large).engines[0].total_blocks == 40'000 * 16 / 512);
+  Workload whole = cut;
+  whole.segments.clear();
+  for (WorkloadRequest& request : whole.requests) {
+    request.segment_count = 0;
+  }
+  REQUIRE(cut.segments.size() < cut.blocks.size() / 4);
+  for (const std::int64_t blocks : {4'000, 20'000}) {
+    for (const RouterKind router : {RouterKind::round_robin, RouterKind::kv_aware}) {
+      Fleet fleet =
+          aggregated(3, {.base = ms(5), .per_prefill = us(40), .per_decode = us(50)}, router);
+      fleet.plan.pools[0].config.kv_blocks = blocks;
+      const SimulationResult one = simulate(fleet.spec(), cut);
+      const SimulationResult other = simulate(fleet.spec(), whole);
+      CHECK(one.fingerprint == other.fingerprint);
+      CHECK(same_figures(one, other));
+    }
+  }
 }
 
 TEST_CASE("a plan is priced with its own model, device and layout") {

@@ -77,6 +77,47 @@ TEST_CASE("a prompt's full engine blocks are parts of the trace's blocks") {
   CHECK(workload.prompt_blocks(workload.requests[0], 512).size() == 1);
 }
 
+TEST_CASE("lines of the usual form are read as the JSON parser reads them") {
+  const std::string plain = to_mooncake(make_conversation(300, std::chrono::seconds(100), 3));
+  std::string other;  // a field that is let pass is not of the usual form
+  for (const char c : plain) {
+    other += c;
+    other += c == '{' ? R"("other": {"a": [1]}, )" : "";
+  }
+  Traffic traffic;
+  traffic.spread_ticks = false;
+  const Workload a = parse_trace(plain, "plain.jsonl", traffic, 1);
+  const Workload b = parse_trace(other, "other.jsonl", traffic, 1);
+  CHECK(a.blocks == b.blocks);
+  CHECK(to_mooncake(a) == plain);
+  CHECK(to_mooncake(b) == plain);
+}
+
+TEST_CASE("prompts are cut where they part from one another, and nowhere else") {
+  const auto line = [](int tokens, const std::string& ids) {
+    return R"({"timestamp": 0, "output_length": 5, "input_length": )" + std::to_string(tokens) +
+           R"(, "hash_ids": [)" + ids + "]}\n";
+  };
+  const Workload workload = parse(line(2560, "1, 2, 3, 4, 5") + line(2048, "1, 2, 6, 7") +
+                                  line(512, "1") + line(2560, "1, 2, 3, 4, 5") + line(900, ""));
+  const auto ends = [&](std::size_t request) {
+    const WorkloadRequest& from = workload.requests[request];
+    std::vector<std::uint32_t> result;
+    std::uint32_t begin = 0;
+    for (std::uint32_t i = 0; i < from.segment_count; ++i) {
+      const kvbm::PromptSegment& segment = workload.segments[from.first_segment + i];
+      CHECK(segment.id == workload.blocks[from.first_block + begin]);
+      result.push_back(begin = segment.end);
+    }
+    return result;
+  };
+  CHECK(ends(0) == std::vector<std::uint32_t>{1, 2, 5});
+  CHECK(ends(1) == std::vector<std::uint32_t>{1, 2, 4});
+  CHECK(ends(2) == std::vector<std::uint32_t>{1});
+  CHECK(ends(3) == ends(0));
+  CHECK(ends(4).empty());
+}
+
 TEST_CASE("a list without ids means a prompt that shares nothing") {
   const Workload workload =
       parse(R"({"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": []})");

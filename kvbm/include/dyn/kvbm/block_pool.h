@@ -1,13 +1,42 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
-#include "dyn/core/id.h"
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/kvbm/flat_map.h"
 
 namespace dyn::kvbm {
+
+/// The blocks with a hash that a request holds of a pool, in order of position. The pool alone
+/// looks inside.
+class HeldBlocks {
+ public:
+  std::uint32_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void clear() {
+    pieces_.clear();
+    size_ = 0;
+  }
+  /// Adds blocks that follow these.
+  void append(const HeldBlocks& others) {
+    pieces_.insert(pieces_.end(), others.pieces_.begin(), others.pieces_.end());
+    size_ += others.size_;
+  }
+  bool operator==(const HeldBlocks&) const = default;
+
+ private:
+  friend class BlockPool;
+  /// Blocks [first, end) of a segment: those of a node, then of the nodes split off from it.
+  struct Piece {
+    std::uint32_t node = 0;
+    std::uint32_t first = 0;
+    std::uint32_t end = 0;
+    bool operator==(const Piece&) const = default;
+  };
+  std::vector<Piece> pieces_;
+  std::uint32_t size_ = 0;
+};
 
 /// The KV blocks of one engine, as vLLM's V1 block pool keeps them: reference counts, a map from
 /// hash to block, and one list of free blocks in the order in which they will be taken. A block
@@ -15,10 +44,11 @@ namespace dyn::kvbm {
 /// found again until it is taken for something else. A request's blocks are released suffix
 /// first, so that prefixes live longest.
 ///
-/// Only blocks with a hash are told apart. The others (output, partly filled, not cacheable) are
-/// interchangeable and are merely counted: neighbours in the free list are one entry. Taking or
-/// releasing any number of them costs O(blocks that lose their hash), not O(blocks), and what
-/// can be observed - hits, evictions and their order - is the same.
+/// What can be observed - hits, evictions and their order - is that of one entry a block; the
+/// cost is not. Blocks without a hash (output, partly filled, not cacheable) are interchangeable
+/// and are merely counted: neighbours in the free list are one entry. Blocks of one segment that
+/// have the same references are one entry too, split when a request uses some of them only. So
+/// every call costs O(segments), not O(blocks).
 ///
 /// Two requests may compute the same block at the same time; both copies are kept under the hash
 /// and the one named first is found first. `stored` is recorded for the first copy, `removed` for
@@ -39,21 +69,22 @@ class BlockPool {
     std::uint32_t blocks = 0;  ///< how many
     std::uint32_t idle = 0;    ///< of these, how many are free now: acquiring them uses these up
   };
-  /// Looks up the first `limit` blocks until one is missing; the ids go to `found` (overwritten).
-  Match match(const PromptBlocks& blocks, std::uint32_t limit, std::vector<BlockId>& found) const;
+  /// Looks up the first `limit` blocks until one is missing; `found` (overwritten) is what
+  /// acquire() needs to hold them.
+  Match match(const PromptBlocks& blocks, std::uint32_t limit, HeldBlocks& found) const;
 
-  /// Adds a reference to each of `blocks`, just matched.
-  void acquire(std::span<const BlockId> blocks);
+  /// Adds a reference to each of `blocks`, just matched, which then are held.
+  void acquire(HeldBlocks& blocks);
   /// Takes `count` nameless blocks from the front of the free list; those among them that were
   /// cached lose their hash. Asserts count <= free().
   void take(std::uint64_t count);
   /// Puts taken nameless blocks under the hashes of the prompt's blocks [begin, end), with one
-  /// reference each, and appends their ids to `named`.
+  /// reference each, and appends them to `held`.
   void publish(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
-               std::vector<BlockId>& named);
-  /// Gives back a request's blocks: the nameless ones, which follow the others, then `named`
-  /// (in order of position) from the last to the first.
-  void release(std::span<const BlockId> named, std::uint64_t nameless);
+               HeldBlocks& held);
+  /// Gives back a request's blocks: the nameless ones, which follow the others, then `held`
+  /// from the last to the first.
+  void release(const HeldBlocks& held, std::uint64_t nameless);
   /// Forgets all cached contents, as after a change of weights. False, and nothing happens,
   /// while a block is referenced.
   bool clear();
@@ -70,29 +101,33 @@ class BlockPool {
  private:
   static constexpr std::uint32_t kNone = static_cast<std::uint32_t>(-1);
   enum class Kind : std::uint8_t { spare, named, nameless };
-  /// A block with a hash, or a run of free blocks without.
+  /// Blocks [first, end) of a segment which have the same references and, if free, are neighbours
+  /// in the free list, the last of them first; or a run of free nameless blocks.
   struct Node {
-    BlockHash hash{};
+    BlockHash segment{};
+    std::uint32_t first = 0;
+    std::uint32_t end = 0;
+    std::uint32_t references = 0;
     std::uint32_t previous = kNone;  ///< in the free list
     std::uint32_t next = kNone;
-    std::uint32_t next_in_bucket = kNone;
-    std::uint32_t count = 0;  ///< named: references; nameless: length of the run
+    std::uint32_t next_copy = kNone;  ///< of the segment, in the order in which they were named
+    std::uint32_t rest = kNone;       ///< split off: what was behind `end`; for its holders only
     Kind kind = Kind::spare;
-  };
-  /// Hashes that are looked up together, so that memory is fetched for all at once.
-  static constexpr std::uint32_t kBatch = 16;
 
-  std::uint32_t new_node(Kind kind, std::uint32_t count);
+    std::uint32_t count() const { return end - first; }
+  };
+
+  std::uint32_t new_node(Kind kind, std::uint32_t first, std::uint32_t end);
   void append(std::uint32_t node);
   void unlink(std::uint32_t node);
   void append_nameless(std::uint64_t count);
-  std::size_t bucket(BlockHash hash) const;
-  void prefetch(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
-                BlockHash (&hashes)[kBatch]) const;
-  std::uint32_t find(BlockHash hash) const;
-  void name(std::uint32_t node, BlockHash hash);
-  void forget(std::uint32_t node);
-  void record(KvEvent::Kind kind, BlockHash hash);
+  void append_named(std::uint32_t node);
+  void split(std::uint32_t node, std::uint32_t at);
+  std::uint32_t node_at(const HeldBlocks::Piece& piece, std::uint32_t block) const;
+  void name(const BlockRange& range, HeldBlocks& held);
+  void remove_copy(std::uint32_t node);
+  void evict(std::uint32_t node, std::uint32_t count);
+  void record(KvEvent::Kind kind, std::uint32_t node, std::uint32_t first);
 
   std::uint64_t total_;
   std::uint64_t free_;
@@ -102,10 +137,10 @@ class BlockPool {
   std::uint32_t tail_ = kNone;
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> spare_;
-  std::vector<std::uint32_t> buckets_;  ///< first named node of each; empty until one is named
-  int bucket_shift_ = 64;
+  FlatMap<std::uint32_t> segments_;  ///< segment -> the node of it that was named first
   std::vector<KvEvent> events_;
   bool recording_ = false;
+  std::vector<std::uint32_t> scratch_;  ///< of release
 };
 
 }  // namespace dyn::kvbm

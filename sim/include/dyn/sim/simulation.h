@@ -21,11 +21,6 @@ struct SimulationSpec {
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
   std::uint64_t seed = 1;
   engine::Stepping stepping = engine::Stepping::fast_forward;
-  /// Count KV in larger blocks than the engine's where the workload's hashes cover larger ones, for
-  /// runs several times faster. A block has at most 1/32 of the mean request's tokens, so that
-  /// rounding up costs at most about 2 % of the cache; parts of blocks are not found in it. Off:
-  /// exactly the engine's blocks.
-  bool coarse_blocks = false;
   std::optional<Duration> horizon;  ///< stop here; requests still running are `unfinished`
   /// Polled now and then; a run that is cancelled returns what it has, marked unfinished.
   const std::atomic<bool>* cancelled = nullptr;

@@ -98,6 +98,10 @@ class Engine {
   /// When the step (or run of steps) in progress ends, or the next is to start; none when idle.
   std::optional<SimTime> next_event() const;
 
+  /// When the step in progress ends, which may be one of a run; none when idle. Before then, unless
+  /// a call intervenes, `advance` has nothing to hand out and the load stays the same.
+  std::optional<SimTime> step_end() const;
+
   /// The load at `now`, which may lie within a run of steps.
   EngineLoad load(SimTime now) const;
   /// Gaps between neighbouring tokens of a request so far, as counts in order of size; for

@@ -43,7 +43,8 @@ struct RouterOptions {
   std::uint32_t workers = 1;
   int block_size = 16;
   std::uint64_t seed = 1;
-  std::uint64_t max_index_blocks = 4'000'000;  ///< bound of the prefix index, all workers
+  /// Bound of the prefix index, all workers; of blocks where each is a segment.
+  std::uint64_t max_index_segments = 4'000'000;
 };
 
 /// Chooses the worker of a pool for each request, and keeps the books on which it bases the
@@ -77,7 +78,7 @@ class Router {
   void set_available(WorkerId worker, bool available);
 
   std::uint32_t active_requests(WorkerId worker) const;
-  std::uint64_t index_blocks() const;
+  std::uint64_t index_segments() const;  ///< in a server, whose blocks are segments, blocks
   std::uint64_t index_bytes() const;
 
  private:

@@ -134,6 +134,8 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   }
   const bool publish =
       plan.router.kind == RouterKind::kv_aware && count > 1 && spec.role != WorkerRole::decode;
+  std::vector<engine::Engine> ranks;  // of one worker, on one strand; the next is at the back
+  net::any_io_executor strand;
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
@@ -142,9 +144,15 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
           std::make_shared<OpenAiWorker>(executor, *parse_url(spec.engine.url[i]), spec.engine,
                                          blocks, options.probe_interval, listener(index, id)));
     } else {
-      engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      if (ranks.empty()) {
+        const engine::EngineOptions options{spec.config, spec.role, engine::Stepping::every_step,
+                                            publish};
+        ranks = engine::Engine::ranks(options, timer, spec.layout.data);
+        strand = net::make_strand(executor);
+      }
       pool.workers.push_back(std::make_shared<SimulatedWorker>(
-          net::make_strand(executor), clock_, std::move(engine), timer, listener(index, id)));
+          strand, clock_, spec.role, std::move(ranks.back()), listener(index, id)));
+      ranks.pop_back();
     }
   }
 }

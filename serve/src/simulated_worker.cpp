@@ -8,14 +8,12 @@
 namespace dyn::serve {
 
 SimulatedWorker::SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock,
-                                 engine::EngineOptions options,
-                                 std::shared_ptr<const perf::StepTimer> timer,
-                                 WorkerListener listener)
+                                 WorkerRole role, engine::Engine engine, WorkerListener listener)
     : strand_(strand),
       clock_(clock),
       listener_(std::move(listener)),
-      options_(options),
-      engine_(std::move(options), std::move(timer)),
+      role_(role),
+      engine_(std::move(engine)),
       timer_(strand) {
   load_ = engine_.load(last_);
 }
@@ -76,7 +74,7 @@ void SimulatedWorker::begin(const std::shared_ptr<const Job>& job, bool remote_p
   engine::EngineRequest request;
   request.id = job->id;
   request.prompt_tokens = job->prompt_tokens;
-  request.max_output_tokens = options_.role == WorkerRole::prefill ? 1 : job->max_output_tokens;
+  request.max_output_tokens = role_ == WorkerRole::prefill ? 1 : job->max_output_tokens;
   request.blocks = kvbm::PromptBlocks(job->blocks);
   request.remote_prefill = remote_prefill;
   if (const auto why = engine_.why_impossible(request)) {
@@ -150,7 +148,7 @@ void SimulatedWorker::dispatch() {
       continue;
     }
     it->second.sink->deliver(Produced{token.produced, token.finished});
-    if (token.finished && options_.role != WorkerRole::prefill) {
+    if (token.finished && role_ != WorkerRole::prefill) {
       retire(std::move(it->second));
       calls_.erase(it);
     }
@@ -170,7 +168,7 @@ void SimulatedWorker::dispatch() {
 
 void SimulatedWorker::retire(Call call) {
   // A request that leaves within a step is looked at until the step ends.
-  retired_.emplace_back(engine_.next_event().value_or(last_), std::move(call.job));
+  retired_.emplace_back(engine_.step_end().value_or(last_), std::move(call.job));
 }
 
 void SimulatedWorker::settle() {

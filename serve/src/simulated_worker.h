@@ -13,12 +13,12 @@
 namespace dyn::serve {
 
 /// A worker whose engine is the simulator's state machine, driven by the real clock: everything
-/// happens on one strand, and a timer waits for the engine's next event.
+/// happens on one strand, and a timer waits for the engine's next event. The ranks of one worker
+/// step together, so they share a strand.
 class SimulatedWorker final : public Worker, public std::enable_shared_from_this<SimulatedWorker> {
  public:
-  SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock,
-                  engine::EngineOptions options, std::shared_ptr<const perf::StepTimer> timer,
-                  WorkerListener listener);
+  SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock, WorkerRole role,
+                  engine::Engine engine, WorkerListener listener);
 
   void start(std::shared_ptr<const Job> job, bool remote_prefill,
              std::shared_ptr<EventSink> sink) override;
@@ -57,7 +57,7 @@ class SimulatedWorker final : public Worker, public std::enable_shared_from_this
   // On the strand only. What the engine points into comes before it.
   std::map<RequestId, Call> calls_;
   std::vector<std::pair<SimTime, std::shared_ptr<const Job>>> retired_;
-  const engine::EngineOptions options_;
+  const WorkerRole role_;
   engine::Engine engine_;
   engine::Outcome outcome_;
   SimTime last_{};

@@ -89,18 +89,15 @@ Fleet make_fleet(const SimulationSpec& spec) {
     const PoolSpec& from = spec.plan->pools[i];
     fleet.pools.push_back(make_pool(spec, from, static_cast<std::uint32_t>(fleet.engines.size())));
     const Pool& pool = fleet.pools.back();
-    for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
-      engine::EngineOptions options{from.config, from.role, spec.stepping, pool.publishes_kv};
-      fleet.engines.push_back({engine::Engine(std::move(options), spec.timers[i]),
-                               static_cast<std::uint32_t>(i),
-                               rank,
-                               0,
-                               SimTime::max(),
-                               SimTime::min(),
-                               {},
-                               0,
-                               SimTime::max(),
-                               SimTime::min()});
+    const engine::EngineOptions options{from.config, from.role, spec.stepping, pool.publishes_kv};
+    for (std::uint32_t rank = 0; rank < pool.engines;) {
+      for (engine::Engine& engine : engine::Engine::ranks(
+               options, spec.timers[i], static_cast<int>(pool.ranks_per_worker))) {
+        EngineSlot slot{std::move(engine)};
+        slot.pool = static_cast<std::uint32_t>(i);
+        slot.rank = rank++;
+        fleet.engines.push_back(std::move(slot));
+      }
     }
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");

@@ -209,7 +209,7 @@ void Run::schedule(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
-  if (next == now_) {
+  if (next <= now_) {
     return touch(engine);
   }
   if (slot.due == next) {

@@ -7,6 +7,7 @@
 
 #include "dyn/core/check.h"
 #include "dyn/perf/operator_work.h"
+#include "dyn/perf/speculation.h"
 #include "fit_choice.h"
 #include "operators.h"
 #include "pricing.h"
@@ -189,6 +190,9 @@ PerfTarget target_of(const Plan& plan, const PoolSpec& pool) {
   target.kv_cache = plan.kv_cache;
   target.layout = pool.layout;
   target.engine = pool.config.kind;
+  if (pool.config.speculation) {
+    target.speculation = speculation_of(plan.model, *pool.config.speculation);
+  }
   return target;
 }
 

@@ -33,6 +33,7 @@ struct Request {
   Slot previous = kNoSlot;
   Slot next = kNoSlot;
   std::uint64_t order = 0;    ///< of admission or reservation; distinct
+  std::uint64_t arrived = 0;  ///< of submission; distinct
   std::int64_t computed = 0;  ///< tokens with KV, those of the step in progress included
   std::int64_t produced = 0;  ///< output tokens; stale while decoding
   std::int64_t base = 0;      ///< decoding: prompt + output = base + steps ended

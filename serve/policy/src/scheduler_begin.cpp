@@ -16,7 +16,7 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
     blocked = false;
   }
   if (separate) {
-    place_partial(now, outcome);
+    place_partial();
     if (partial == kNoSlot) {
       admit(now, outcome);
     }
@@ -24,36 +24,33 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
       pause_decodes(now);
       return;
     }
-    place_decodes(now, outcome);
+    retract(now, outcome);
+    place_decodes();
     return;
   }
-  place_decodes(now, outcome);
-  place_partial(now, outcome);
+  habits.retracts ? retract(now, outcome) : make_room(now, outcome);
+  place_decodes();
+  place_partial();
   if (!preempted) {
     admit(now, outcome);
   }
 }
 
-/// The next chunk of the prompt that the budget cut off.
-void Scheduler::Impl::place_partial(SimTime now, Outcome& outcome) {
+/// The next chunk of the prompt that the budget cut off; where steps compute prompts only, as much
+/// of it as there is room for.
+void Scheduler::Impl::place_partial() {
   if (partial == kNoSlot) {
     return;
   }
   const Slot slot = partial;
-  if (habits.whole_pages) {  // as much as there is room for
-    const Request& request = requests[slot];
-    const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-    const std::int64_t room = (owned + free_blocks()) * block_size - request.computed;
-    const std::int64_t most = std::min(budget(), room);
-    if (most >= page || most >= request.known() - request.computed) {
-      partial = kNoSlot;
-      DYN_ASSERT(place_chunk(slot, most), "the room was counted");
-    }
-    return;
-  }
-  partial = kNoSlot;
-  if (!place_chunk(slot, budget())) {
-    preempt(running.tail, now, outcome);
+  const Request& request = requests[slot];
+  const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+  const std::int64_t room =
+      (owned + free_blocks()) * block_size - request.computed - decodes.drafts();
+  const std::int64_t most = separate ? std::min(budget(), room) : budget();
+  if (!separate || most >= page || most >= request.known() - request.computed) {
+    partial = kNoSlot;
+    DYN_ASSERT(place_chunk(slot, most), "room was made for it");
   }
 }
 
@@ -69,32 +66,41 @@ void Scheduler::Impl::pause_decodes(SimTime now) {
   }
 }
 
-/// Gives every decoding request the block it may need for this step's token.
-void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
-  if (decodes.blocks_needed() > free_blocks() && habits.retracts) {
-    retract(now, outcome);
+/// Preempts until those that stay have the blocks that they need in this step.
+void Scheduler::Impl::make_room(SimTime now, Outcome& outcome) {
+  while (decodes.blocks_needed() + blocks_for_partial() > free_blocks()) {
+    preempt(least_urgent(), now, outcome);
   }
-  if (decodes.blocks_needed() <= free_blocks()) {
-    pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
-  } else {
-    for (Slot slot = running.head; slot != kNoSlot;) {
-      const Request& request = requests[slot];
-      const bool needs = request.state == State::decoding &&
-                         (request.base + decodes.steps() - 1) % block_size == 0;
-      bool survives = true;
-      while (needs && survives && pool.free() == 0) {
-        survives = running.tail != slot;
-        preempt(running.tail, now, outcome);
-      }
-      if (!survives) {
-        break;
-      }
-      if (needs) {
-        pool.take(1);
-      }
-      slot = requests[slot].next;
+}
+
+/// Blocks that the next chunk of the prompt that was cut off needs beside all that decode.
+std::int64_t Scheduler::Impl::blocks_for_partial() const {
+  if (partial == kNoSlot) {
+    return 0;
+  }
+  const Request& request = requests[partial];
+  const std::int64_t most =
+      options.config.max_num_batched_tokens - decodes.count() * (1 + decodes.drafts());
+  const std::int64_t end = std::min(request.known(), request.computed + most);
+  const std::int64_t filled = end + (end == request.known() ? decodes.drafts() : 0);
+  const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+  return std::max<std::int64_t>(blocks_for(filled) - owned, 0);
+}
+
+/// Who is preempted first: the last admitted, or with priorities the least urgent that runs.
+Slot Scheduler::Impl::least_urgent() const {
+  Slot least = running.tail;
+  if (options.config.queue == QueuePolicy::priority) {
+    for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
+      least = more_urgent(requests[least], requests[slot]) ? slot : least;
     }
   }
+  return least;
+}
+
+/// Gives every decoding request the blocks that it needs for this step's tokens.
+void Scheduler::Impl::place_decodes() {
+  pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
   batch.decode_sequences = static_cast<std::int32_t>(decodes.count());
   batch.sampled = batch.decode_sequences;
   batch.decode_context = decodes.context();
@@ -104,7 +110,7 @@ void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
 void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   if (request.state == State::decoding) {
-    request.produced = request.base + decodes.steps() - request.spec.prompt_tokens;
+    request.produced = request.base + decodes.made() - request.spec.prompt_tokens;
     request.last_token = now;
     leave_decodes(request);
     request.computed = request.known() - 1;
@@ -120,7 +126,11 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
-  habits.retracts ? waiting.push_back(requests, slot) : waiting.push_front(requests, slot);
+  if (options.config.queue == QueuePolicy::priority || habits.retracts) {
+    enqueue(slot);
+  } else {
+    waiting.push_front(requests, slot);
+  }
   blocked = false;
   preempted = true;
   ++preemptions;
@@ -136,7 +146,9 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
     tokens = most / page * page;
   }
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-  const std::int64_t need = std::max<std::int64_t>(blocks_for(prior + tokens) - owned, 0);
+  const bool completes = prior + tokens == request.known();
+  const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
+  const std::int64_t need = std::max<std::int64_t>(blocks_for(filled) - owned, 0);
   if (need > free_blocks()) {
     return false;
   }
@@ -144,7 +156,6 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   request.nameless += need;
   request.computed = prior + tokens;
   publish_prompt(request, request.computed);
-  const bool completes = request.computed == request.known();
   charge(request, tokens, completes);
   if (completes && tokens == 1) {
     if (request.remote) {  // its prompt was computed elsewhere: it decodes
@@ -225,7 +236,7 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     return false;
   }
   // All of it must fit, not only its first chunk (vLLM's scheduler_reserve_full_isl).
-  const std::int64_t need = blocks_for(known) - match.blocks;
+  const std::int64_t need = blocks_for(known + decodes.drafts()) - match.blocks;
   if (need > free_blocks() - match.idle) {
     block({});
     return false;

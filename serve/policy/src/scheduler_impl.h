@@ -33,6 +33,8 @@ struct Habits {
   std::int64_t most_output = std::numeric_limits<std::int64_t>::max();
 };
 Habits habits_of(const EngineConfig& config);
+/// How fast an engine's sequences decode.
+Pace pace_of(const SchedulerOptions& options);
 
 /// Decode steps that SGLang expects those to make who are left after a retraction
 /// (SGLANG_RETRACT_DECODE_STEPS).
@@ -44,7 +46,12 @@ struct Scheduler::Impl {
   // Requests (scheduler.cpp).
   void leave_decodes(Request& request);
   void release_blocks(Request& request);
+  void enqueue(Slot slot);
   void remove(Slot slot);
+  static bool more_urgent(const Request& a, const Request& b) {
+    return a.spec.priority != b.spec.priority ? a.spec.priority > b.spec.priority
+                                              : a.arrived < b.arrived;
+  }
   std::int64_t blocks_for(std::int64_t tokens) const {
     return (tokens + block_size - 1) / block_size;
   }
@@ -56,13 +63,16 @@ struct Scheduler::Impl {
 
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);
-  void place_decodes(SimTime now, Outcome& outcome);
+  void make_room(SimTime now, Outcome& outcome);
+  std::int64_t blocks_for_partial() const;
+  void place_decodes();
   void preempt(Slot slot, SimTime now, Outcome& outcome);
+  Slot least_urgent() const;
   bool place_chunk(Slot slot, std::int64_t most);
   void admit(SimTime now, Outcome& outcome);
   bool join_received(SimTime now, Outcome& outcome);
   bool admit_waiting(SimTime now, Outcome& outcome);
-  void place_partial(SimTime now, Outcome& outcome);
+  void place_partial();
   void pause_decodes(SimTime now);
   void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
   void enter_batch(Slot slot, SimTime now, Outcome& outcome);
@@ -78,19 +88,21 @@ struct Scheduler::Impl {
   void charge(const Request& request, std::int64_t tokens, bool completes);
   void block(Wanted wanted_room);
   bool leaves_room(const Request& request, const kvbm::BlockPool::Match& match);
+  std::int64_t blocks_to_the_end(const EngineRequest& request) const;
   bool fits_to_the_end(const Request& request, std::int64_t room) const;
   double ratio(std::int64_t ahead) const;
   std::int64_t output_to_come(std::int64_t ahead) const;
   double estimated_room(std::int64_t ahead) const;
   bool room_again(std::int64_t ahead) const;
   std::int64_t steps_blocked(std::int64_t limit) const;
+  Slot next_retracted() const;
   void retract(SimTime now, Outcome& outcome);
 
   // Ending it (scheduler_end.cpp).
   std::int64_t end_step(SimTime now, Outcome& outcome);
   std::int64_t end_decodes(SimTime now, Outcome& outcome);
   void report_every(SimTime now, Outcome& outcome);
-  void report_second(SimTime now, std::int64_t steps, Outcome& outcome);
+  void report_second(SimTime now, Outcome& outcome);
   void finish_due(SimTime now, Outcome& outcome);
   void complete_prefill(Slot slot, SimTime now, Outcome& outcome);
   std::int64_t next_finish();
@@ -120,14 +132,15 @@ struct Scheduler::Impl {
 
   /// When a decoding request makes its last token; stale if it was removed or preempted.
   struct Finish {
-    std::int64_t step;
+    std::int64_t made;  ///< what DecodeSet::made() is then
     std::uint64_t order;
     Slot slot;
     bool operator>(const Finish& other) const {
-      return step != other.step ? step > other.step : order > other.order;
+      return made != other.made ? made > other.made : order > other.order;
     }
   };
   std::vector<Finish> finishes;  ///< a binary heap, soonest first
+  std::vector<Finish> due;       ///< scratch
   struct Fresh {
     Slot slot;
     std::uint64_t order;
@@ -152,6 +165,7 @@ struct Scheduler::Impl {
   kvbm::HeldBlocks found;         ///< scratch
   kvbm::HeldBlocks found_kept;    ///< scratch
   std::uint64_t next_order = 0;
+  std::uint64_t next_arrival = 0;
   std::int64_t preemptions = 0;
 };
 

@@ -9,7 +9,8 @@
 namespace dyn::policy {
 
 std::int64_t Scheduler::Impl::budget() const {
-  return options.config.max_num_batched_tokens - (separate ? charged : batch.tokens());
+  const std::int64_t drafted = decodes.drafts() * (batch.decode_sequences - batch.last_tokens);
+  return options.config.max_num_batched_tokens - (separate ? charged : batch.tokens() + drafted);
 }
 
 /// Books a chunk of a prompt against the step's budget and, once the prompt ends, its output
@@ -50,17 +51,24 @@ bool Scheduler::Impl::leaves_room(const Request& request, const kvbm::BlockPool:
   return fits;
 }
 
+/// Blocks that a request has at most. The last token is handed out without ever getting KV; tokens
+/// are drafted beyond it.
+std::int64_t Scheduler::Impl::blocks_to_the_end(const EngineRequest& request) const {
+  const std::int64_t output = options.role == WorkerRole::prefill ? 1 : request.max_output_tokens;
+  return blocks_for(request.prompt_tokens + output - 1 + 2 * decodes.drafts());
+}
+
 /// Whether all that runs and `request` fit to their last tokens, if `room` blocks are free or its
-/// own. The last token is handed out without ever getting KV.
+/// own.
 bool Scheduler::Impl::fits_to_the_end(const Request& request, std::int64_t room) const {
   const std::int64_t in_progress = batch.decode_sequences > 0 ? 1 : 0;
-  std::int64_t need = blocks_for(request.spec.prompt_tokens + request.spec.max_output_tokens - 1);
+  std::int64_t need = blocks_to_the_end(request.spec);
   for (const RequestList* list : {&running, &receiving, &received}) {
     for (Slot slot = list->head; slot != kNoSlot && need <= room; slot = requests[slot].next) {
       const Request& other = requests[slot];
-      need += blocks_for(other.spec.prompt_tokens + other.spec.max_output_tokens - 1);
+      need += blocks_to_the_end(other.spec);
       if (other.state == State::decoding) {
-        need -= blocks_for(other.base + decodes.steps() - 1 + in_progress);
+        need -= blocks_for(decodes.held_tokens(other.base) + in_progress * decodes.gain());
       } else {
         need -= static_cast<std::int64_t>(other.named.size()) + other.nameless;
       }
@@ -81,13 +89,13 @@ double Scheduler::Impl::ratio(std::int64_t ahead) const {
 /// Tokens of output to come of all that decode, `ahead` steps from now, each counted up to a limit.
 std::int64_t Scheduler::Impl::output_to_come(std::int64_t ahead) const {
   if (long_outputs == 0) {
-    return finish_sum - decodes.count() * (decodes.steps() + ahead);
+    return finish_sum - decodes.count() * decodes.made(ahead);
   }
   std::int64_t sum = 0;
   for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
     const Request& request = requests[slot];
     if (request.state == State::decoding) {
-      sum += std::min(request.finish - decodes.steps() - ahead, habits.most_output);
+      sum += std::min(request.finish - decodes.made(ahead), habits.most_output);
     }
   }
   return sum;
@@ -120,24 +128,31 @@ std::int64_t Scheduler::Impl::steps_blocked(std::int64_t limit) const {
   return steps;
 }
 
-/// Takes decoding requests out of the batch until the others fit: those with the least output, of
-/// these with the longest prompt, of these the last admitted; the last one stays.
+/// Whom SGLang retracts first: of those that decode who has the least output, of these who has the
+/// longest prompt, of these the last admitted.
+Slot Scheduler::Impl::next_retracted() const {
+  const auto sooner = [](const Request& a, const Request& b) {
+    const std::int64_t a_left = a.finish - a.spec.max_output_tokens;
+    const std::int64_t b_left = b.finish - b.spec.max_output_tokens;
+    return a_left != b_left ? a_left > b_left : a.spec.prompt_tokens >= b.spec.prompt_tokens;
+  };
+  Slot first = kNoSlot;
+  for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
+    const bool decoding = requests[slot].state == State::decoding;
+    if (decoding && (first == kNoSlot || sooner(requests[slot], requests[first]))) {
+      first = slot;
+    }
+  }
+  return first;
+}
+
+/// Takes decoding requests out of the batch until the others fit. The last one stays if a prompt
+/// that was cut off can go instead.
 void Scheduler::Impl::retract(SimTime now, Outcome& outcome) {
   bool any = false;
-  while (decodes.blocks_needed() > free_blocks() && decodes.count() > 1) {
-    Slot victim = kNoSlot;
-    const auto worse = [&](const Request& a, const Request& b) {
-      const std::int64_t a_out = a.spec.max_output_tokens - a.finish;
-      const std::int64_t b_out = b.spec.max_output_tokens - b.finish;
-      return a_out != b_out ? a_out < b_out : a.spec.prompt_tokens >= b.spec.prompt_tokens;
-    };
-    for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
-      const bool decodes_now = requests[slot].state == State::decoding;
-      if (decodes_now && (victim == kNoSlot || worse(requests[slot], requests[victim]))) {
-        victim = slot;
-      }
-    }
-    preempt(victim, now, outcome);
+  while (decodes.blocks_needed() > free_blocks()) {
+    const bool last = decodes.count() == 1 && partial != kNoSlot;
+    preempt(last ? partial : next_retracted(), now, outcome);
     any = true;
   }
   if (!any) {
@@ -149,7 +164,7 @@ void Scheduler::Impl::retract(SimTime now, Outcome& outcome) {
     const Request& request = requests[slot];
     if (request.state == State::decoding) {
       made += static_cast<double>(request.spec.max_output_tokens -
-                                  (request.finish - decodes.steps()) + kRetractDecodeSteps);
+                                  (request.finish - decodes.made()) + kRetractDecodeSteps);
       most += static_cast<double>(request.spec.max_output_tokens);
     }
   }

@@ -118,8 +118,36 @@ TEST_CASE("an arrival in a run joins the step after the one in progress") {
     REQUIRE(outcome.admitted.size() == 2);
     CHECK(outcome.admitted[0].id == RequestId(2));
     CHECK(outcome.admitted[1].at == at(100ms));
-    CHECK(engine.next_event() == at(150ms));
+    CHECK(engine.next_event() == at(140ms));
     engine.check_invariants();
+  }
+}
+
+TEST_CASE("the ranks of a worker step together, as long as the slowest takes") {
+  for (const Stepping stepping : {Stepping::every_step, Stepping::fast_forward}) {
+    std::vector<Engine> ranks = Engine::ranks(options(stepping), std::make_shared<PlainTimer>(), 2);
+    ranks[0].submit(request(1, 20, 50), at(0ms));
+    Outcome outcome;
+    ranks[0].advance(at(0ms), outcome);
+    CHECK(ranks[0].next_event() == at(30ms));
+    CHECK_FALSE(ranks[1].next_event());  // idle: it waits
+    ranks[1].submit(request(2, 60, 2), at(10ms));
+    ranks[1].advance(at(10ms), outcome);
+    CHECK(ranks[1].next_event() == at(30ms));
+    ranks[1].settle(at(30ms), outcome);
+    ranks[0].settle(at(30ms), outcome);
+    ranks[0].advance(at(30ms), outcome);
+    // 60 prompt tokens take 70 ms; the one that decodes beside them waits.
+    CHECK(ranks[0].next_event() == at(100ms));
+    outcome.clear();
+    ranks[1].advance(at(30ms), outcome);
+    REQUIRE(outcome.admitted.size() == 1);
+    CHECK(outcome.admitted[0].at == at(30ms));
+    ranks[0].settle(at(100ms), outcome);
+    CHECK(ranks[0].load(at(100ms)).steps == 2);
+    CHECK(ranks[1].load(at(100ms)).steps == 1);
+    ranks[0].check_invariants();
+    ranks[1].check_invariants();
   }
 }
 

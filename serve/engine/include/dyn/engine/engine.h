@@ -70,7 +70,14 @@ struct EngineOptions {
 /// Which requests enter a step is decided by policy::Scheduler.
 class Engine {
  public:
-  Engine(EngineOptions options, std::shared_ptr<const perf::StepTimer> timer);
+  Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer);
+  /// The attention-DP ranks of one worker: engines with a scheduler and a cache each that step
+  /// together. A step begins at all of them and ends when the slowest is done; a rank without
+  /// work waits. Calls to one rank bring all up to `now`, so all must be on one thread; what
+  /// happened at the others waits there until their own settle() or advance(), which next_event()
+  /// says is due.
+  static std::vector<Engine> ranks(const EngineOptions& options,
+                                   std::shared_ptr<const perf::StepTimer> timer, int count);
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
@@ -113,6 +120,8 @@ class Engine {
 
  private:
   struct Impl;
+  struct Lockstep;
+  explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

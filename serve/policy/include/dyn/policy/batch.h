@@ -16,6 +16,7 @@ struct EngineRequest {
   std::int64_t max_output_tokens = 1;  ///< >= 1; exactly so many are made unless cancelled before
   kvbm::PromptBlocks blocks;    ///< full prompt blocks; must stay valid until the request leaves
   bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
+  int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
 };
 
 /// A token (or the first and last of a run of them) that a step made.
@@ -44,6 +45,7 @@ struct Outcome {
   std::vector<RequestId> preempted;  ///< one entry per preemption
   std::vector<kvbm::KvEvent> kv_events;
   void clear();
+  bool empty() const;
 };
 
 }  // namespace dyn::policy

@@ -68,20 +68,33 @@ int exit_code(ErrorKind kind) {
   return kBug;
 }
 
-/// Every long flag of the subcommand in use, or the names of the subcommands.
+/// The subcommand in use, at whatever depth, or the program; `name`, if given, becomes what a user
+/// types for it.
+const CLI::App& in_use(const CLI::App& app, std::string* name = nullptr) {
+  const CLI::App* used = &app;
+  if (name != nullptr) {
+    *name = "dyn";
+  }
+  while (!used->get_subcommands().empty()) {
+    used = used->get_subcommands().front();
+    if (name != nullptr) {
+      *name += ' ' + used->get_name();
+    }
+  }
+  return *used;
+}
+
+/// Every long flag of the subcommand in use, or the names of its subcommands.
 std::vector<std::string> candidates(const CLI::App& app, bool flags) {
   std::vector<std::string> names;
-  const CLI::App* used = &app;
-  for (const CLI::App* sub : app.get_subcommands()) {
-    used = sub;
-  }
+  const CLI::App& used = in_use(app);
   if (!flags) {
-    for (const CLI::App* sub : used->get_subcommands([](const CLI::App*) { return true; })) {
+    for (const CLI::App* sub : used.get_subcommands([](const CLI::App*) { return true; })) {
       names.push_back(sub->get_name());
     }
     return names;
   }
-  for (const CLI::Option* option : used->get_options()) {
+  for (const CLI::Option* option : used.get_options()) {
     for (const std::string& name : option->get_lnames()) {
       names.push_back("--" + name);
     }
@@ -99,6 +112,20 @@ std::string first_extra(const CLI::App& app) {
   return {};
 }
 
+/// CLI11's words for a value that is no number, such as "Could not convert: --seed = abc", as ours.
+std::string not_a_number(const CLI::App& app, const std::string& text) {
+  const std::size_t colon = text.find(": ");
+  const std::size_t equals = text.find(" = ");
+  if (colon == std::string::npos || equals == std::string::npos || equals < colon) {
+    return text;
+  }
+  const std::string name = text.substr(colon + 2, equals - colon - 2);
+  const CLI::Option* option = in_use(app).get_option_no_throw(name);
+  const bool whole = option != nullptr && option->get_type_name().find("INT") != std::string::npos;
+  return name + ": expected " + (whole ? "a whole number" : "a number") + ", got '" +
+         text.substr(equals + 3) + "'";
+}
+
 Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
   std::string message = error.what();
   std::string hint;
@@ -110,10 +137,11 @@ Error usage_error(const CLI::App& app, const CLI::ParseError& error) {
       hint = "did you mean '" + *near + "'?";
     }
   }
-  std::string command = "dyn";
-  for (const CLI::App* sub : app.get_subcommands()) {
-    command += ' ' + sub->get_name();
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    message = not_a_number(app, message);
   }
+  std::string command;
+  in_use(app, &command);
   hint += (hint.empty() ? "" : " ") + ("see '" + command + " --help'");
   return Error(ErrorKind::usage, message, hint);
 }
@@ -132,19 +160,24 @@ int parse_and_run(CLI::App& app, Context& context, Action& action, int argc,
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    // The help of the subcommand that was named, else of the program.
-    const auto chosen = app.get_subcommands();
-    context.write_out(chosen.empty() ? app.help() : chosen.front()->help());
+    context.write_out(app.help());  // of the subcommand that was named, else of the program
     return kOk;
   } catch (const CLI::CallForVersion&) {
-    context.write_out("dyn " + std::string(version()) + '\n');
+    const std::string number(version());
+    context.write_out(app.count("--json") > 0
+                          ? "{\"schema\": \"dyn.version/1\", \"version\": \"" + number + "\"}\n"
+                          : "dyn " + number + '\n');
     return kOk;
   } catch (const CLI::ParseError& error) {
     return report(context, usage_error(app, error));
   }
   if (!action) {
-    context.write_out(app.help());
-    return kUsage;
+    if (!context.json && !context.quiet) {
+      std::cerr << app.help() << '\n';
+    }
+    return report(context,
+                  Error(ErrorKind::usage, "a command is needed: profile, simulate, plan or serve",
+                        "see 'dyn --help'"));
   }
   install_log(context);
   const int code = action();

@@ -65,11 +65,6 @@ int run_plan(const Context& context, const PlanFlags& flags) {
     written += "wrote " + file.path + '\n';
   }
   context.print(configurator::summary(plan) + written);
-  if (!targets.empty() && plan.pools.size() > 1) {
-    context.note(
-        "note: the manifests of a disaggregated plan have no front end; their first lines "
-        "say what to put there");
-  }
   context.print_json(files.front().content);
   return kOk;
 }

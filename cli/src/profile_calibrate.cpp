@@ -32,8 +32,8 @@ struct Flags {
   std::string profile;
   std::string model;
   std::string engine = "vllm";
-  Precision weights = Precision::bf16;
-  Precision kv_cache = Precision::bf16;
+  std::string weights = "bf16";
+  std::string kv_cache = "bf16";
   int tensor = 1;
   EngineConfig config;
   std::optional<std::int64_t> kv_blocks;
@@ -78,8 +78,8 @@ eval::Deployment deployment(const Flags& flags) {
   eval::Deployment out;
   out.profile = profiler::open_profile(flags.profile);
   out.model = find_model(flags.model);
-  out.weights = flags.weights;
-  out.kv_cache = flags.kv_cache;
+  out.weights = precisions().at(flags.weights);
+  out.kv_cache = precisions().at(flags.kv_cache);
   out.layout.tensor = flags.tensor;
   out.config = flags.config;
   out.config.kind = flags.engine;
@@ -161,13 +161,18 @@ void add_profile_calibrate(CLI::App& profile, Context& context, Action& action) 
   sub->add_option("--engine", flags->engine, "Engine whose constants these are")
       ->group(group)
       ->capture_default_str();
-  const CLI::CheckedTransformer precision(precisions(), CLI::ignore_case);
-  sub->add_option("--weights", flags->weights, "Precision of the weights; default bf16")
-      ->transform(precision)
-      ->group(group);
-  sub->add_option("--kv-cache", flags->kv_cache, "Precision of the KV cache; default bf16")
-      ->transform(precision)
-      ->group(group);
+  std::vector<std::string> names;
+  for (const auto& [name, precision] : precisions()) {
+    names.push_back(name);
+  }
+  sub->add_option("--weights", flags->weights, "Precision of the weights")
+      ->check(CLI::IsMember(names))
+      ->group(group)
+      ->capture_default_str();
+  sub->add_option("--kv-cache", flags->kv_cache, "Precision of the KV cache")
+      ->check(CLI::IsMember(names))
+      ->group(group)
+      ->capture_default_str();
   sub->add_option("--tensor", flags->tensor, "Tensor parallelism")
       ->check(CLI::Range(1, 1024))
       ->group(group)

@@ -84,6 +84,7 @@ void add_serve(CLI::App& app, Context& context, Action& action) {
   command->add_option("PLAN", flags->plan, "Plan file, as dyn plan writes it")->required();
   command->add_option("--host", options.host, "Address to listen on")->capture_default_str();
   command->add_option("--port", options.port, "Port to listen on; 0 takes a free one")
+      ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   command
       ->add_option("--time-scale", options.time_scale,

@@ -16,6 +16,8 @@
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
 #include "dyn/sim/workload.h"
+#include "simulate_explain.h"
+#include "simulate_watch.h"
 
 namespace dyn::cli {
 namespace {
@@ -24,6 +26,7 @@ constexpr const char* kExample =
     "Examples:\n"
     "  dyn simulate recipes/qwen3-32b-h200-chat.yaml -o out\n"
     "  dyn simulate my.yaml --set hardware.count=16 --set slo.ttft_p99=1s\n"
+    "  dyn simulate my.yaml --explain-request 17 --trace run.json        # for ui.perfetto.dev\n"
     "  dyn simulate my.yaml --baseline out/result.json --tolerance 5%    # exit 1 if worse\n"
     "  dyn simulate --make-trace chat.jsonl --requests 500 --span 600    # a seeded trace";
 
@@ -36,13 +39,16 @@ struct SimulateFlags {
   std::vector<std::string> set;
   std::string baseline;
   std::string tolerance = "5%";
+  bool explain = false;
   bool explain_defaults = false;
+  std::string trace;
+  std::optional<std::uint32_t> explain_request;
   std::string make_trace;
   std::int64_t requests = 500;
   double span = 600;
 };
 
-/// `5%` or `0.05`, as a fraction in [0, 10].
+/// `5%` or `0.05`, as a fraction. A bare 5 is more likely meant as 5 % than as 500 %.
 double parse_tolerance(const std::string& text) {
   const bool percent = text.ends_with('%');
   const std::string number = percent ? text.substr(0, text.size() - 1) : text;
@@ -50,16 +56,13 @@ double parse_tolerance(const std::string& text) {
   double value = -1;
   char rest = 0;
   const bool plain = number.find_first_not_of("0123456789.") == std::string::npos;
-  if (!plain || !(stream >> value) || stream >> rest || value < 0) {
+  const bool is_number = plain && stream >> value && !(stream >> rest) && value >= 0;
+  if (!is_number || (!percent && value >= 1)) {
     throw Error(ErrorKind::usage,
-                "--tolerance: expected a share such as 5% or 0.05, got \"" + text + '"');
+                "--tolerance: expected a share such as 5% or 0.05, got \"" + text + '"',
+                is_number ? "did you mean '" + text + "%'?" : "");
   }
-  value = percent ? value / 100 : value;
-  if (value > 10) {
-    throw Error(ErrorKind::usage, "--tolerance: " + text + " would let everything pass",
-                "a bare number is a fraction: 5% is 0.05");
-  }
-  return value;
+  return percent ? value / 100 : value;
 }
 
 std::string read_text(const std::string& path) {
@@ -83,15 +86,6 @@ int make_trace(const Context& context, const SimulateFlags& flags) {
 }
 
 sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
-  if (recipe.traffic.trace) {
-    const std::string trace = resolve_beside(path, *recipe.traffic.trace);
-    if (!std::filesystem::exists(trace)) {
-      ErrorItem item = configurator::locate(path, "/traffic/trace", *recipe.traffic.trace);
-      item.message = "there is no file " + trace;
-      item.hint = "a trace lies beside its recipe, or has an absolute path";
-      throw Error(ErrorKind::bad_input, std::vector<ErrorItem>{std::move(item)});
-    }
-  }
   sim::Workload workload;
   configurator::with_location(path, "/traffic", "",
                               [&] { workload = sim::make_workload(recipe, path); });
@@ -105,8 +99,7 @@ void write_results(const Context& context, const std::string& folder,
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
-  write_file((out / "profile_export.jsonl").string(),
-             configurator::to_request_export(result.winner_records));
+  write_file((out / "profile_export.jsonl").string(), to_request_export(result.winner_records));
   write_file((out / "result.json").string(), json);
   context.note("wrote " + (out / "result.json").string());
 }
@@ -158,11 +151,29 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   source.files = configurator::input_files(recipe, flags.recipe);
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
+  const Watched watched = watch(result.ranked.front().plan, workload, recipe.seed,
+                                {!flags.out.empty(), !flags.trace.empty(), flags.explain_request});
+  if (!flags.trace.empty()) {
+    write_file(flags.trace, watched.trace);
+    context.note("wrote " + flags.trace);
+  }
   if (!flags.out.empty()) {
+    write_file((std::filesystem::path(flags.out) / "timeline.json").string(), watched.timeline);
     write_results(context, flags.out, result, json);
+  }
+  if (flags.explain_request) {
+    context.print('\n' + watched.explanation);
+    context.print_json(watched.explanation_json);
+    return kOk;
   }
   if (baseline) {
     return gate(context, *baseline, result, tolerance);
+  }
+  if (flags.explain) {
+    const std::vector<profiler::ExplainedStep> steps = explain_winner(result);
+    context.print('\n' + profiler::to_text(steps));
+    context.print_json(profiler::to_json(steps));
+    return kOk;
   }
   context.print_json(json);
   return kOk;
@@ -171,6 +182,7 @@ int simulate(const Context& context, const SimulateFlags& flags) {
 int run_simulate(const Context& context, const SimulateFlags& flags) {
   if (flags.explain_defaults) {
     context.print(explain_recipe_defaults());
+    context.print_json(recipe_defaults_json());
     return kOk;
   }
   if (!flags.make_trace.empty()) {
@@ -208,8 +220,19 @@ void add_simulate(CLI::App& app, Context& context, Action& action) {
       ->type_name("RESULT");
   sub->add_option("--tolerance", flags->tolerance, "How much worse is still well")
       ->capture_default_str();
+  sub->add_flag("--explain", flags->explain,
+                "Print the operators of the best deployment's steps: time, share, bound, interval, "
+                "source; with --json in place of the result");
   sub->add_flag("--explain-defaults", flags->explain_defaults,
                 "Print every default of a recipe with its reason, and exit");
+  sub->add_option("--trace", flags->trace,
+                  "Write the best deployment's run as a Chrome JSON trace, for Perfetto; the first "
+                  "million events")
+      ->type_name("FILE");
+  sub->add_option("--explain-request", flags->explain_request,
+                  "Say where the time of this request went (its number from 0, in the load's "
+                  "order) at the best deployment")
+      ->type_name("REQUEST");
   const char* group = "Making a trace";
   sub->add_option("--make-trace", flags->make_trace,
                   "Write a seeded trace of growing conversations in Mooncake's form, and exit")

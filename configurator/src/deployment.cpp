@@ -243,6 +243,7 @@ Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) 
   }
   keep_what_is_needed(problem, plan);
   plan.router = problem.recipe->router;
+  plan.kv_tiers = problem.recipe->kv_tiers;
   plan.slo = problem.recipe->slo;
   plan.seed = problem.recipe->seed;
   plan.name = problem.model.name + device_text(plan) + ": " + layout_text(plan);

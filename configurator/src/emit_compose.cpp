@@ -180,14 +180,12 @@ std::vector<EmittedFile> emit_compose(const Plan& plan) {
         tree["services"][worker.service] = engine_service(plan, worker, many_nodes);
       }
     }
-    if (node == 0 && has_frontend(plan)) {
+    if (node == 0) {
       tree["services"]["frontend"] = frontend_service(workers, nodes);
     }
-    files.push_back({file, to_yaml(tree, manifest_comment(plan, urls, start_text(file, nodes)))});
+    files.push_back({file, to_yaml(tree, manifest_comment(plan, start_text(file, nodes)))});
   }
-  if (has_frontend(plan)) {
-    files.push_back({"plan.json", to_json(with_engines(plan, urls))});
-  }
+  files.push_back({"plan.json", to_json(with_engines(plan, urls))});
   return files;
 }
 

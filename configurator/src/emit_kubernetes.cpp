@@ -198,23 +198,19 @@ Tree plan_map(const Plan& plan, const EngineUrls& urls) {
 }  // namespace
 
 std::vector<EmittedFile> emit_kubernetes(const Plan& plan) {
-  const EngineUrls urls = urls_of(plan);
   std::vector<Tree> objects;
   for (const PoolSpec& pool : plan.pools) {
     objects.push_back(engine_names(pool));
     objects.push_back(engine_set(plan, pool));
   }
-  if (has_frontend(plan)) {
-    objects.push_back(plan_map(plan, urls));
-    objects.push_back(frontend_name());
-    objects.push_back(frontend_deployment());
-  }
+  objects.push_back(plan_map(plan, urls_of(plan)));
+  objects.push_back(frontend_name());
+  objects.push_back(frontend_deployment());
   std::string text;
   for (const Tree& tree : objects) {
-    text +=
-        text.empty()
-            ? to_yaml(tree, manifest_comment(plan, urls, "Start: kubectl apply -f kubernetes.yaml"))
-            : "---\n" + to_yaml(tree, {});
+    text += text.empty()
+                ? to_yaml(tree, manifest_comment(plan, "Start: kubectl apply -f kubernetes.yaml"))
+                : "---\n" + to_yaml(tree, {});
   }
   return {{"kubernetes.yaml", std::move(text)}};
 }

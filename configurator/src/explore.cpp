@@ -1,7 +1,6 @@
 #include "dyn/configurator/explore.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -21,13 +20,6 @@
 namespace dyn::configurator {
 namespace {
 
-/// A model named by a path lies beside the recipe; others are names of the catalogue.
-std::string model_reference(const Recipe& recipe, const std::string& recipe_path) {
-  const std::string beside = resolve_beside(recipe_path, recipe.model);
-  const bool file = recipe.model.size() > 5 && recipe.model.ends_with(".json");
-  return file || std::filesystem::is_directory(beside) ? beside : recipe.model;
-}
-
 Precision default_kv_cache(Precision weights) {
   const bool fp8 = weights == Precision::fp8 || weights == Precision::fp8_block;
   return fp8 ? Precision::fp8 : Precision::bf16;
@@ -38,7 +30,7 @@ Problem look_up(const Recipe& recipe, const std::string& recipe_path,
   Problem problem;
   problem.recipe = &recipe;
   with_location(recipe_path, "/model", recipe.model,
-                [&] { problem.model = find_model(model_reference(recipe, recipe_path)); });
+                [&] { problem.model = find_model(model_reference(recipe_path, recipe.model)); });
   problem.weights = recipe.weights.value_or(problem.model.native_weights);
   problem.kv_cache = recipe.kv_cache.value_or(default_kv_cache(problem.weights));
   if (recipe.hardware.profile) {
@@ -336,6 +328,13 @@ class Explorer {
   double progress_ = 0;
 };
 
+void add_costs(const Problem& problem, ExploreResult& result) {
+  for (Candidate& candidate : result.ranked) {
+    dyn::add_costs(candidate.report, candidate.plan.gpus(),
+                   problem.recipe->hardware.price_per_gpu);
+  }
+}
+
 void add_notes(const Problem& problem, ExploreResult& result) {
   const Candidate& winner = result.ranked.front();
   const std::int64_t context = problem.wanted_context();
@@ -390,6 +389,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     ExploreResult result = run_deployment(problem, recipe_path, workload, options);
     if (!result.cancelled) {
       add_notes(problem, result);
+      add_costs(problem, result);
     }
     return result;
   }
@@ -409,6 +409,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     return nothing;
   }
   add_notes(problem, result);
+  add_costs(problem, result);
   return result;
 }
 

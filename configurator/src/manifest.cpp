@@ -170,10 +170,6 @@ EngineLaunch launch_of(const Plan& plan, const PoolSpec& pool, int port) {
   return launch;
 }
 
-bool has_frontend(const Plan& plan) {
-  return plan.pools.size() == 1;
-}
-
 Plan with_engines(const Plan& plan, const EngineUrls& urls) {
   Plan result = plan;
   for (std::size_t i = 0; i < result.pools.size(); ++i) {
@@ -183,21 +179,16 @@ Plan with_engines(const Plan& plan, const EngineUrls& urls) {
   return result;
 }
 
-std::vector<std::string> manifest_comment(const Plan& plan, const EngineUrls& urls,
-                                          const std::string& how_to_start) {
+std::vector<std::string> manifest_comment(const Plan& plan, const std::string& how_to_start) {
   std::vector<std::string> lines{"Written by dyn " + std::string(version()) + " for: " + plan.name,
                                  how_to_start};
-  if (!has_frontend(plan)) {
+  lines.emplace_back("The front end's image is in no registry: `docker build -t " +
+                     frontend_image() + " .` in dyn's source makes it;");
+  lines.emplace_back("it must be where it is pulled from before the start.");
+  if (plan.pools.size() > 1) {
     lines.emplace_back(
-        "No front end is among these: this version of dyn serve relays to real "
-        "engines of one aggregated pool");
-    lines.emplace_back(
-        "only. Put a router in front that hands vLLM's kv_transfer_params from "
-        "prefill to decode, of:");
-    for (std::size_t i = 0; i < urls.size(); ++i) {
-      lines.push_back(std::string("  ") + pool_name(plan.pools[i]) + ": " +
-                      fmt::format("{}", fmt::join(urls[i], " ")));
-    }
+        "vLLM frees the KV of a prompt that no decode engine fetches after "
+        "VLLM_NIXL_ABORT_REQUEST_TIMEOUT.");
   }
   for (const PoolSpec& pool : plan.pools) {
     if (pool.config.max_model_len.value_or(0) > plan.model.max_context) {

@@ -33,18 +33,13 @@ const char* pool_name(const PoolSpec& pool);
 /// URLs of the engines, pool by pool.
 using EngineUrls = std::vector<std::vector<std::string>>;
 
-/// Whether `dyn serve` can stand in front of the plan's real engines: so far only where they are
-/// one aggregated pool, since it does not hand prompts from one engine to another.
-bool has_frontend(const Plan& plan);
-
 /// The plan with its workers behind these URLs: what the front end serves.
 Plan with_engines(const Plan& plan, const EngineUrls& urls);
 
 /// What the reader of a manifest should know.
-std::vector<std::string> manifest_comment(const Plan& plan, const EngineUrls& urls,
-                                          const std::string& how_to_start);
+std::vector<std::string> manifest_comment(const Plan& plan, const std::string& how_to_start);
 
-/// The front end's image: dyn itself, of this version.
+/// The front end's image: dyn itself, of this version, as the Dockerfile of its source makes it.
 std::string frontend_image();
 
 }  // namespace dyn::configurator

@@ -1,15 +1,20 @@
 #include <openssl/evp.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
+#include "dyn/configurator/located.h"
 #include "dyn/configurator/result.h"
 #include "dyn/core/describe.h"
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
+#include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 #include "dyn/core/version.h"
 
@@ -25,7 +30,11 @@ std::string read_file(const std::string& path) {
   std::ostringstream text;
   text << file.rdbuf();
   if (!file) {
-    throw Error(ErrorKind::bad_input, {ErrorItem{"cannot be read", Where{path, 0, 0, {}}, {}, {}}});
+    throw Error(ErrorKind::bad_input,
+                {ErrorItem{std::string("cannot read the file: ") + std::strerror(errno),
+                           Where{path, 0, 0, {}},
+                           {},
+                           {}}});
   }
   return text.str();
 }
@@ -126,7 +135,27 @@ Json workload_json(const WorkloadSummary& load) {
 
 [[noreturn]] void fail(const std::string& path, const std::string& pointer,
                        const std::string& message, const std::string& hint) {
-  throw Error(ErrorKind::bad_input, {ErrorItem{message, Where{path, 0, 0, pointer}, hint, {}}});
+  ErrorItem item = locate(path, pointer);
+  item.message = message;
+  item.hint = hint;
+  throw Error(ErrorKind::bad_input, {std::move(item)});
+}
+
+[[noreturn]] void fail_schema(const std::string& path, const std::string& got) {
+  fail(path, "/schema", "expected \"" + std::string(kSchema) + "\", got \"" + got + "\"",
+       "a result is the result.json that `dyn simulate -o DIR` writes");
+}
+
+/// The `schema` of a file that is no result: perhaps a recipe.
+std::string schema_of(const std::string& path) {
+  try {
+    const Document document = Document::read_file(path);
+    const std::optional<Node> schema =
+        document.root().is_object() ? document.root().find("schema") : std::nullopt;
+    return schema ? schema->text() : "";
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 /// Line and column of a byte of a text.
@@ -145,6 +174,9 @@ Json parse_result(const std::string& path) {
   try {
     json = Json::parse(text);
   } catch (const Json::parse_error& error) {
+    if (const std::string schema = schema_of(path); !schema.empty() && schema != kSchema) {
+      fail_schema(path, schema);
+    }
     throw Error(ErrorKind::bad_input,
                 {ErrorItem{"not a result of `dyn simulate -o`: no JSON, or cut short",
                            place_of(path, text, error.byte),
@@ -156,8 +188,7 @@ Json parse_result(const std::string& path) {
           ? json["schema"].get<std::string>()
           : "";
   if (schema != kSchema) {
-    fail(path, "/schema", "expected \"" + std::string(kSchema) + "\", got \"" + schema + "\"",
-         "a result is the result.json that `dyn simulate -o DIR` writes");
+    fail_schema(path, schema);
   }
   return json;
 }
@@ -191,6 +222,14 @@ std::vector<std::string> input_files(const Recipe& recipe, const std::string& re
   add(recipe.model);
   if (recipe.traffic.trace) {
     add(*recipe.traffic.trace);
+  }
+  if (recipe.traffic.lengths_from) {
+    add(*recipe.traffic.lengths_from);
+  }
+  for (const TrafficClass& one : recipe.traffic.classes) {
+    if (one.lengths_from) {
+      add(*one.lengths_from);
+    }
   }
   if (recipe.hardware.profile) {
     add(*recipe.hardware.profile);

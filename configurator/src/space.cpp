@@ -346,6 +346,7 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
   }
   plan.profile = perf::profile_for(problem.profile, targets);
   plan.router = problem.recipe->router;
+  plan.kv_tiers = problem.recipe->kv_tiers;
   plan.slo = problem.recipe->slo;
   plan.seed = problem.recipe->seed;
   plan.name = problem.model.name + " on " + problem.profile.device.id + ": " + layout_text(plan);

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_set>
 #include <vector>
+
+#include "dyn/kvbm/flat_map.h"
 
 namespace dyn::configurator {
 namespace {
@@ -21,17 +22,23 @@ double percentile(std::vector<double> values, double p) {
 
 /// Tokens of the prompts that an unbounded cache would hold when the request arrives.
 double reusable_tokens(const sim::Workload& workload) {
-  std::unordered_set<std::uint64_t> seen;
-  seen.reserve(workload.blocks.size());
+  kvbm::FlatMap<std::uint8_t> seen;  // segments, or blocks where prompts are not cut
   double reused = 0;
   for (const sim::WorkloadRequest& request : workload.requests) {
     std::int64_t hits = 0;
     bool prefix = true;
-    for (std::uint32_t i = 0; i < request.block_count; ++i) {
-      const auto hash = static_cast<std::uint64_t>(workload.blocks[request.first_block + i]);
-      const bool known = !seen.insert(hash).second;
-      prefix = prefix && known;
-      hits += prefix ? 1 : 0;
+    const auto see = [&](kvbm::BlockHash hash, std::uint32_t blocks) {
+      prefix = !seen.insert(static_cast<std::uint64_t>(hash), 0).second && prefix;
+      hits += prefix ? blocks : 0;
+    };
+    std::uint32_t end = 0;
+    for (std::uint32_t i = 0; i < request.segment_count; ++i) {
+      const kvbm::PromptSegment& segment = workload.segments[request.first_segment + i];
+      see(segment.id, segment.end - end);
+      end = segment.end;
+    }
+    for (std::uint32_t i = end; i < request.block_count; ++i) {
+      see(workload.blocks[request.first_block + i], 1);
     }
     // The last token is always computed: it yields the first output.
     reused += static_cast<double>(
@@ -104,7 +111,12 @@ WorkloadStats workload_stats(const sim::Workload& workload) {
   summary.reuse = reused / sum_in;
   stats.unique_tokens = sum_in - reused;
   if (workload.concurrency == 0) {
-    const Duration span = workload.requests.back().arrival - workload.requests.front().arrival;
+    // Those that follow others come in no order.
+    SimTime last = workload.requests.front().arrival;
+    for (const sim::WorkloadRequest& request : workload.requests) {
+      last = std::max(last, request.arrival);
+    }
+    const Duration span = last - workload.requests.front().arrival;
     stats.duration = std::max(1e-3, to_seconds(span));
     summary.request_rate = n / stats.duration;
     find_peak(workload, stats);

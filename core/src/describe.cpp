@@ -88,13 +88,25 @@ void check_header(const DocumentSchema& schema, const Document& document) {
 }  // namespace
 
 void read_document(const DocumentSchema& schema, const Document& document, void* target) {
-  check_header(schema, document);
   Problems problems;
+  read_document(schema, document, target, problems);
+  problems.throw_if_any();
+}
+
+void read_document(const DocumentSchema& schema, const Document& document, void* target,
+                   Problems& problems) {
+  check_header(schema, document);
   std::vector<std::string> header{"schema"};
   for (const auto& [key, doc] : schema.head) {
     header.push_back(key);
   }
   schema.type->read_members(document.root(), target, header, problems);
+}
+
+void load_document(const DocumentSchema& schema, const std::string& path, void* target) {
+  Problems problems;
+  const Document document = Document::read_file(path, problems);
+  read_document(schema, document, target, problems);
   problems.throw_if_any();
 }
 

@@ -135,7 +135,7 @@ std::string default_cell(const Field& field, const ObjectType& owner) {
   return result;
 }
 
-void explain(const ObjectType& type, const std::string& prefix, std::string& out) {
+void explain(const ObjectType& type, const std::string& prefix, std::vector<DefaultValue>& out) {
   for (const Field& field : type.fields()) {
     const std::string path = prefix + field.key;
     if (const ObjectType* object = field.type->as_object()) {
@@ -146,8 +146,8 @@ void explain(const ObjectType& type, const std::string& prefix, std::string& out
       continue;
     }
     const std::string text = default_text(field, type);
-    out += path + " = " + (text.empty() ? (field.unset.empty() ? "none" : field.unset) : text);
-    out += field.reason.empty() ? "\n" : "  # " + field.reason + '\n';
+    out.push_back(
+        {path, text.empty() ? (field.unset.empty() ? "none" : field.unset) : text, field.reason});
   }
 }
 
@@ -292,10 +292,10 @@ std::vector<GeneratedFile> schema_docs(const std::vector<const DocumentSchema*>&
   return files;
 }
 
-std::string explain_defaults(const ObjectType& type) {
-  std::string text;
-  explain(type, {}, text);
-  return text;
+std::vector<DefaultValue> explain_defaults(const ObjectType& type) {
+  std::vector<DefaultValue> defaults;
+  explain(type, {}, defaults);
+  return defaults;
 }
 
 }  // namespace dyn

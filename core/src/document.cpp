@@ -225,7 +225,24 @@ Document Document::read_file(const std::string& path) {
   return parse(read_text(path), path);
 }
 
+Document Document::read_file(const std::string& path, Problems& problems) {
+  Document document = parse_on(read_text(path), path);
+  for (ErrorItem& item : document.impl_->problems) {
+    problems.add(std::move(item));
+  }
+  document.impl_->problems.clear();
+  return document;
+}
+
 Document Document::parse(std::string text, std::string name) {
+  Document document = parse_on(std::move(text), std::move(name));
+  if (!document.impl_->problems.empty()) {
+    throw Error(ErrorKind::bad_input, std::move(document.impl_->problems));
+  }
+  return document;
+}
+
+Document Document::parse_on(std::string text, std::string name) {
   Document document;
   document.impl_->sources.push_back(Source{std::move(name), std::move(text), {}, false});
   document.impl_->root = parse_source(*document.impl_, 0);
@@ -246,12 +263,17 @@ void Document::set(const std::string& assignment) {
   }
   const auto source = static_cast<std::uint32_t>(impl_->sources.size());
   impl_->sources.push_back(Source{"--set " + assignment, assignment.substr(equals + 1), {}, true});
+  const auto no_value = [&assignment](const ErrorItem& item) {
+    return Error(ErrorKind::usage, "--set " + assignment + ": " + item.message, item.hint);
+  };
   NodeData* value = nullptr;
   try {
     value = parse_source(*impl_, source);
   } catch (const Error& error) {
-    throw Error(ErrorKind::usage, "--set " + assignment + ": " + error.items().front().message,
-                error.items().front().hint);
+    throw no_value(error.items().front());
+  }
+  if (!impl_->problems.empty()) {
+    throw no_value(impl_->problems.front());
   }
   NodeData* target = impl_->root;
   for (const std::string& key : keys) {

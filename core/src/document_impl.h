@@ -49,6 +49,7 @@ struct Document::Impl {
   std::deque<Source> sources;  ///< the first is the file
   std::deque<NodeData> nodes;
   NodeData* root = nullptr;
+  std::vector<ErrorItem> problems;  ///< of a text that is read on after them, such as a key twice
 };
 
 /// The position of `mark` for messages; columns count characters.
@@ -75,7 +76,7 @@ class TreeBuilder {
   void end();
   void problem(Mark mark, std::string message, std::string hint = {});
 
-  /// The finished tree; throws what was collected.
+  /// The finished tree; what was collected goes to the document's problems.
   NodeData* finish();
 
  private:

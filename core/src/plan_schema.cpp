@@ -9,16 +9,15 @@ namespace {
 
 constexpr std::int64_t kMost = std::int64_t{1} << 40;
 
-/// `http://host:port` or https, with an optional path.
+/// `http://host:port` with an optional path.
 bool is_base_url(std::string_view url) {
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (url.starts_with(scheme)) {
-      const std::string_view rest = url.substr(scheme.size());
-      return !rest.empty() && rest[0] != '/' && rest[0] != ':' &&
-             rest.find_first_of(" \t\"<>?#") == std::string_view::npos;
-    }
+  constexpr std::string_view kScheme = "http://";
+  if (!url.starts_with(kScheme)) {
+    return false;
   }
-  return false;
+  const std::string_view rest = url.substr(kScheme.size());
+  return !rest.empty() && rest[0] != '/' && rest[0] != ':' &&
+         rest.find_first_of(" \t\"<>?#") == std::string_view::npos;
 }
 
 void check_pool(const PoolSpec& pool, Checker& checker) {
@@ -64,13 +63,13 @@ void check_pools(const Plan& plan, Checker& checker) {
     return;
   }
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
-    if (disaggregated && plan.pools[i].engine.kind == EngineKind::openai) {
-      checker.error("pools", i, "an openai engine serves aggregated pools only",
-                    "its KV cache cannot be handed over");
-    }
     if (plan.pools[i].layout.pipeline > plan.model.layers) {
       checker.error("pools", i, "more pipeline stages than the model has layers");
     }
+  }
+  if (disaggregated && plan.pools[0].engine.kind != plan.pools[1].engine.kind) {
+    checker.error("pools", "prefill and decode pools need engines of one kind",
+                  "a simulated engine has no KV cache to hand over to a real one");
   }
   for (const PoolSpec& pool : plan.pools) {
     const bool modelled =
@@ -82,7 +81,8 @@ void check_pools(const Plan& plan, Checker& checker) {
     }
   }
   const bool given_device = !plan.profile.name.empty();
-  if (disaggregated && given_device && plan.transfer.bandwidth.count() <= 0) {
+  const bool simulated = plan.pools[0].engine.kind == EngineKind::simulated;
+  if (disaggregated && given_device && simulated && plan.transfer.bandwidth.count() <= 0) {
     checker.error("transfer", "a disaggregated plan needs the bandwidth of the KV transfer",
                   "such as bandwidth: 50 GB/s");
   }
@@ -234,7 +234,10 @@ void describe(ObjectSchema<EngineTarget>& s) {
       if (!is_base_url(engine.url[i])) {
         checker.error(
             "url", i,
-            "expected a URL such as \"http://127.0.0.1:8000\", got \"" + engine.url[i] + '"');
+            "expected a URL such as \"http://127.0.0.1:8000\", got \"" + engine.url[i] + '"',
+            engine.url[i].starts_with("https://")
+                ? "https is not supported here; put a proxy that speaks it before the engine"
+                : "");
       }
     }
   });
@@ -286,6 +289,7 @@ void describe(ObjectSchema<Plan>& s) {
       .required();
   s.field("router", &Plan::router, "How requests are spread over workers.");
   s.field("transfer", &Plan::transfer, "How KV blocks get from prefill to decode workers.");
+  s.field("kv_tiers", &Plan::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
   s.field("slo", &Plan::slo, "The latency targets that it was chosen under.");
   s.field("seed", &Plan::seed, "Seed of the router's random streams.");
   s.field("predicted", &Plan::predicted, "The figures that were predicted for it.").brief();
@@ -310,7 +314,9 @@ Plan parse_plan(const Document& document) {
 }
 
 Plan load_plan(const std::string& path) {
-  return parse_plan(Document::read_file(path));
+  Plan plan;
+  load_document(plan_schema(), path, &plan);
+  return plan;
 }
 
 std::string to_json(const Plan& plan) {

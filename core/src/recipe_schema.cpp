@@ -1,68 +1,20 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "deployment_rules.h"
+#include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
+#include "dyn/core/error.h"
+#include "dyn/core/json_writer.h"
+#include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 
 namespace dyn {
 namespace {
 
 constexpr std::int64_t kMostTokens = 100'000'000;
-
-void check_trace(const Traffic& traffic, Checker& checker) {
-  for (const char* key : {"isl", "osl", "rate", "concurrency", "lengths", "length_spread",
-                          "shared_prefix", "prefix_groups", "requests"}) {
-    if (checker.has(key)) {
-      checker.error(key,
-                    std::string("'") + key + "' belongs to a synthetic load, but 'trace' is given",
-                    std::string_view(key) == "requests" ? "'limit' shortens a trace"
-                                                        : "give one or the other");
-    }
-  }
-  static_cast<void>(traffic);
-}
-
-void check_synthetic(const Traffic& traffic, Checker& checker) {
-  for (const char* key : {"speedup", "spread_ticks", "limit"}) {
-    if (checker.has(key)) {
-      checker.error(key, std::string("'") + key + "' belongs to a trace, but none is given",
-                    std::string_view(key) == "limit" ? "'requests' is how many are sent"
-                                                     : "give 'trace' too");
-    }
-  }
-  if (!traffic.isl) {
-    checker.error("isl", "missing key 'isl'",
-                  "a synthetic load needs isl and osl, such as 4000 and 500");
-  }
-  if (!traffic.osl) {
-    checker.error("osl", "missing key 'osl'",
-                  "a synthetic load needs isl and osl, such as 4000 and 500");
-  }
-  if (!traffic.rate && !traffic.concurrency) {
-    checker.error("rate", "missing key 'rate' or 'concurrency'",
-                  "such as rate: 8 req/s, or concurrency: 64");
-  }
-  if (traffic.rate && traffic.concurrency) {
-    checker.error("concurrency", "'rate' and 'concurrency' exclude each other",
-                  "an open loop has a rate, a closed one a concurrency");
-  }
-  if (traffic.lengths == LengthDistribution::fixed && traffic.length_spread > 0) {
-    checker.error("length_spread", "'length_spread' has no effect on fixed lengths",
-                  "choose lengths: uniform, normal or lognormal");
-  }
-  if (traffic.lengths != LengthDistribution::fixed && traffic.length_spread == 0) {
-    checker.error("lengths", "lengths that are not fixed need 'length_spread'",
-                  "such as length_spread: 0.5");
-  }
-  if (traffic.lengths == LengthDistribution::uniform && traffic.length_spread > 1) {
-    checker.error("length_spread", "uniform lengths have a half-width of at most 1 times the mean");
-  }
-  if (traffic.isl && traffic.shared_prefix > *traffic.isl) {
-    checker.error("shared_prefix", "the shared prefix is longer than the prompt (isl)");
-  }
-}
 
 template <class T>
 void check_unique(const std::vector<T>& values, const char* key, Checker& checker) {
@@ -75,16 +27,6 @@ void check_unique(const std::vector<T>& values, const char* key, Checker& checke
 }
 
 }  // namespace
-
-void describe(EnumSchema<LengthDistribution>& s) {
-  s.value(LengthDistribution::fixed, "fixed", "every request has the mean length.")
-      .value(LengthDistribution::uniform, "uniform",
-             "evenly between mean * (1 - spread) and mean * (1 + spread).")
-      .value(LengthDistribution::normal, "normal",
-             "normal with deviation mean * spread, at least 1.")
-      .value(LengthDistribution::lognormal, "lognormal",
-             "lognormal with deviation mean * spread: a long tail, as real traffic has.");
-}
 
 void describe(EnumSchema<Objective>& s) {
   s.value(Objective::throughput_per_gpu, "throughput_per_gpu",
@@ -135,64 +77,6 @@ void describe(ObjectSchema<Slo>& s) {
   target("e2e_p90", &Slo::e2e_p90, "90th percentile of", kE2e);
   target("e2e_p95", &Slo::e2e_p95, "95th percentile of", kE2e);
   target("e2e_p99", &Slo::e2e_p99, "99th percentile of", kE2e);
-}
-
-void describe(ObjectSchema<Traffic>& s) {
-  s.about("traffic",
-          "What the requests look like and when they come: either a trace, or a synthetic load "
-          "with isl, osl and one of rate and concurrency.");
-  s.field("trace", &Traffic::trace,
-          "Path of a trace in Mooncake's JSONL form, relative to the recipe.")
-      .not_empty()
-      .example("conversation.jsonl")
-      .unset("a synthetic load");
-  s.field("speedup", &Traffic::speedup, "Divides the trace's arrival times.")
-      .between(0.001, 1000)
-      .because("a trace is replayed as it was recorded")
-      .brief();
-  s.field("spread_ticks", &Traffic::spread_ticks,
-          "Spreads arrivals that share a timestamp over the gap to the next, seeded.")
-      .because("public traces round times to seconds, and bursts that nobody sent would queue")
-      .brief();
-  s.field("limit", &Traffic::limit, "Uses only the first so many requests of the trace.")
-      .at_least(1)
-      .unset("all of them");
-  s.field("isl", &Traffic::isl, "Mean input sequence length, in tokens.")
-      .between(Tokens(1), Tokens(kMostTokens))
-      .example("4000");
-  s.field("osl", &Traffic::osl, "Mean output sequence length, in tokens.")
-      .between(Tokens(1), Tokens(kMostTokens))
-      .example("500");
-  s.field("rate", &Traffic::rate, "Requests per second of an open loop, with Poisson arrivals.")
-      .above(RequestsPerSec(0));
-  s.field("concurrency", &Traffic::concurrency,
-          "Requests in flight in a closed loop: each slot sends its next as soon as one ends.")
-      .between(1, 1'000'000)
-      .example("64");
-  s.field("lengths", &Traffic::lengths, "How lengths are distributed about their mean.")
-      .because("as most benchmarks send them")
-      .brief();
-  s.field("length_spread", &Traffic::length_spread,
-          "Coefficient of variation of the lengths, or half-width of uniform ones.")
-      .between(0, 2)
-      .because("fixed lengths have none")
-      .brief();
-  s.field("shared_prefix", &Traffic::shared_prefix,
-          "Tokens that every prompt of a group begins with, such as a system prompt.")
-      .between(Tokens(0), Tokens(kMostTokens))
-      .because("prompts are taken to share nothing")
-      .brief();
-  s.field("prefix_groups", &Traffic::prefix_groups, "Number of different shared prefixes.")
-      .between(1, 1'000'000)
-      .because("one system prompt")
-      .brief();
-  s.field("requests", &Traffic::requests, "How many requests a synthetic load sends.")
-      .between(1, 100'000'000)
-      .because("enough for a 99th percentile")
-      .brief();
-  s.check([](const Traffic& traffic, Checker& checker) {
-    traffic.trace ? check_trace(traffic, checker) : check_synthetic(traffic, checker);
-  });
 }
 
 void describe(ObjectSchema<Hardware>& s) {
@@ -291,6 +175,7 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("cost per token falls as it rises");
   s.field("engine", &Recipe::engine, "Limits of each engine.");
   s.field("router", &Recipe::router, "How requests are spread over workers.");
+  s.field("kv_tiers", &Recipe::kv_tiers, "Where KV blocks go beyond the device's memory.").brief();
   s.field("timing", &Recipe::timing, "Where step times come from.");
   s.field("search", &Recipe::search, "What to explore.");
   s.field("deployment", &Recipe::deployment, "A fleet to simulate as it is, instead of a search.")
@@ -299,6 +184,10 @@ void describe(ObjectSchema<Recipe>& s) {
       .because("equal input gives equal output");
   s.check(check_deployment);
   s.check([](const Recipe& recipe, Checker& checker) {
+    if (const std::optional<TierProblem> problem =
+            problem_of(recipe.kv_tiers, recipe.engine, !recipe.traffic.concurrency)) {
+      checker.error("kv_tiers", problem->message, problem->hint);
+    }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
     if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {
@@ -323,12 +212,97 @@ Recipe parse_recipe(const Document& document) {
   return recipe;
 }
 
+namespace {
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// The text at a key of the recipe or of one of its objects, if there is one.
+std::optional<Node> text_at(const Node& root, const char* outer, const char* key) {
+  std::optional<Node> node = root;
+  for (const char* step : {outer, key}) {
+    if (node && *step != '\0') {
+      node = node->is_object() ? node->find(step) : std::nullopt;
+    }
+  }
+  return node && node->kind() == NodeKind::text ? node : std::nullopt;
+}
+
+void check_file(const std::optional<Node>& node, const std::string& recipe_path, const char* what,
+                Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string file = resolve_beside(recipe_path, node->text());
+  if (!exists(file)) {
+    problems.add(*node, "there is no file " + file,
+                 std::string(what) + " lies beside its recipe, or has an absolute path");
+  }
+}
+
+/// A name that no catalogue has is an error here, so that it comes with the others of the file;
+/// what a model's own file says is read later.
+void check_model(const std::optional<Node>& node, const std::string& recipe_path,
+                 Problems& problems) {
+  if (!node) {
+    return;
+  }
+  const std::string wanted = model_reference(recipe_path, node->text());
+  if (wanted.ends_with(".json")) {
+    check_file(node, recipe_path, "a model's config.json", problems);
+    return;
+  }
+  std::error_code ignored;
+  if (std::filesystem::is_directory(wanted, ignored)) {
+    return;
+  }
+  try {
+    find_model(wanted);
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+void check_gpu(const std::optional<Node>& node, Problems& problems) {
+  if (!node) {
+    return;
+  }
+  try {
+    find_gpu(node->text());
+  } catch (const Error& error) {
+    problems.add(*node, error.items().front().message, error.items().front().hint);
+  }
+}
+
+}  // namespace
+
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
-  Document document = Document::read_file(path);
+  Problems problems;
+  Document document = Document::read_file(path, problems);
   for (const std::string& assignment : overrides) {
     document.set(assignment);
   }
-  return parse_recipe(document);
+  Recipe recipe;
+  read_document(recipe_schema(), document, &recipe, problems);
+  const Node root = document.root();
+  check_model(text_at(root, "", "model"), path, problems);
+  check_file(text_at(root, "traffic", "trace"), path, "a trace", problems);
+  if (const auto profile = text_at(root, "hardware", "profile")) {
+    check_file(profile, path, "a profile", problems);
+  } else {
+    check_gpu(text_at(root, "hardware", "gpu"), problems);
+  }
+  problems.throw_if_any();
+  return recipe;
+}
+
+std::string model_reference(const std::string& recipe_path, const std::string& model) {
+  const std::string beside = resolve_beside(recipe_path, model);
+  std::error_code ignored;
+  const bool file = model.size() > 5 && model.ends_with(".json");
+  return file || std::filesystem::is_directory(beside, ignored) ? beside : model;
 }
 
 std::string resolve_beside(const std::string& file, const std::string& path) {
@@ -341,7 +315,31 @@ std::string resolve_beside(const std::string& file, const std::string& path) {
 }
 
 std::string explain_recipe_defaults() {
-  return explain_defaults(*recipe_schema().type);
+  std::string text;
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    text += value.key + " = " + value.value;
+    text += value.reason.empty() ? "\n" : "  # " + value.reason + '\n';
+  }
+  return text;
+}
+
+std::string recipe_defaults_json() {
+  JsonWriter writer;
+  writer.begin_object();
+  writer.member("schema", "dyn.defaults/1");
+  writer.member("of", recipe_schema().id());
+  writer.key("defaults");
+  writer.begin_list();
+  for (const DefaultValue& value : explain_defaults(*recipe_schema().type)) {
+    writer.begin_object();
+    writer.member("key", value.key);
+    writer.member("default", value.value);
+    writer.member("reason", value.reason);
+    writer.end_object();
+  }
+  writer.end_list();
+  writer.end_object();
+  return writer.finish() + '\n';
 }
 
 }  // namespace dyn

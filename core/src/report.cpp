@@ -1,6 +1,8 @@
 #include "dyn/core/report.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
 #include <utility>
 
 #include "dyn/core/check.h"
@@ -31,10 +33,24 @@ constexpr MetricInfo kInfos[] = {
     {"benchmark_duration", "Benchmark Duration", "sec"},
     {"queue_time", "Queue Time", "ms"},
     {"kv_transfer_time", "KV Transfer Time", "ms"},
+    {"kv_load_time", "KV Load Time", "ms"},
     {"prefix_cache_hit_rate", "Prefix Cache Hit Rate", "ratio"},
+    {"prefix_cache_hit_rate_host", "Prefix Cache Hit Rate, Host Memory", "ratio"},
+    {"prefix_cache_hit_rate_disk", "Prefix Cache Hit Rate, Disk", "ratio"},
+    {"prefix_cache_hit_rate_object", "Prefix Cache Hit Rate, Object Store", "ratio"},
+    {"kv_read_host", "KV Read from Host Memory", "bytes"},
+    {"kv_written_host", "KV Written to Host Memory", "bytes"},
+    {"kv_read_disk", "KV Read from Disk", "bytes"},
+    {"kv_written_disk", "KV Written to Disk", "bytes"},
+    {"kv_read_object", "KV Read from Object Store", "bytes"},
+    {"kv_written_object", "KV Written to Object Store", "bytes"},
     {"preemptions", "Preemptions", "count"},
     {"output_token_throughput_per_gpu", "Output Token Throughput Per GPU", "tokens/sec/gpu"},
     {"cost_per_million_output_tokens", "Cost Per Million Output Tokens", "USD"},
+    {"cost_per_million_tokens", "Cost Per Million Tokens", "USD"},
+    {"gpu_energy", "GPU Energy", "kJ"},
+    {"gpu_power", "Power Per GPU", "W"},
+    {"energy_per_output_token", "Energy Per Output Token", "J"},
 };
 
 Metric named(std::string_view tag) {
@@ -51,6 +67,7 @@ Metric named(std::string_view tag) {
 }
 
 constexpr double kNanosPerMilli = 1e6;
+constexpr std::array<std::string_view, 3> kTiers = {"host", "disk", "object"};
 
 /// The tightest limit on each metric of one request.
 struct RequestLimits {
@@ -82,9 +99,10 @@ struct RequestLimits {
 
 /// What one pass over the records gathers. Times in nanoseconds.
 struct Gathered {
-  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer;
+  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer, load;
   std::int64_t completed = 0, errors = 0, good = 0, preemptions = 0;
   std::int64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0;
+  std::array<std::int64_t, kTiers.size()> tier_tokens{};
   SimTime first_sent = SimTime::max();
   SimTime last_token = SimTime::min();
 
@@ -95,6 +113,9 @@ struct Gathered {
     input_tokens += record.input_tokens;
     output_tokens += record.output_tokens;
     cached_tokens += record.cached_tokens;
+    for (std::size_t tier = 0; tier < tier_tokens.size(); ++tier) {
+      tier_tokens[tier] += record.tier_tokens[tier];
+    }
     first_sent = std::min(first_sent, record.sent);
     last_token = std::max(last_token, record.finished);
     latency.push_back(nanos(record.finished - record.sent));
@@ -120,16 +141,24 @@ struct Gathered {
     if (record.prefill_worker >= 0 || record.transfer > Duration(0)) {
       transfer.push_back(nanos(record.transfer));
     }
+    if (record.kv_load > Duration(0)) {
+      load.push_back(nanos(record.kv_load));
+    }
   }
 };
 
-Gathered gather(std::span<const RequestRecord> records, const RequestLimits& limits) {
+/// Of all classes, or of one.
+Gathered gather(std::span<const RequestRecord> records, const RequestLimits& limits,
+                std::optional<std::size_t> only) {
   Gathered result;
   for (auto* values : {&result.ttft, &result.ttst, &result.latency, &result.itl, &result.per_user,
                        &result.output, &result.input, &result.queue}) {
-    values->reserve(records.size());
+    values->reserve(only ? 0 : records.size());
   }
   for (const RequestRecord& record : records) {
+    if (record.warmup || (only && record.request_class != *only)) {
+      continue;
+    }
     result.preemptions += record.preemptions;
     if (record.status == RequestStatus::completed) {
       result.add(record, limits);
@@ -147,25 +176,25 @@ class ReportBuilder {
     if (!numbers.empty()) {
       Metric metric = named(tag);
       detail::set_distribution(metric, std::move(numbers), per_unit);
-      report_.metrics.push_back(std::move(metric));
+      metrics_.push_back(std::move(metric));
     }
   }
   void gaps(std::span<const GapCount> gaps) {
     Metric metric = named("inter_chunk_latency");
     detail::set_gap_distribution(metric, gaps, kNanosPerMilli);
     if (metric.count > 0) {
-      report_.metrics.push_back(std::move(metric));
+      metrics_.push_back(std::move(metric));
     }
   }
   void value(std::string_view tag, double number) {
     Metric metric = named(tag);
     metric.avg = number;
-    report_.metrics.push_back(std::move(metric));
+    metrics_.push_back(std::move(metric));
   }
-  Report take() { return std::move(report_); }
+  std::vector<Metric> take() { return std::move(metrics_); }
 
  private:
-  Report report_;
+  std::vector<Metric> metrics_;
 };
 
 }  // namespace
@@ -194,28 +223,29 @@ const Metric* Report::find(const std::string& tag) const {
   return found == metrics.end() ? nullptr : &*found;
 }
 
-Report make_report(std::span<const RequestRecord> records, const ReportOptions& options) {
-  Gathered all = gather(records, RequestLimits(options.slo));
-  const double seconds = all.completed > 0 ? to_seconds(all.last_token - all.first_sent) : 0.0;
+namespace {
+
+/// The figures of what was gathered, over `seconds`.
+std::vector<Metric> figures(Gathered all, bool has_slo, std::span<const GapCount> gaps,
+                            std::span<const TierBytes> tiers, double seconds, int gpus) {
   const auto per_second = [seconds](double amount) { return seconds > 0 ? amount / seconds : 0.0; };
   const double output_tokens = static_cast<double>(all.output_tokens);
-
   ReportBuilder builder;
   builder.values("time_to_first_token", std::move(all.ttft), kNanosPerMilli);
   builder.values("time_to_second_token", std::move(all.ttst), kNanosPerMilli);
   builder.values("request_latency", std::move(all.latency), kNanosPerMilli);
   builder.values("inter_token_latency", std::move(all.itl), kNanosPerMilli);
-  builder.gaps(options.gaps);
+  builder.gaps(gaps);
   builder.values("output_token_throughput_per_user", std::move(all.per_user), 1);
   builder.values("output_sequence_length", std::move(all.output), 1);
   builder.values("input_sequence_length", std::move(all.input), 1);
   builder.value("output_token_throughput", per_second(output_tokens));
   builder.value("request_throughput", per_second(static_cast<double>(all.completed)));
-  if (!options.slo.empty()) {
+  if (has_slo) {
     builder.value("goodput", per_second(static_cast<double>(all.good)));
   }
   builder.value("request_count", static_cast<double>(all.completed));
-  if (!options.slo.empty()) {
+  if (has_slo) {
     builder.value("good_request_count", static_cast<double>(all.good));
   }
   builder.value("error_request_count", static_cast<double>(all.errors));
@@ -224,19 +254,83 @@ Report make_report(std::span<const RequestRecord> records, const ReportOptions& 
   builder.value("benchmark_duration", seconds);
   builder.values("queue_time", std::move(all.queue), kNanosPerMilli);
   builder.values("kv_transfer_time", std::move(all.transfer), kNanosPerMilli);
+  builder.values("kv_load_time", std::move(all.load), kNanosPerMilli);
   if (all.input_tokens > 0) {
-    builder.value("prefix_cache_hit_rate",
-                  static_cast<double>(all.cached_tokens) / static_cast<double>(all.input_tokens));
-  }
-  builder.value("preemptions", static_cast<double>(all.preemptions));
-  if (options.gpus > 0) {
-    builder.value("output_token_throughput_per_gpu", per_second(output_tokens) / options.gpus);
-    if (options.price_per_gpu && all.output_tokens > 0) {
-      const double dollars = options.price_per_gpu->count() * options.gpus * (seconds / 3600.0);
-      builder.value("cost_per_million_output_tokens", dollars / (output_tokens / 1e6));
+    const auto share = [&](std::int64_t tokens) {
+      return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);
+    };
+    builder.value("prefix_cache_hit_rate", share(all.cached_tokens));
+    for (const TierBytes& tier : tiers) {
+      builder.value("prefix_cache_hit_rate_" + std::string(kTiers[tier.tier]),
+                    share(all.tier_tokens[tier.tier]));
     }
   }
+  for (const TierBytes& tier : tiers) {
+    const std::string name(kTiers[tier.tier]);
+    builder.value("kv_read_" + name, static_cast<double>(tier.read.count()));
+    builder.value("kv_written_" + name, static_cast<double>(tier.written.count()));
+  }
+  builder.value("preemptions", static_cast<double>(all.preemptions));
+  if (gpus > 0) {
+    builder.value("output_token_throughput_per_gpu", per_second(output_tokens) / gpus);
+  }
   return builder.take();
+}
+
+}  // namespace
+
+Report make_report(std::span<const RequestRecord> records, const ReportOptions& options) {
+  Gathered all = gather(records, RequestLimits(options.slo), std::nullopt);
+  const double seconds = all.completed > 0 ? to_seconds(all.last_token - all.first_sent) : 0.0;
+  Report report;
+  bool has_slo = !options.slo.empty();
+  all.good = options.classes.empty() ? all.good : 0;
+  for (std::size_t i = 0; i < options.classes.size(); ++i) {
+    const ReportClass& one = options.classes[i];
+    const Slo& slo = one.slo.empty() ? options.slo : one.slo;
+    Gathered part = gather(records, RequestLimits(slo), i);
+    all.good += part.good;
+    has_slo = has_slo || !slo.empty();
+    report.classes.push_back(
+        {one.name, figures(std::move(part), !slo.empty(), {}, {}, seconds, 0)});
+  }
+  report.metrics =
+      figures(std::move(all), has_slo, options.gaps, options.tiers, seconds, options.gpus);
+  if (options.gpus > 0) {
+    add_costs(report, options.gpus, options.price_per_gpu);
+  }
+  return report;
+}
+
+void add_costs(Report& report, int gpus, std::optional<DollarsPerHour> price_per_gpu) {
+  const auto sum = [&](const char* tag) {
+    const Metric* metric = report.find(tag);
+    return metric != nullptr ? metric->avg : 0.0;
+  };
+  const double output = sum("total_osl");
+  const double seconds = sum("benchmark_duration");
+  const auto add = [&](const char* tag, double value) -> Metric& {
+    Metric metric = named(tag);
+    metric.avg = value;
+    return report.metrics.emplace_back(std::move(metric));
+  };
+  if (price_per_gpu && output > 0) {
+    const double dollars = price_per_gpu->count() * gpus * (seconds / 3600.0);
+    add("cost_per_million_output_tokens", dollars / (output / 1e6));
+    add("cost_per_million_tokens", dollars / ((output + sum("total_isl")) / 1e6));
+  }
+  if (report.energy && seconds > 0 && output > 0) {
+    const auto add_energy = [&](const char* tag, double joules_per_unit) {
+      Estimate estimate = *report.energy;
+      estimate.value /= joules_per_unit;
+      estimate.low /= joules_per_unit;
+      estimate.high /= joules_per_unit;
+      add(tag, estimate.value).interval = estimate;
+    };
+    add_energy("gpu_energy", 1e3);
+    add_energy("gpu_power", seconds * gpus);
+    add_energy("energy_per_output_token", output);
+  }
 }
 
 }  // namespace dyn

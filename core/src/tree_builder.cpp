@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "document_impl.h"
@@ -211,10 +212,9 @@ void TreeBuilder::end() {
 }
 
 NodeData* TreeBuilder::finish() {
-  if (!problems_.empty()) {
-    throw Error(ErrorKind::bad_input, std::move(problems_));
-  }
   DYN_ASSERT(open_.empty(), "every list and object is closed");
+  document_.problems.insert(document_.problems.end(), std::make_move_iterator(problems_.begin()),
+                            std::make_move_iterator(problems_.end()));
   if (root_ == nullptr) {
     scalar(NodeKind::null, {}, false, {0, 0});
   }

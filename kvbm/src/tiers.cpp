@@ -21,31 +21,45 @@ Tiers::Tiers(TiersOptions options)
 }
 
 Tiers::~Tiers() {
-  for (std::uint32_t slot = 0; slot < transfers_.size(); ++slot) {
-    if (transfers_[slot].blocks > 0) {
-      end(slot, false);
-    }
-  }
+  give_up_all();
 }
 
 void Tiers::lookup(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
                    std::vector<Run>& runs) const {
   runs.clear();
-  end = std::min(end, blocks.size());
-  for (std::uint32_t i = begin; i < end; ++i) {
-    const BlockHash hash = blocks[i];
-    std::uint8_t at = 1;
-    while (at <= levels() && store(at).readable(hash) == kNoEntry) {
-      ++at;
+  std::uint32_t i = begin;
+  blocks.each_range(begin, end, [&](const BlockRange& range) {
+    for (std::uint32_t b = range.first; b < range.end(); ++b, ++i) {
+      const BlockHash hash = nth_block(range.segment, b);
+      std::uint8_t at = 1;
+      while (at <= levels() && store(at).readable(hash) == kNoEntry) {
+        ++at;
+      }
+      if (at > levels()) {
+        return false;
+      }
+      if (runs.empty() || runs.back().level != at) {
+        runs.push_back({at, i, i});
+      }
+      runs.back().end = i + 1;
     }
-    if (at > levels()) {
-      return;
+    return true;
+  });
+}
+
+/// The blocks [begin, end) of a prompt, in `uses_`.
+void Tiers::expand(const PromptUse& prompt, std::uint32_t begin, std::uint32_t end) {
+  uses_.clear();
+  BlockHash before = begin > 0 ? prompt.blocks[begin - 1] : BlockHash{};
+  std::uint32_t i = begin;
+  prompt.blocks.each_range(begin, end, [&](const BlockRange& range) {
+    for (std::uint32_t b = range.first; b < range.end(); ++b, ++i) {
+      const BlockHash hash = nth_block(range.segment, b);
+      uses_.push_back({hash, before, i, prompt.future.of(i)});
+      before = hash;
     }
-    if (runs.empty() || runs.back().level != at) {
-      runs.push_back({at, i, i});
-    }
-    runs.back().end = i + 1;
-  }
+    return true;
+  });
 }
 
 Duration Tiers::predicted_read(std::uint8_t from, std::uint32_t blocks) const {
@@ -73,10 +87,12 @@ bool Tiers::prefetch(RequestId request, const PromptUse& prompt, std::span<const
 bool Tiers::read(RequestId request, std::uint8_t to, const PromptUse& prompt,
                  std::span<const Run> runs) {
   std::vector<Transfer> transfers(levels());
+  const std::uint32_t first = runs.empty() ? 0 : runs.front().begin;
+  expand(prompt, first, runs.empty() ? 0 : runs.back().end);
   for (const Run& run : runs) {
     Transfer& transfer = transfers[run.level - 1];
     for (std::uint32_t i = run.begin; i < run.end && run.level > to; ++i) {
-      const Entry entry = store(run.level).readable(prompt.blocks[i]);
+      const Entry entry = store(run.level).readable(uses_[i - first].hash);
       DYN_ASSERT(entry != kNoEntry, "reads a block that is not there");
       store(run.level).pin(entry);
       transfer.reads.push_back({run.level, entry});
@@ -139,52 +155,60 @@ void Tiers::give_up(RequestId request) {
   }
 }
 
-std::optional<TierTransferId> Tiers::stored(const PromptUse& prompt, std::uint32_t begin,
-                                            std::uint32_t end) {
-  std::vector<Moved> written;
-  for (std::uint32_t i = end; i-- > begin;) {
-    const Moved block{prompt[i], 1};
-    const auto [known, inserted] = device_.insert(key(block.use.hash), block);
-    if (wants(1, TierWrite::through, block.use.hash, known->uses)) {
-      written.push_back(*known);
+void Tiers::give_up_all() {
+  for (std::uint32_t slot = 0; slot < transfers_.size(); ++slot) {
+    if (transfers_[slot].blocks > 0) {
+      end(slot, false);
     }
   }
-  const std::optional<TierTransferId> id = write(0, written, false);
+  loading_.clear();
+}
+
+std::optional<TierTransferId> Tiers::stored(const PromptUse& prompt, std::uint32_t begin,
+                                            std::uint32_t end) {
+  moved_.clear();
+  expand(prompt, begin, end);
+  for (std::size_t i = uses_.size(); i-- > 0;) {
+    const auto [known, inserted] = device_.insert(key(uses_[i].hash), {uses_[i], 1});
+    if (wants(1, TierWrite::through, uses_[i].hash, known->uses)) {
+      moved_.push_back(*known);
+    }
+  }
+  const std::optional<TierTransferId> id = write(0, moved_, false);
   write_back_left();
   return id;
 }
 
 std::optional<TierTransferId> Tiers::used(const PromptUse& prompt, std::uint32_t cached) {
-  std::vector<Moved> written;
+  moved_.clear();
+  expand(prompt, 0, prompt.blocks.size());
   for (std::uint32_t i = cached; i-- > 0;) {
-    const BlockUse use = prompt[i];
-    if (Moved* known = device_.find(key(use.hash))) {
-      known->use = use;
+    if (Moved* known = device_.find(key(uses_[i].hash))) {
+      known->use = uses_[i];
       ++known->uses;
-      if (wants(1, TierWrite::through, use.hash, known->uses)) {
-        written.push_back(*known);
+      if (wants(1, TierWrite::through, uses_[i].hash, known->uses)) {
+        moved_.push_back(*known);
       }
     }
   }
-  const std::optional<TierTransferId> id = write(0, written, false);
-  touch(prompt);
+  const std::optional<TierTransferId> id = write(0, moved_, false);
+  touch();
   write_back_left();
   return id;
 }
 
-/// Counts a use of every block of the prompt that is in some tier.
-void Tiers::touch(const PromptUse& prompt) {
+/// Counts a use of every block of a prompt (in `uses_`) that is in some tier.
+void Tiers::touch() {
   for (std::uint8_t at = 1; at <= levels(); ++at) {
-    std::vector<Moved> written;
-    for (std::uint32_t i = prompt.blocks.size(); i-- > 0;) {
-      const BlockUse use = prompt[i];
-      const std::uint32_t uses = store(at).touch(use);
-      if (uses > 0 && store(at).readable(use.hash) != kNoEntry &&
-          wants(at + 1, TierWrite::through, use.hash, uses)) {
-        written.push_back({use, uses});
+    moved_.clear();
+    for (std::size_t i = uses_.size(); i-- > 0;) {
+      const std::uint32_t uses = store(at).touch(uses_[i]);
+      if (uses > 0 && store(at).readable(uses_[i].hash) != kNoEntry &&
+          wants(at + 1, TierWrite::through, uses_[i].hash, uses)) {
+        moved_.push_back({uses_[i], uses});
       }
     }
-    write(at, written, false);
+    write(at, moved_, false);
   }
 }
 
@@ -273,7 +297,7 @@ Entry Tiers::reserve(std::uint8_t at, const BlockUse& use, std::uint32_t uses) {
 /// What has come into a tier is written through to the next.
 void Tiers::write_on(const Transfer& arrived) {
   for (std::uint8_t at = 1; at < levels(); ++at) {
-    std::vector<Moved> written;
+    moved_.clear();
     for (const Place& place : arrived.fills) {
       if (place.level != at) {
         continue;
@@ -282,24 +306,24 @@ void Tiers::write_on(const Transfer& arrived) {
       const std::uint32_t uses = store(at).uses(place.entry);
       const bool there = store(at).readable(use.hash) == place.entry;
       if (there && wants(at + 1, TierWrite::through, use.hash, uses)) {
-        written.push_back({use, uses});
+        moved_.push_back({use, uses});
       }
     }
-    write(at, written, false);
+    write(at, moved_, false);
   }
 }
 
 /// What tiers have evicted to make room goes to the next, where that is written back to.
 void Tiers::write_back_left() {
   for (std::uint8_t at = 1; at <= levels(); ++at) {
-    std::vector<Moved> written;
+    moved_.clear();
     for (const Moved& block : left_[at - 1]) {
       if (wants(at + 1, TierWrite::back, block.use.hash, block.uses)) {
-        written.push_back(block);
+        moved_.push_back(block);
       }
     }
     left_[at - 1].clear();
-    write(at, written, true);
+    write(at, moved_, true);
   }
 }
 

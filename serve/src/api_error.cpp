@@ -29,11 +29,12 @@ ApiError model_not_found(const std::string& model, const std::string& served) {
           0};
 }
 
-ApiError context_length_exceeded(long long prompt, long long output, long long limit) {
+ApiError context_length_exceeded(const char* param, long long prompt, long long output,
+                                 long long limit) {
   return invalid("this model's maximum context length is " + std::to_string(limit) +
                      " tokens, but the request has " + std::to_string(prompt) +
                      " tokens of prompt and asks for " + std::to_string(output) + " of output",
-                 "messages", "context_length_exceeded");
+                 param, "context_length_exceeded");
 }
 
 ApiError unavailable(std::string message, std::string code, int retry_after) {

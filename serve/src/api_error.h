@@ -19,7 +19,8 @@ struct ApiError {
 /// Errors that several places give.
 ApiError invalid(std::string message, std::string param = {}, std::string code = {});
 ApiError model_not_found(const std::string& model, const std::string& served);
-ApiError context_length_exceeded(long long prompt, long long output, long long limit);
+ApiError context_length_exceeded(const char* param, long long prompt, long long output,
+                                 long long limit);
 ApiError unavailable(std::string message, std::string code, int retry_after = 1);
 
 }  // namespace dyn::serve

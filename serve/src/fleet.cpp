@@ -44,13 +44,8 @@ engine::KvLink make_link(const Plan& plan) {
   return {plan.transfer, replicas(WorkerRole::prefill), replicas(WorkerRole::decode)};
 }
 
-void check_pool(const PoolSpec& pool, bool alone) {
+void check_pool(const PoolSpec& pool) {
   const std::string where = "pool '" + name_of_role(pool.role) + "'";
-  if (is_relayed(pool) && !alone) {
-    throw Error(ErrorKind::bad_input,
-                where + ": engine.kind openai works only in a single aggregated pool",
-                "serve prefill and decode pools with simulated engines");
-  }
   if (is_relayed(pool) && pool.engine.url.empty()) {
     throw Error(ErrorKind::bad_input, where + ": engine.kind openai needs engine.url",
                 "give one http://host:port a replica");
@@ -76,7 +71,12 @@ void check_plan(const Plan& plan) {
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
   for (const PoolSpec& pool : plan.pools) {
-    check_pool(pool, alone);
+    check_pool(pool);
+  }
+  if (pair && is_relayed(plan.pools[0]) != is_relayed(plan.pools[1])) {
+    throw Error(ErrorKind::bad_input,
+                "prefill and decode pools need engines of one kind: a simulated one has no KV "
+                "cache to hand over");
   }
 }
 
@@ -134,25 +134,33 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   }
   const bool publish =
       plan.router.kind == RouterKind::kv_aware && count > 1 && spec.role != WorkerRole::decode;
-  std::vector<engine::Engine> ranks;  // of one worker, on one strand; the next is at the back
-  net::any_io_executor strand;
+  const engine::DeployedTiers tiers =
+      is_relayed(spec) ? engine::DeployedTiers() : engine::DeployedTiers(plan, spec, *timer);
+  const net::any_io_executor common = net::make_strand(executor);
+  net::any_io_executor strand;  // of the ranks of one worker
+  std::shared_ptr<SimulatedWorker> first;
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
       const auto blocks = static_cast<std::size_t>(spec.config.kv_blocks.value_or(100'000));
-      pool.workers.push_back(
-          std::make_shared<OpenAiWorker>(executor, *parse_url(spec.engine.url[i]), spec.engine,
-                                         blocks, options.probe_interval, listener(index, id)));
+      pool.workers.push_back(std::make_shared<OpenAiWorker>(
+          executor, spec.role, *parse_url(spec.engine.url[i]), spec.engine, blocks,
+          options.probe_interval, listener(index, id)));
     } else {
-      if (ranks.empty()) {
-        const engine::EngineOptions options{spec.config, spec.role, engine::Stepping::every_step,
-                                            publish};
-        ranks = engine::Engine::ranks(options, timer, spec.layout.data);
-        strand = net::make_strand(executor);
+      engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};
+      paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
+      const bool opens = i % static_cast<std::uint32_t>(spec.layout.data) == 0;
+      if (opens) {
+        // Who shares a store takes turns.
+        strand = tiers.shares() ? common : net::any_io_executor(net::make_strand(executor));
+        first = nullptr;
       }
-      pool.workers.push_back(std::make_shared<SimulatedWorker>(
-          strand, clock_, spec.role, std::move(ranks.back()), listener(index, id)));
-      ranks.pop_back();
+      const auto worker =
+          std::make_shared<SimulatedWorker>(strand, clock_, std::move(engine), timer,
+                                            std::move(paths), listener(index, id), first.get());
+      first = opens ? worker : first;
+      pool.workers.push_back(worker);
     }
   }
 }

@@ -111,14 +111,20 @@ std::string Generation::take_bytes() {
   std::string bytes = std::exchange(bytes_, {});
   if (!bytes.empty()) {
     unread_->fetch_sub(bytes.size());
-    if (legs_[kEntry].active) {
-      legs_[kEntry].at.handle->resume(job_->id);
+    for (const Leg& leg : legs_) {
+      if (leg.active) {
+        leg.at.handle->resume(job_->id);
+      }
     }
   }
   return bytes;
 }
 
 void Generation::place(LegName name) {
+  if (name == kEntry && fleet_->disaggregated() && !fleet_->any_available()) {
+    fail(routing_error(policy::router_errc::no_workers));  // no prefill in vain
+    return;
+  }
   const std::size_t pool = name == kEntry ? fleet_->entry_pool() : fleet_->decode_pool();
   Result<Placement> placement = fleet_->route(pool, *job_);
   if (!placement) {
@@ -127,9 +133,9 @@ void Generation::place(LegName name) {
   }
   Leg& leg = legs_[name];
   leg = Leg{std::move(*placement), true, false};
-  const std::string where = fleet_->name_of(leg.at);
-  placed_at_ = name == kDecode ? placed_at_ + '+' + where : where;
-  leg.at.handle->start(job_, name == kDecode,
+  placed_at_ =
+      (name == kDecode ? fleet_->name_of(legs_[kEntry].at) + '+' : "") + fleet_->name_of(leg.at);
+  leg.at.handle->start(job_, name == kDecode ? prefilled_ : std::nullopt,
                        std::make_shared<Sink>(shared_from_this(), name, fleet_->relay_bytes()));
 }
 
@@ -179,8 +185,9 @@ void Generation::on(LegName name, const Produced& event) {
   }
 }
 
-void Generation::on(LegName name, const Prefilled&) {
+void Generation::on(LegName name, Prefilled& event) {
   legs_[name].held = true;
+  prefilled_ = std::move(event);
   fleet_->prefill_done(legs_[name].at, job_->id);
   place(kDecode);
 }
@@ -214,7 +221,11 @@ void Generation::on(LegName, const RelayHead& event) {
 
 void Generation::on(LegName name, RelayBytes& event) {
   bytes_ += event.bytes;
-  cached_tokens_ = std::max(cached_tokens_, event.cached_tokens);
+  if (name == kEntry) {  // a decode engine counts what it fetched as cached
+    cached_tokens_ = std::max(cached_tokens_, event.cached_tokens);
+  } else if (event.tokens > 0) {
+    release(kEntry, true);  // it has the KV
+  }
   count_tokens(name, event.tokens);
 }
 
@@ -227,7 +238,7 @@ void Generation::on(LegName, const RelayEnd&) {
 void Generation::on(LegName name, const Failed& event) {
   release(name, true);
   if (event.retry_elsewhere && ++attempt_ < kMaxAttempts && fleet_->any_available()) {
-    place(kEntry);
+    place(name);
     return;
   }
   const bool fault = event.status >= 500;

@@ -57,7 +57,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void on_event(LegName name, std::uint32_t attempt, WorkerEvent event);
   void on(LegName, const Admitted& event);
   void on(LegName name, const Produced& event);
-  void on(LegName name, const Prefilled&);
+  void on(LegName name, Prefilled& event);
   void on(LegName, const KvWanted& event);
   void on(LegName, const RelayHead& event);
   void on(LegName name, RelayBytes& event);
@@ -77,7 +77,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   net::steady_timer timer_;  ///< the frontend's time, then the transfer
 
   std::array<Leg, 2> legs_;
-  std::uint32_t attempt_ = 0;  ///< events of earlier ones are stale
+  std::optional<Prefilled> prefilled_;  ///< set once the prefill worker is done
+  std::uint32_t attempt_ = 0;           ///< events of earlier ones are stale
   std::shared_ptr<std::atomic<std::size_t>> unread_;
   std::string placed_at_;
   std::string bytes_;

@@ -159,6 +159,10 @@ void Reader::refuse_unsupported() {
       fail(std::string("'") + name + "' must be 1: this server gives one choice a request", name);
     }
   }
+  if (rules_.hands_over && root_.contains("kv_transfer_params")) {
+    fail("'kv_transfer_params' is for this server to set, between its prefill and decode engines",
+         "kv_transfer_params");
+  }
   if (rules_.relayed) {
     return;
   }

@@ -33,6 +33,8 @@ struct RequestRules {
   /// The request goes on to another engine, which decides about what is beyond routing:
   /// log-probabilities, tools, images.
   bool relayed = false;
+  /// From one engine to another: this server fills in kv_transfer_params.
+  bool hands_over = false;
 };
 
 /// Reads a request body. Bytes that are no UTF-8, JSON that does not parse (with its position),

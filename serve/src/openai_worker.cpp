@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "handover.h"
 #include "sse_scanner.h"
 
 namespace dyn::serve {
@@ -29,14 +30,26 @@ constexpr std::uint32_t kHeaderLimit = 64 << 10;
 /// A whole answer gives no sign of life before its end; it may take so many token gaps longer
 /// than a stream's first token.
 constexpr int kWholeAnswerGaps = 10;
+constexpr std::size_t kPrefillAnswer = 4 << 20;
 
-std::string render_request(const Url& url, const Job& job) {
+std::string render_request(const Url& url, const Job& job, const std::string& body) {
   std::string text = "POST " + url.prefix + job.target + " HTTP/1.1\r\nHost: " + url.host_header();
   text += "\r\nContent-Type: application/json\r\nAccept: */*\r\nConnection: close\r\n";
   if (!job.authorization.empty()) {
     text += "Authorization: " + job.authorization + "\r\n";
   }
-  return text + "Content-Length: " + std::to_string(job.body.size()) + "\r\n\r\n" + job.body;
+  if (!job.request_id.empty()) {
+    text += "X-Request-Id: " + job.request_id + "\r\n";
+  }
+  return text + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+std::string body_for(WorkerRole role, const Job& job, const std::optional<Prefilled>& prefilled) {
+  if (role == WorkerRole::prefill) {
+    return prefill_body(job.body);
+  }
+  const bool kv = prefilled && !prefilled->kv_transfer.empty();
+  return kv ? decode_body(job.body, prefilled->kv_transfer) : job.body;
 }
 
 }  // namespace
@@ -68,14 +81,16 @@ struct OpenAiWorker::Connection {
 
 struct OpenAiWorker::Call : Connection {
   Call(const net::any_io_executor& executor, std::shared_ptr<const Job> a_job,
-       std::shared_ptr<EventSink> a_sink)
+       std::optional<Prefilled> a_prefilled, std::shared_ptr<EventSink> a_sink)
       : Connection(executor),
         job(std::move(a_job)),
+        prefilled(std::move(a_prefilled)),
         sink(std::move(a_sink)),
         room(executor),
         scanner(job->stream) {}
 
   std::shared_ptr<const Job> job;
+  std::optional<Prefilled> prefilled;
   std::shared_ptr<EventSink> sink;
   Wake room;  ///< the reader has caught up
   SseScanner scanner;
@@ -84,10 +99,11 @@ struct OpenAiWorker::Call : Connection {
   std::array<char, kReadSize> bytes{};
 };
 
-OpenAiWorker::OpenAiWorker(net::any_io_executor executor, Url url, EngineTarget target,
-                           std::size_t cache_blocks, Duration probe_interval,
+OpenAiWorker::OpenAiWorker(net::any_io_executor executor, WorkerRole role, Url url,
+                           EngineTarget target, std::size_t cache_blocks, Duration probe_interval,
                            WorkerListener listener)
     : executor_(std::move(executor)),
+      role_(role),
       url_(std::move(url)),
       target_(std::move(target)),
       probe_interval_(probe_interval),
@@ -97,9 +113,10 @@ OpenAiWorker::OpenAiWorker(net::any_io_executor executor, Url url, EngineTarget 
 
 OpenAiWorker::~OpenAiWorker() = default;
 
-void OpenAiWorker::start(std::shared_ptr<const Job> job, bool, std::shared_ptr<EventSink> sink) {
+void OpenAiWorker::start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
+                         std::shared_ptr<EventSink> sink) {
   const net::any_io_executor strand = net::make_strand(executor_);
-  auto call = std::make_shared<Call>(strand, std::move(job), std::move(sink));
+  auto call = std::make_shared<Call>(strand, std::move(job), std::move(prefilled), std::move(sink));
   {
     const std::scoped_lock lock(mutex_);
     calls_[call->job->id] = call;
@@ -159,6 +176,9 @@ void OpenAiWorker::stop() {
 }
 
 void OpenAiWorker::computed(const Job& job) {
+  if (role_ == WorkerRole::decode) {
+    return;  // nobody chooses a decode engine by what is in its cache
+  }
   std::vector<kvbm::KvEvent> events;
   {
     const std::scoped_lock lock(mutex_);
@@ -232,25 +252,28 @@ net::awaitable<void> OpenAiWorker::relay(std::shared_ptr<OpenAiWorker> self,
   self->forget(call->job->id);
 }
 
+void OpenAiWorker::broken(Call& call, const char* what) {
+  const bool expired = call.deadline.disarm();
+  if (call.closed) {
+    call.sink->deliver(Failed{503, "shutting_down", "the server is shutting down", false});
+    return;
+  }
+  lost();
+  const std::string who = "the engine at " + url_.host_header();
+  call.sink->deliver(expired ? Failed{504, "engine_timeout", who + " fell silent", false}
+                             : Failed{502, "engine_broken", who + what, false});
+}
+
 net::awaitable<void> OpenAiWorker::converse(std::shared_ptr<OpenAiWorker> self,
                                             std::shared_ptr<Call> call) {
   const EngineTarget& target = self->target_;
-  const Duration gap = target.token_timeout;
-  const Duration first =
-      target.first_token_timeout + (call->job->stream ? Duration{0} : gap * kWholeAnswerGaps);
-  const auto broken = [&](bool expired, const char* what) {
-    if (call->closed) {
-      call->sink->deliver(Failed{503, "shutting_down", "the server is shutting down", false});
-      return;
-    }
-    self->lost();
-    const std::string who = "the engine at " + self->url_.host_header();
-    call->sink->deliver(expired ? Failed{504, "engine_timeout", who + " fell silent", false}
-                                : Failed{502, "engine_broken", who + what, false});
-  };
-
+  const bool prefill = self->role_ == WorkerRole::prefill;
+  const bool one_piece = !call->job->stream && !prefill;
+  const Duration first = target.first_token_timeout +
+                         (one_piece ? target.token_timeout * kWholeAnswerGaps : Duration{0});
   call->deadline.arm(first, [call] { call->close(); });
-  const std::string request = render_request(self->url_, *call->job);
+  const std::string request =
+      render_request(self->url_, *call->job, body_for(self->role_, *call->job, call->prefilled));
   // A failed write shows in the read: the engine may have answered before it took it all.
   co_await net::async_write(call->socket, net::buffer(request), kAwait);
   call->parser.header_limit(kHeaderLimit);
@@ -258,9 +281,50 @@ net::awaitable<void> OpenAiWorker::converse(std::shared_ptr<OpenAiWorker> self,
   auto [head_error, head_size] =
       co_await http::async_read_header(call->socket, call->buffer, call->parser, kAwait);
   if (head_error) {
-    broken(call->deadline.disarm(), " closed the connection without an answer");
+    self->broken(*call, " closed the connection without an answer");
     co_return;
   }
+  if (prefill && call->parser.get().result() == http::status::ok) {
+    co_await read_prefilled(self, call);
+  } else {
+    co_await pass_on(self, call, first);
+  }
+}
+
+net::awaitable<void> OpenAiWorker::read_prefilled(std::shared_ptr<OpenAiWorker> self,
+                                                  std::shared_ptr<Call> call) {
+  std::string body;
+  while (!call->parser.is_done()) {
+    call->parser.get().body().data = call->bytes.data();
+    call->parser.get().body().size = call->bytes.size();
+    auto [error, size] =
+        co_await http::async_read_some(call->socket, call->buffer, call->parser, kAwait);
+    body.append(call->bytes.data(), call->bytes.size() - call->parser.get().body().size);
+    if ((error && error != http::error::need_buffer) || body.size() > kPrefillAnswer) {
+      self->broken(*call, body.size() > kPrefillAnswer ? " gave an answer of more than 4 MiB"
+                                                       : " broke off in the middle of its answer");
+      co_return;
+    }
+  }
+  call->deadline.disarm();
+  auto answer = read_prefill_answer(body);
+  if (!answer) {
+    call->sink->deliver(
+        Failed{502, "no_kv_transfer",
+               "the prefill engine at " + self->url_.host_header() +
+                   " answered without kv_transfer_params; it needs --kv-transfer-config with a "
+                   "connector such as NixlConnector",
+               false});
+    co_return;
+  }
+  self->computed(*call->job);
+  call->sink->deliver(Admitted{answer->cached_tokens});
+  call->sink->deliver(Prefilled{std::move(answer->kv_transfer)});
+}
+
+net::awaitable<void> OpenAiWorker::pass_on(std::shared_ptr<OpenAiWorker> self,
+                                           std::shared_ptr<Call> call, Duration first) {
+  const Duration gap = self->target_.token_timeout;
   RelayHead head;
   head.status = static_cast<int>(call->parser.get().result_int());
   head.content_type = std::string(call->parser.get()[http::field::content_type]);
@@ -293,7 +357,7 @@ net::awaitable<void> OpenAiWorker::converse(std::shared_ptr<OpenAiWorker> self,
       call->deadline.arm(begun && call->job->stream ? gap : first, [call] { call->close(); });
     }
     if (error && error != http::error::need_buffer) {
-      broken(call->deadline.disarm(), " broke off in the middle of its answer");
+      self->broken(*call, " broke off in the middle of its answer");
       co_return;
     }
   }

@@ -1,5 +1,7 @@
 #include "prepare.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -66,6 +68,7 @@ std::variant<Prepared, ApiError> prepare(ServerState& state, Endpoint endpoint, 
   RequestRules rules;
   rules.max_depth = state.options.limits.json_depth;
   rules.relayed = state.fleet->relayed();
+  rules.hands_over = rules.relayed && state.fleet->disaggregated();
   auto parsed = parse_request(endpoint, http.body, rules);
   if (auto* error = std::get_if<ApiError>(&parsed)) {
     return std::move(*error);
@@ -87,7 +90,8 @@ std::variant<Prepared, ApiError> prepare(ServerState& state, Endpoint endpoint, 
   job->max_output_tokens = request.max_tokens.value_or(std::max(by_default, request.min_tokens));
   // Only the engine itself can count the tokens of what is relayed.
   if (!rules.relayed && job->prompt_tokens + job->max_output_tokens > limit) {
-    return context_length_exceeded(job->prompt_tokens, job->max_output_tokens, limit);
+    return context_length_exceeded(endpoint == Endpoint::chat ? "messages" : "prompt",
+                                   job->prompt_tokens, job->max_output_tokens, limit);
   }
   job->blocks = block_hashes(tokens, state.fleet->block_size(state.fleet->entry_pool()),
                              state.plan.model.name);
@@ -96,6 +100,9 @@ std::variant<Prepared, ApiError> prepare(ServerState& state, Endpoint endpoint, 
     job->target = http.path;
     job->body = std::move(http.body);
     job->authorization = http.authorization;
+    if (rules.hands_over) {
+      job->request_id = fmt::format("dyn-{:x}-{}", state.instance, job->id.value());
+    }
   }
   result.text_seed = static_cast<std::uint64_t>(kvbm::chain(kvbm::chain_root("text"), tokens));
   result.ticket = state.log.begin(tokens);

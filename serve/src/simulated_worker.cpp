@@ -6,14 +6,26 @@
 #include <utility>
 
 namespace dyn::serve {
+namespace {
+
+engine::EngineOptions with_tiers(engine::EngineOptions options, const TierPaths& paths) {
+  options.tiering = paths.tiers.for_engine(paths.network, paths.site);
+  return options;
+}
+
+}  // namespace
 
 SimulatedWorker::SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock,
-                                 WorkerRole role, engine::Engine engine, WorkerListener listener)
+                                 engine::EngineOptions options,
+                                 std::shared_ptr<const perf::StepTimer> timer, TierPaths paths,
+                                 WorkerListener listener, SimulatedWorker* first)
     : strand_(strand),
       clock_(clock),
       listener_(std::move(listener)),
-      role_(role),
-      engine_(std::move(engine)),
+      paths_(std::move(paths)),
+      options_(with_tiers(std::move(options), paths_)),
+      engine_(first != nullptr ? first->engine_.another_rank(options_)
+                               : engine::Engine(options_, std::move(timer))),
       timer_(strand) {
   load_ = engine_.load(last_);
 }
@@ -30,11 +42,10 @@ void SimulatedWorker::on_strand(Operation operation) {
   });
 }
 
-void SimulatedWorker::start(std::shared_ptr<const Job> job, bool remote_prefill,
+void SimulatedWorker::start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
                             std::shared_ptr<EventSink> sink) {
-  on_strand([job = std::move(job), remote_prefill, sink = std::move(sink)](SimulatedWorker& self) {
-    self.begin(job, remote_prefill, sink);
-  });
+  on_strand([job = std::move(job), remote_prefill = prefilled.has_value(), sink = std::move(sink)](
+                SimulatedWorker& self) { self.begin(job, remote_prefill, sink); });
 }
 
 void SimulatedWorker::cancel(RequestId id) {
@@ -74,7 +85,7 @@ void SimulatedWorker::begin(const std::shared_ptr<const Job>& job, bool remote_p
   engine::EngineRequest request;
   request.id = job->id;
   request.prompt_tokens = job->prompt_tokens;
-  request.max_output_tokens = role_ == WorkerRole::prefill ? 1 : job->max_output_tokens;
+  request.max_output_tokens = options_.role == WorkerRole::prefill ? 1 : job->max_output_tokens;
   request.blocks = kvbm::PromptBlocks(job->blocks);
   request.remote_prefill = remote_prefill;
   if (const auto why = engine_.why_impossible(request)) {
@@ -113,12 +124,29 @@ void SimulatedWorker::let_go(RequestId id) {
   calls_.erase(it);
 }
 
+std::optional<SimTime> SimulatedWorker::next_event() const {
+  const std::optional<SimTime> step = engine_.next_event();
+  const std::optional<SimTime> transfer = paths_.network.next_event();
+  return step && transfer ? std::min(*step, *transfer) : step ? step : transfer;
+}
+
 void SimulatedWorker::catch_up(SimTime now) {
   now = std::max(now, last_);
-  for (auto due = engine_.next_event(); due && *due <= now; due = engine_.next_event()) {
-    advance(std::max(*due, last_));
+  for (auto due = next_event(); due && *due <= now; due = next_event()) {
+    const SimTime at = std::max(*due, last_);
+    end_transfers(at);
+    advance(at);
   }
   last_ = now;
+}
+
+/// KV that has arrived can be used by a step that starts now.
+void SimulatedWorker::end_transfers(SimTime at) {
+  paths_.network.advance(at, arrived_);
+  for (const engine::Network::Arrived& what : arrived_) {
+    engine_.transfer_done(kvbm::TierTransferId(static_cast<std::uint32_t>(what.tag)), at);
+  }
+  arrived_.clear();
 }
 
 void SimulatedWorker::advance(SimTime at) {
@@ -148,7 +176,7 @@ void SimulatedWorker::dispatch() {
       continue;
     }
     it->second.sink->deliver(Produced{token.produced, token.finished});
-    if (token.finished && role_ != WorkerRole::prefill) {
+    if (token.finished && options_.role != WorkerRole::prefill) {
       retire(std::move(it->second));
       calls_.erase(it);
     }
@@ -158,6 +186,11 @@ void SimulatedWorker::dispatch() {
       it->second.held = true;
       it->second.sink->deliver(Prefilled{});
     }
+  }
+  for (const kvbm::TierTransfer& transfer : outcome_.tier_transfers) {
+    paths_.network.start(paths_.tiers.endpoint(transfer.from, paths_.site),
+                         paths_.tiers.endpoint(transfer.to, paths_.site), transfer.bytes,
+                         transfer.id.value(), last_);
   }
   for (const RequestId id : outcome_.kv_wanted) {
     if (EventSink* sink = sink_of(id)) {
@@ -176,7 +209,7 @@ void SimulatedWorker::settle() {
     const std::scoped_lock lock(load_mutex_);
     load_ = engine_.load(last_);
   }
-  const std::optional<SimTime> due = engine_.next_event();
+  const std::optional<SimTime> due = next_event();
   if (!due) {
     timer_.cancel();
     return;

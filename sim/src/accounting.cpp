@@ -51,20 +51,35 @@ SimulationResult Run::result(SimTime end) {
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
   release_unfinished(end);
   check_conservation(end);
-  // Requests are sent in order; those that were never sent have no record.
-  const auto sent = std::find_if(flights_.begin(), flights_.end(), [](const Flight& flight) {
-    return flight.stage == Stage::unsent;
-  });
-  records_.resize(static_cast<std::size_t>(sent - flights_.begin()));
+  keep_sent_records();
   flights_ = {};  // a report of many requests needs the memory
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  std::vector<ReportClass> classes;
+  for (const RequestClass& one : workload_.classes) {
+    classes.push_back({one.name, one.slo});
+  }
+  options.classes = classes;
   out.report = make_report(records_, options);
+  out.report.energy = energy(end);
+  finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
   out.records = std::move(records_);
   return out;
+}
+
+/// Those that were never sent have no record.
+void Run::keep_sent_records() {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < flights_.size(); ++i) {
+    if (flights_[i].stage != Stage::unsent) {
+      records_[kept] = records_[i];
+      kept += 1;
+    }
+  }
+  records_.resize(kept);
 }
 
 /// Takes requests that the end of the run cut off out of engines, routers and links, as a server
@@ -108,13 +123,9 @@ void Run::check_conservation(SimTime end) {
                        .router.active_requests(WorkerId(slot.rank)) == 0,
                "a router books a request that is gone");
   }
-  bool all_sent = true;
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];
-    const bool sent = flights_[i].stage != Stage::unsent;
-    DYN_ASSERT(all_sent || !sent, "requests are sent in order");
-    all_sent = sent;
-    if (!sent) {
+    if (flights_[i].stage == Stage::unsent) {
       continue;
     }
     const bool over = flights_[i].stage == Stage::done;

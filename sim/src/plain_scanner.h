@@ -7,6 +7,7 @@
 namespace dyn::sim {
 
 /// Takes a line apart that is written as nearly all are; what it does not know it does not take.
+/// The byte after the line can be read, and belongs to no number or space.
 class PlainScanner {
  public:
   explicit PlainScanner(std::string_view line)
@@ -14,7 +15,7 @@ class PlainScanner {
 
   bool take(char c) {
     skip_space();
-    const bool there = at_ < end_ && *at_ == c;
+    const bool there = *at_ == c;
     at_ += there ? 1 : 0;
     return there;
   }
@@ -26,13 +27,14 @@ class PlainScanner {
   bool take_number(std::uint64_t& number) {
     skip_space();
     const char* const begin = at_;
-    number = 0;
-    for (; at_ < end_ && *at_ >= '0' && *at_ <= '9'; ++at_) {
-      number = number * 10 + static_cast<std::uint64_t>(*at_ - '0');
+    std::uint64_t sum = 0;
+    for (unsigned digit = 0; (digit = static_cast<unsigned>(*at_ - '0')) < 10; ++at_) {
+      sum = sum * 10 + digit;
     }
+    number = sum;
     const std::ptrdiff_t digits = at_ - begin;
-    const bool fraction = at_ < end_ && (*at_ == '.' || *at_ == 'e' || *at_ == 'E');
-    return digits > 0 && digits <= 18 && (digits == 1 || *begin != '0') && !fraction;
+    const bool more = *at_ == '.' || (*at_ | 0x20) == 'e';
+    return digits > 0 && digits <= 18 && (digits == 1 || *begin != '0') && !more;
   }
   /// A list of such numbers.
   template <class Visit>
@@ -70,7 +72,7 @@ class PlainScanner {
 
  private:
   void skip_space() {
-    while (at_ < end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\r')) {
+    while (*at_ == ' ' || *at_ == '\t' || *at_ == '\r') {
       ++at_;
     }
   }

@@ -4,8 +4,10 @@
 #include <optional>
 #include <vector>
 
+#include "client.h"
 #include "dyn/engine/kv_link.h"
 #include "dyn/sim/event_queue.h"
+#include "dyn/sim/run_sink.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
 
@@ -41,11 +43,12 @@ class Run {
 
  private:
   // The client.
-  void start_client();
   void send(std::uint32_t request);
   void left(std::uint32_t request, RequestStatus status, SimTime at);
-  void push_send(std::uint32_t request, SimTime at) {
-    queue_.push(at, Phase::arrival, EventKind::send, request);
+  auto pusher() {
+    return [this](std::uint32_t request, SimTime at) {
+      queue_.push(at, Phase::arrival, EventKind::send, request);
+    };
   }
 
   // The fleet.
@@ -64,6 +67,19 @@ class Run {
   void on_prefilled(std::uint32_t engine, std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
 
+  // What is watched (observing.cpp).
+  void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
+            std::int64_t value = 0) {
+    if (spec_.sink != nullptr) {
+      spec_.sink->on_mark(what, request, at, static_cast<std::int32_t>(engine), value);
+    }
+  }
+  void note_step(std::uint32_t engine, SimTime next);
+  void start_timeline();
+  void sample(SimTime upto);
+  void finish_timeline(SimTime end, SimulationResult& result);
+  std::optional<Estimate> energy(SimTime end);
+
   // What the router knows of output lengths.
   void follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine);
   void forget_output(std::uint32_t request);
@@ -72,6 +88,7 @@ class Run {
   // The end (accounting.cpp).
   void settle_all(SimTime end);
   SimulationResult result(SimTime end);
+  void keep_sent_records();
   void release_unfinished(SimTime end);
   void check_conservation(SimTime end);
 
@@ -80,6 +97,7 @@ class Run {
 
   const SimulationSpec& spec_;
   const Workload& workload_;
+  Client client_;
   Fleet fleet_;
   engine::KvLink link_;
   EventQueue queue_;
@@ -88,9 +106,10 @@ class Run {
   std::vector<RequestRecord> records_;
   SimTime now_{Duration{0}};
   Duration frontend_{0};
+  Timeline timeline_;
+  SimTime next_sample_ = SimTime::max();
   std::uint32_t entry_pool_ = 0;   ///< where requests go first
   std::uint32_t decode_pool_ = 0;  ///< disaggregated: where they go then
-  std::uint32_t next_ = 0;         ///< the next request to send
 };
 
 }  // namespace dyn::sim

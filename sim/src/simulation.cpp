@@ -26,6 +26,7 @@ std::int64_t blocks_of(std::int64_t tokens, int block_size) {
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
+      client_(workload),
       fleet_(make_fleet(spec)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
@@ -40,10 +41,13 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  if (spec.timeline_points > 0) {
+    start_timeline();
+  }
 }
 
 SimulationResult Run::run() {
-  start_client();
+  client_.start(now_, pusher());
   const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
   bool stopped = false;
   while (!queue_.empty() && !stopped) {
@@ -55,6 +59,9 @@ SimulationResult Run::run() {
       stopped = true;
     } else {
       const Event event = queue_.pop();
+      if (event.at >= next_sample_) {
+        sample(event.at);
+      }
       now_ = event.at;
       handle(event);
     }
@@ -91,21 +98,6 @@ void Run::handle(const Event& event) {
   }
 }
 
-void Run::start_client() {
-  const auto count = static_cast<std::uint32_t>(workload_.requests.size());
-  if (workload_.concurrency == 0) {
-    if (count > 0) {
-      push_send(0, workload_.requests[0].arrival);
-      next_ = 1;
-    }
-    return;
-  }
-  const auto slots = static_cast<std::uint32_t>(workload_.concurrency);
-  for (next_ = 0; next_ < std::min(slots, count); ++next_) {
-    push_send(next_, now_);
-  }
-}
-
 void Run::send(std::uint32_t request) {
   const WorkloadRequest& from = workload_.requests[request];
   RequestRecord& record = records_[request];
@@ -113,11 +105,12 @@ void Run::send(std::uint32_t request) {
   record.sent = now_;
   record.status = RequestStatus::unfinished;
   record.input_tokens = from.input_tokens;
+  record.warmup = request < workload_.warmup;
+  record.request_class = workload_.class_number(request);
+  record.session = workload_.session_of(request);
   flights_[request].stage = Stage::sent;
-  if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
-    push_send(next_, workload_.requests[next_].arrival);
-    ++next_;
-  }
+  mark(Mark::sent, request, now_, -1, record.input_tokens);
+  client_.sent(request, pusher());
   if (frontend_ > Duration{0}) {
     queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
   } else {
@@ -125,19 +118,19 @@ void Run::send(std::uint32_t request) {
   }
 }
 
-/// The request is over; in a closed loop its slot sends the next.
+/// The request is over; what waits for it is sent.
 void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   DYN_ASSERT(flights_[request].stage != Stage::done, "a request ends once");
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
-  if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
-    push_send(next_, now_);
-    ++next_;
-  }
+  mark(status == RequestStatus::completed ? Mark::finished : Mark::left, request, at, -1,
+       records_[request].output_tokens);
+  client_.ended(request, now_, pusher());
 }
 
 void Run::deliver(std::uint32_t request) {
+  mark(Mark::delivered, request, now_);
   if (!submit(request, entry_pool_)) {
     left(request, RequestStatus::rejected, now_);
   }
@@ -166,6 +159,7 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
     flight.engine = engine;
     records_[request].worker = worker;
   }
+  mark(Mark::routed, request, now_, engine);
   fleet_.engines[engine].engine.submit(to_engine, now_);
   touch(engine);
   return true;
@@ -212,6 +206,7 @@ void Run::schedule(std::uint32_t engine) {
   if (next <= now_) {
     return touch(engine);
   }
+  note_step(engine, next);
   if (slot.due == next) {
     return;
   }
@@ -247,10 +242,12 @@ void Run::read_outcome(std::uint32_t engine) {
     if (to.first_scheduled == SimTime::min()) {
       to.first_scheduled = admission.at;
       to.cached_tokens = admission.cached_tokens;
+      mark(Mark::scheduled, admission.id.value(), admission.at, engine, admission.cached_tokens);
     }
   }
   for (const RequestId id : outcome_.preempted) {
     ++record(id).preemptions;
+    mark(Mark::preempted, id.value(), now_, engine);
   }
   for (const engine::TokenEvent& token : outcome_.tokens) {
     on_token(engine, token);
@@ -269,6 +266,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
   Pool& pool = pool_of(engine);
   if (token.produced == 1) {
     to.first_token = token.at;
+    mark(Mark::first_token, token.id.value(), token.at, engine);
     pool.router.prefill_done(token.id);
     follow_output(pool, token.id.value(), engine);
   } else if (token.produced == 2) {
@@ -285,6 +283,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
 /// The prompt is computed and its KV held here until it has reached a decode engine.
 void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
   const RequestId id(request);
+  mark(Mark::prefilled, request, now_, engine);
   pool_of(engine).router.prefill_done(id);
   if (!submit(request, decode_pool_)) {
     fleet_.engines[engine].engine.release_held(id, now_);
@@ -303,6 +302,7 @@ void Run::on_kv_wanted(std::uint32_t request) {
   const engine::KvLink::Transfer transfer = link_.reserve(
       from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
   records_[request].transfer = transfer.ends - now_;
+  mark(Mark::transfer_begun, request, now_, flight.engine, (transfer.ends - now_).count());
   queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
 }
 
@@ -310,6 +310,7 @@ void Run::transfer_done(std::uint32_t request) {
   Flight& flight = flights_[request];
   const RequestId id(request);
   flight.stage = Stage::running;
+  mark(Mark::transfer_done, request, now_, flight.engine);
   fleet_.engines[flight.prefill_engine].engine.release_held(id, now_);
   pool_of(flight.prefill_engine).router.finished(id);
   fleet_.engines[flight.engine].engine.kv_received(id, now_);

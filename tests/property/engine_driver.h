@@ -26,7 +26,15 @@ class SumTimer final : public perf::StepTimer {
 
 /// What is done to an engine at a given time.
 struct Command {
-  enum class Kind { submit, cancel, kv_received, release_held, look } kind = Kind::look;
+  enum class Kind {
+    submit,
+    cancel,
+    kv_received,
+    release_held,
+    look,
+    transfer_done,
+    give_up
+  } kind = Kind::look;
   std::int64_t at = 0;  ///< microseconds
   std::uint32_t id = 0;
   bool operator<(const Command& other) const {
@@ -49,6 +57,10 @@ struct Seen {
   std::vector<std::pair<std::uint32_t, std::int64_t>> prefilled;
   std::map<std::uint32_t, std::int64_t> wanted;  ///< tokens to transfer
   std::vector<std::pair<int, std::uint64_t>> kv_events;
+  /// Transfers between tiers: (from, to, bytes) and when they began.
+  std::vector<std::tuple<int, int, std::int64_t, std::int64_t>> transfers;
+  /// Tokens that admitted requests have from tiers, and their waits.
+  std::vector<std::pair<std::array<std::int64_t, 3>, std::int64_t>> tiers;
   std::vector<std::vector<std::int64_t>> looks;
   std::vector<std::pair<std::int64_t, std::int64_t>> gaps;
   std::int64_t end = 0;
@@ -118,6 +130,12 @@ class Driver {
       case Command::Kind::look:
         look(command.at);
         break;
+      case Command::Kind::transfer_done:
+        engine_.transfer_done(kvbm::TierTransferId(command.id), now);
+        break;
+      case Command::Kind::give_up:
+        engine_.give_up_transfers(now);
+        break;
     }
   }
 
@@ -136,6 +154,7 @@ class Driver {
     call();
     for (const auto& a : outcome_.admitted) {
       seen_.admitted.emplace_back(a.id.value(), a.at.time_since_epoch().count(), a.cached_tokens);
+      seen_.tiers.emplace_back(a.tier_tokens, a.load_time.count());
     }
     for (const auto& t : outcome_.tokens) {
       if (t.produced <= 2 || t.finished) {
@@ -157,6 +176,11 @@ class Driver {
         seen_.wanted[id.value()] = engine_.tokens_wanted(id);
       }
       answer(Command::Kind::kv_received, id, at);
+    }
+    for (const kvbm::TierTransfer& t : outcome_.tier_transfers) {
+      seen_.transfers.emplace_back(t.from, t.to, t.bytes.count(), at);
+      const std::int64_t time = 1 + 10 * (t.from + t.to) + t.bytes.count() / 1000;
+      commands_.insert({Command::Kind::transfer_done, at + time, t.id.value()});
     }
     for (const kvbm::KvEvent& event : outcome_.kv_events) {
       // One entry a block: how many an event tells of may depend on the stepping.

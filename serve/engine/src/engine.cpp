@@ -16,12 +16,15 @@ namespace {
 constexpr std::int64_t kShortestRun = 16;
 constexpr std::int64_t kLongestRun = 4096;
 
-policy::SchedulerOptions scheduler_options(const EngineOptions& options) {
+policy::SchedulerOptions scheduler_options(const EngineOptions& options,
+                                           std::shared_ptr<const perf::StepTimer> timer) {
   policy::SchedulerOptions result;
   result.config = options.config;
   result.role = options.role;
   result.every_token = options.stepping == Stepping::every_step;
   result.kv_events = options.publish_kv_events;
+  result.tiering = options.tiering;
+  result.tiering.timer = std::move(timer);
   return result;
 }
 
@@ -64,8 +67,8 @@ struct Engine::Lockstep {
 struct Engine::Impl {
   Impl(EngineOptions given, std::shared_ptr<Lockstep> with)
       : options(std::move(given)),
-        scheduler(scheduler_options(options)),
-        lockstep(std::move(with)) {
+        lockstep(std::move(with)),
+        scheduler(scheduler_options(options, lockstep->timer)) {
     lockstep->ranks.push_back(this);
   }
   ~Impl() { std::erase(lockstep->ranks, this); }
@@ -74,7 +77,12 @@ struct Engine::Impl {
 
   /// Takes part in the step in progress.
   bool steps_along() const { return !scheduler.batch().empty(); }
-  void publish_events() { move_to(scheduler.kv_events(), pending.kv_events); }
+  void publish_events() {
+    if (options.publish_kv_events) {
+      move_to(scheduler.kv_events(), pending.kv_events);
+    }
+    move_to(scheduler.tier_transfers(), pending.tier_transfers);
+  }
   void hand_out(Outcome& outcome);
   /// Something may have happened at `at` that the driver must see.
   void note(SimTime at) {
@@ -84,8 +92,8 @@ struct Engine::Impl {
   }
 
   EngineOptions options;
-  policy::Scheduler scheduler;
   std::shared_ptr<Lockstep> lockstep;
+  policy::Scheduler scheduler;
   Outcome pending;             ///< not yet handed out
   std::optional<SimTime> due;  ///< since when something waits in there that a driver must see
   GapCounts gaps;
@@ -249,6 +257,7 @@ void Engine::Lockstep::cut(SimTime now, bool needed) {
 
 void Engine::Impl::hand_out(Outcome& outcome) {
   due.reset();
+  move_to(scheduler.tier_transfers(), pending.tier_transfers);
   if (outcome.empty()) {
     std::swap(outcome, pending);
     return;
@@ -259,24 +268,22 @@ void Engine::Impl::hand_out(Outcome& outcome) {
   move_to(pending.kv_wanted, outcome.kv_wanted);
   move_to(pending.preempted, outcome.preempted);
   move_to(pending.kv_events, outcome.kv_events);
+  move_to(pending.tier_transfers, outcome.tier_transfers);
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-std::vector<Engine> Engine::ranks(const EngineOptions& options,
-                                  std::shared_ptr<const perf::StepTimer> timer, int count) {
+Engine::Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer) {
   auto lockstep = std::make_shared<Lockstep>();
   lockstep->timer = std::move(timer);
   lockstep->forward = options.stepping == Stepping::fast_forward;
-  std::vector<Engine> engines;
-  for (int i = 0; i < count; ++i) {
-    engines.push_back(Engine(std::make_unique<Impl>(options, lockstep)));
-  }
-  return engines;
+  impl_ = std::make_unique<Impl>(options, std::move(lockstep));
 }
 
-Engine::Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer)
-    : Engine(std::move(ranks(options, std::move(timer), 1).front())) {}
+Engine Engine::another_rank(const EngineOptions& options) {
+  return Engine(std::make_unique<Impl>(options, impl_->lockstep));
+}
+
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
@@ -324,6 +331,24 @@ void Engine::release_held(RequestId id, SimTime now) {
   impl_->lockstep->sync(now);
   impl_->scheduler.release_held(id);
   impl_->lockstep->cut(now, impl_->scheduler.may_admit());
+}
+
+void Engine::transfer_done(kvbm::TierTransferId id, SimTime now) {
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
+  impl_->scheduler.transfer_done(id, now);
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
+}
+
+void Engine::give_up_transfers(SimTime now) {
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
+  impl_->scheduler.give_up_transfers();
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
+}
+
+const kvbm::Tiers* Engine::tiers() const {
+  return impl_->scheduler.tiers();
 }
 
 std::int64_t Engine::tokens_wanted(RequestId id) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,8 @@ enum class State : std::uint8_t {
   waiting,     ///< queued; no blocks
   receiving,   ///< blocks reserved, remote KV on its way
   received,    ///< remote KV there; joins next
+  fetching,    ///< its blocks are on their way into the first tier; none held
+  loading,     ///< blocks reserved, tiers' KV on its way
   prefilling,  ///< in the batch, prompt (or what a preemption lost) not yet computed
   decoding,    ///< in the batch, one token a step
   held,        ///< prefill role: done, blocks kept for the transfer
@@ -33,7 +36,6 @@ struct Request {
   Slot previous = kNoSlot;
   Slot next = kNoSlot;
   std::uint64_t order = 0;    ///< of admission or reservation; distinct
-  std::uint64_t arrived = 0;  ///< of submission; distinct
   std::int64_t computed = 0;  ///< tokens with KV, those of the step in progress included
   std::int64_t produced = 0;  ///< output tokens; stale while decoding
   std::int64_t base = 0;      ///< decoding: prompt + output = base + steps ended
@@ -43,6 +45,18 @@ struct Request {
   kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
   std::int64_t kept = 0;      ///< blocks behind the prompt's own that are in the cache (see keep)
   SimTime last_token{};       ///< of a preempted request that had one
+
+  /// What a request has from tiers, in blocks by level.
+  struct Loads {
+    std::array<std::uint32_t, 3> loaded{};   ///< to the device
+    std::array<std::uint32_t, 3> fetched{};  ///< to the first tier
+    std::uint32_t end = 0;                   ///< of the loaded blocks, in the prompt
+    bool done = false;                       ///< it loads no more before it is admitted
+    SimTime since{};                         ///< it waits since
+    Duration time{0};                        ///< it has waited
+  };
+  Loads loads;
+  std::uint64_t place = 0;  ///< in the queue, by submission; distinct
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
   /// Output tokens still to come; not while decoding.

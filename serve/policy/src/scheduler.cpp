@@ -15,11 +15,12 @@ void Outcome::clear() {
   kv_wanted.clear();
   preempted.clear();
   kv_events.clear();
+  tier_transfers.clear();
 }
 
 bool Outcome::empty() const {
   return admitted.empty() && tokens.empty() && prefilled.empty() && kv_wanted.empty() &&
-         preempted.empty() && kv_events.empty();
+         preempted.empty() && kv_events.empty() && tier_transfers.empty();
 }
 
 Habits habits_of(const EngineConfig& config) {
@@ -66,7 +67,12 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
       decodes(given.config.block_size, pace_of(given)) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
-  pool.record_events(given.kv_events);
+  if (!given.tiering.tiers.levels.empty() && given.config.prefix_caching) {
+    DYN_ASSERT(given.tiering.timer != nullptr, "loads are weighed against computing");
+    DYN_ASSERT(given.tiering.tiers.levels.size() <= 3, "three tiers below the device");
+    tiers = std::make_unique<kvbm::Tiers>(given.tiering.tiers);
+  }
+  pool.record_events(given.kv_events || tiers != nullptr);
   ratio_from = habits.share;
 }
 
@@ -81,6 +87,9 @@ void Scheduler::Impl::leave_decodes(Request& request) {
 
 /// Gives back all blocks.
 void Scheduler::Impl::release_blocks(Request& request) {
+  if (tiers != nullptr) {
+    std::erase_if(computed, [&](const Computed& part) { return &requests[part.slot] == &request; });
+  }
   pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
   request.nameless = 0;
@@ -122,6 +131,14 @@ void Scheduler::Impl::remove(Slot slot) {
     case State::held:
       held.remove(requests, slot);
       break;
+    case State::fetching:
+      tiers->give_up(request.spec.id);
+      fetching.remove(requests, slot);
+      break;
+    case State::loading:
+      tiers->give_up(request.spec.id);
+      loading.remove(requests, slot);
+      break;
     case State::prefilling:
     case State::decoding:
       running.remove(requests, slot);
@@ -147,8 +164,12 @@ void Scheduler::submit(const EngineRequest& request) {
       static_cast<std::int64_t>(request.blocks.size()) * impl_->block_size <= request.prompt_tokens,
       "only full prompt blocks have a hash");
   const Slot slot = impl_->requests.insert(request);
+  impl_->requests[slot].place = impl_->next_place++;
+  const bool fetches = impl_->tiers != nullptr && impl_->options.tiering.prefetch;
+  if (fetches && !request.remote_prefill && impl_->prefetch(slot)) {
+    return;
+  }
   impl_->requests[slot].state = State::waiting;
-  impl_->requests[slot].arrived = impl_->next_arrival++;
   impl_->enqueue(slot);
   impl_->blocked = impl_->blocked && impl_->waiting.head != slot;
 }
@@ -232,7 +253,11 @@ std::int64_t Scheduler::quiet_steps() const {
     return 1;
   }
   const std::int64_t to_finish = impl_->decodes.steps_until(impl_->next_finish());
-  return 1 + impl_->steps_blocked(impl_->decodes.steps_within(impl_->free_blocks(), to_finish - 1));
+  // A tier that is written back must hear of an eviction when it happens.
+  const bool hears = impl_->tiers != nullptr && impl_->tiers->writes_back();
+  const std::int64_t blocks =
+      hears ? static_cast<std::int64_t>(impl_->pool.uncached_front()) : impl_->free_blocks();
+  return 1 + impl_->steps_blocked(impl_->decodes.steps_within(blocks, to_finish - 1));
 }
 
 void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) {
@@ -241,7 +266,9 @@ void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) 
   }
   impl_->had_prefill = false;
   impl_->report_second(first_end, outcome);
+  const std::size_t events = impl_->pool.events().size();
   impl_->pool.take(static_cast<std::uint64_t>(impl_->decodes.blocks_ahead(steps)));
+  impl_->note_evictions(events);
   impl_->decodes.advance(steps);
   impl_->batch.decode_context = impl_->decodes.context();
 }
@@ -263,7 +290,8 @@ std::int32_t Scheduler::running() const {
 }
 
 std::int32_t Scheduler::waiting() const {
-  return impl_->waiting.size + impl_->received.size + impl_->receiving.size;
+  return impl_->waiting.size + impl_->received.size + impl_->receiving.size + impl_->fetching.size +
+         impl_->loading.size;
 }
 
 std::int32_t Scheduler::held() const {

@@ -6,6 +6,12 @@
 namespace dyn::policy {
 
 void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
+  const std::size_t events = pool.events().size();
+  choose_batch(now, outcome);
+  note_evictions(events);
+}
+
+void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
   charged = 0;
   reserved = 0;
@@ -126,6 +132,7 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
+  request.loads.done = false;
   if (options.config.queue == QueuePolicy::priority || habits.retracts) {
     enqueue(slot);
   } else {
@@ -185,6 +192,9 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
   if (end > begin) {
     pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
     request.nameless -= end - begin;
+    if (tiers != nullptr) {
+      computed.push_back({requests.find(request.spec.id), begin, static_cast<std::uint32_t>(end)});
+    }
   }
 }
 
@@ -222,6 +232,13 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
   kvbm::BlockPool::Match match =
       pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+  if (tiers != nullptr && !request.remote) {
+    const LoadStart start = load(slot, match, now);
+    if (start != LoadStart::none) {
+      blocked = start == LoadStart::no_room;
+      return !blocked;
+    }
+  }
   found_kept.clear();
   if (request.kept > 0 && match.blocks == request.spec.blocks.size()) {
     const kvbm::BlockPool::Match kept = match_kept(request, reusable - match.blocks);
@@ -278,7 +295,11 @@ void Scheduler::Impl::enter_batch(Slot slot, SimTime now, Outcome& outcome) {
   running.push_back(requests, slot);
   if (!request.admitted) {
     request.admitted = true;
-    outcome.admitted.push_back({request.spec.id, now, request.cached});
+    outcome.admitted.push_back({request.spec.id, now, request.cached, {}, {}});
+    if (tiers != nullptr) {
+      account(request, outcome.admitted.back());
+      note_use(request);
+    }
   }
 }
 

@@ -29,13 +29,13 @@ void Scheduler::check_invariants() const {
              static_cast<std::int64_t>(request.named.size());
     }
     DYN_ASSERT(held >= 0, "a request owes blocks");
-    DYN_ASSERT(request.state != State::waiting || (held == 0 && request.named.empty()),
-               "a waiting request holds blocks");
+    const bool queued = request.state == State::waiting || request.state == State::fetching;
+    DYN_ASSERT(!queued || (held == 0 && request.named.empty()), "a waiting request holds blocks");
     nameless += static_cast<std::uint64_t>(held);
   }
   DYN_ASSERT(requests == s.requests.size(), "the id map and the records differ");
-  const std::int32_t listed =
-      s.running.size + s.waiting.size + s.received.size + s.receiving.size + s.held.size;
+  const std::int32_t listed = s.running.size + s.waiting.size + s.received.size + s.receiving.size +
+                              s.held.size + s.fetching.size + s.loading.size;
   DYN_ASSERT(static_cast<std::size_t>(listed) == requests, "a request is in no list");
   DYN_ASSERT(s.running.size <= s.max_running, "too many run");
   DYN_ASSERT(decodes.count() == s.decodes.count() && decodes.context() == s.decodes.context(),
@@ -43,6 +43,12 @@ void Scheduler::check_invariants() const {
   for (std::int64_t ahead = 0; ahead < s.block_size; ++ahead) {
     DYN_ASSERT(decodes.blocks_needed(ahead) == s.decodes.blocks_needed(ahead),
                "the block needs of decoding requests are wrong");
+  }
+  for (const Impl::Hold& hold : s.holds) {
+    references += hold.blocks.size();
+  }
+  if (s.tiers != nullptr) {
+    s.tiers->check_invariants();
   }
   s.pool.check_invariants(references, nameless);
 }

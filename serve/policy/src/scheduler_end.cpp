@@ -8,6 +8,7 @@ namespace dyn::policy {
 std::int64_t Scheduler::Impl::end_step(SimTime now, Outcome& outcome) {
   resumed_gaps.clear();
   had_prefill = partial != kNoSlot || !completing.empty();
+  write_through();
   if (!paused) {
     decodes.advance(1);
   }

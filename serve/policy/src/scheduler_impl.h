@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +52,7 @@ struct Scheduler::Impl {
   void remove(Slot slot);
   static bool more_urgent(const Request& a, const Request& b) {
     return a.spec.priority != b.spec.priority ? a.spec.priority > b.spec.priority
-                                              : a.arrived < b.arrived;
+                                              : a.place < b.place;
   }
   std::int64_t blocks_for(std::int64_t tokens) const {
     return (tokens + block_size - 1) / block_size;
@@ -63,6 +65,7 @@ struct Scheduler::Impl {
 
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);
+  void choose_batch(SimTime now, Outcome& outcome);
   void make_room(SimTime now, Outcome& outcome);
   std::int64_t blocks_for_partial() const;
   void place_decodes();
@@ -98,6 +101,28 @@ struct Scheduler::Impl {
   Slot next_retracted() const;
   void retract(SimTime now, Outcome& outcome);
 
+  // Tiers below the device (scheduler_tiers.cpp).
+  kvbm::PromptUse prompt_of(const Request& request) const {
+    return {request.spec.blocks, request.spec.future};
+  }
+  enum class LoadStart {
+    none,     ///< what tiers have is computed instead
+    begun,    ///< the request waits for its load
+    no_room,  ///< there are too few blocks to load into
+  };
+  std::uint32_t worth_loading(const Request& request, std::uint32_t cached);
+  void cut_runs(std::uint32_t end);
+  bool prefetch(Slot slot);
+  LoadStart load(Slot slot, const kvbm::BlockPool::Match& match, SimTime now);
+  void loaded(Slot slot);
+  void queue_again(Slot slot);
+  void note_use(Request& request);
+  void write_through();
+  void hold_for(std::optional<kvbm::TierTransferId> transfer, const Request& request,
+                std::uint32_t end);
+  void note_evictions(std::size_t begin);
+  void account(const Request& request, Admission& admission) const;
+
   // Ending it (scheduler_end.cpp).
   std::int64_t end_step(SimTime now, Outcome& outcome);
   std::int64_t end_decodes(SimTime now, Outcome& outcome);
@@ -120,6 +145,8 @@ struct Scheduler::Impl {
   RequestList received;  ///< in order of reservation
   RequestList receiving;
   RequestList held;
+  RequestList fetching;
+  RequestList loading;
   DecodeSet decodes;
   perf::StepBatch batch;
   Slot partial = kNoSlot;        ///< prompt cut off by the budget; always the last that runs
@@ -165,7 +192,24 @@ struct Scheduler::Impl {
   kvbm::HeldBlocks found;         ///< scratch
   kvbm::HeldBlocks found_kept;    ///< scratch
   std::uint64_t next_order = 0;
-  std::uint64_t next_arrival = 0;
+  std::uint64_t next_place = 0;
+
+  std::unique_ptr<kvbm::Tiers> tiers;  ///< null: none
+  /// Blocks of the device that a transfer reads.
+  struct Hold {
+    kvbm::TierTransferId transfer;
+    kvbm::HeldBlocks blocks;
+  };
+  std::vector<Hold> holds;
+  /// Blocks [begin, end) of a prompt that the step in progress computes.
+  struct Computed {
+    Slot slot;
+    std::uint32_t begin;
+    std::uint32_t end;
+  };
+  std::vector<Computed> computed;
+  std::vector<kvbm::Tiers::Run> runs;  ///< scratch
+  std::vector<kvbm::TierTransfer> no_transfers;
   std::int64_t preemptions = 0;
 };
 

@@ -22,7 +22,7 @@ void Scheduler::Impl::keep(Request& request, std::int64_t tokens) {
   const std::int64_t prompt = request.spec.blocks.size();
   const auto named = static_cast<std::int64_t>(request.named.size());
   const std::int64_t full = tokens / block_size;
-  if (!options.config.prefix_caching || named < prompt || full <= named) {
+  if (!options.config.prefix_caching || tiers != nullptr || named < prompt || full <= named) {
     return;
   }
   const kvbm::BlockHash hash = own_hash(request);

@@ -41,7 +41,7 @@ bool Scheduler::Impl::leaves_room(const Request& request, const kvbm::BlockPool:
     needs.idle = match.idle;
     fits = estimated_room(0) > static_cast<double>(needs.tokens + needs.idle * block_size);
     // Alone it may use all there is.
-    fits = fits || (running.empty() && received.empty() && receiving.empty());
+    fits = fits || (running.empty() && received.empty() && receiving.empty() && loading.empty());
   } else {
     fits = fits_to_the_end(request, free_blocks() - match.idle + match.blocks);
   }
@@ -63,7 +63,7 @@ std::int64_t Scheduler::Impl::blocks_to_the_end(const EngineRequest& request) co
 bool Scheduler::Impl::fits_to_the_end(const Request& request, std::int64_t room) const {
   const std::int64_t in_progress = batch.decode_sequences > 0 ? 1 : 0;
   std::int64_t need = blocks_to_the_end(request.spec);
-  for (const RequestList* list : {&running, &receiving, &received}) {
+  for (const RequestList* list : {&running, &receiving, &received, &loading}) {
     for (Slot slot = list->head; slot != kNoSlot && need <= room; slot = requests[slot].next) {
       const Request& other = requests[slot];
       need += blocks_to_the_end(other.spec);

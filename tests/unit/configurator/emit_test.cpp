@@ -96,12 +96,12 @@ TEST_CASE("the front end's plan names every engine that compose starts") {
 
 TEST_CASE("prefill and decode engines are connected by NIXL") {
   const auto files = emit(plan_of(1, 1), EmitTarget::compose);
-  REQUIRE(files.size() == 1);
-  const std::string& text = files.front().content;
-  const YAML::Node services = YAML::Load(text)["services"];
-  REQUIRE(services.size() == 2);  // no front end, and it is said what is to be put in front
-  REQUIRE_THAT(text, Catch::Contains("# No front end") &&
-                         Catch::Contains("#   prefill: http://prefill-0:8100"));
+  const YAML::Node services = YAML::Load(file(files, "compose.yaml").content)["services"];
+  REQUIRE(services.size() == 3);
+  REQUIRE(services["frontend"]["depends_on"].size() == 2);
+  const Plan plan = parse_plan(Document::parse(file(files, "plan.json").content, "plan.json"));
+  REQUIRE(plan.pools[0].engine.url == std::vector<std::string>{"http://prefill-0:8100"});
+  REQUIRE(plan.pools[1].engine.url == std::vector<std::string>{"http://decode-0:8100"});
   for (const char* name : {"prefill-0", "decode-0"}) {
     const YAML::Node config = YAML::Load(flag(services[name]["command"], "--kv-transfer-config"));
     REQUIRE(config["kv_connector"].Scalar() == "NixlConnector");
@@ -111,14 +111,18 @@ TEST_CASE("prefill and decode engines are connected by NIXL") {
 
 TEST_CASE("a plan of several nodes becomes a compose file a node, with no GPU used twice") {
   const auto files = emit(plan_of(3, 6), EmitTarget::compose);  // 18 GPUs
-  REQUIRE(files.size() == 3);
+  REQUIRE(files.size() == 4);
   std::size_t engines = 0;
   for (int node = 0; node < 3; ++node) {
     const std::string name = "compose.node" + std::to_string(node) + ".yaml";
     const YAML::Node services = YAML::Load(file(files, name).content)["services"];
     std::set<std::string> gpus;
     std::set<std::string> ports;
+    REQUIRE(services["frontend"].IsDefined() == (node == 0));
     for (const auto& entry : services) {
+      if (entry.first.Scalar() == "frontend") {
+        continue;
+      }
       ++engines;
       REQUIRE(ports.insert(flag(entry.second["command"], "--port")).second);
       const YAML::Node device = entry.second["deploy"]["resources"]["reservations"]["devices"][0];
@@ -171,7 +175,11 @@ TEST_CASE("Kubernetes gets a set, a headless service and limits a pool, and the 
 
 TEST_CASE("a disaggregated plan's sets on Kubernetes learn their address for NIXL from the pod") {
   const auto objects = objects_of(plan_of(2, 4));
-  REQUIRE(objects.size() == 4);
+  REQUIRE(objects.size() == 7);
+  const std::string text = objects.at("ConfigMap/dyn-plan")["data"]["plan.json"].Scalar();
+  const Plan plan = parse_plan(Document::parse(text, "plan.json"));
+  REQUIRE(plan.pools[0].engine.url.back() == "http://prefill-1.prefill:8100");
+  REQUIRE(plan.pools[1].engine.url.back() == "http://decode-3.decode:8100");
   for (const char* key : {"StatefulSet/prefill", "StatefulSet/decode"}) {
     const YAML::Node spec = objects.at(key)["spec"];
     check_selector(spec);

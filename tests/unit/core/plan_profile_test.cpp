@@ -185,6 +185,15 @@ TEST_CASE("A plan has one aggregated pool, or one prefill and one decode pool") 
   CHECK(errors_with_pools(both, "transfer: {bandwidth: 50 GB/s}\n").empty());
 }
 
+TEST_CASE("Prefill and decode pools are of one kind; real engines move the KV themselves") {
+  const std::string real = "replicas: 1, engine: {kind: openai, url: [\"http://a:1\"]}}";
+  CHECK(errors_with_pools("[{role: prefill, " + real + ", {role: decode, " + real + "]").empty());
+  CHECK(errors_with_pools("[{role: prefill, " + real + ", {role: decode, replicas: 1, " +
+                          std::string(kConfig) + "}]") ==
+        Lines{"p.yaml:9:8: error: /pools: prefill and decode pools need engines of one kind (a "
+              "simulated engine has no KV cache to hand over to a real one)"});
+}
+
 TEST_CASE("Engines and layouts of a plan are checked") {
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1}]") ==
         Lines{"p.yaml:9:9: error: /pools/0: missing key 'kv_blocks' (a simulated engine needs the "
@@ -199,6 +208,11 @@ TEST_CASE("Engines and layouts of a plan are checked") {
                           "[\"a:1\"]}}]") ==
         Lines{"p.yaml:9:70: error: /pools/0/engine/url/0: expected a URL such as "
               "\"http://127.0.0.1:8000\", got \"a:1\""});
+  CHECK(errors_with_pools("[{role: aggregated, replicas: 1, engine: {kind: openai, url: "
+                          "[\"https://a\"]}}]") ==
+        Lines{"p.yaml:9:70: error: /pools/0/engine/url/0: expected a URL such as "
+              "\"http://127.0.0.1:8000\", got \"https://a\" (https is not supported here; put a "
+              "proxy that speaks it before the engine)"});
   CHECK(errors_with_pools("[{role: aggregated, replicas: 1, engine: {url: [\"http://a:1\"]}, " +
                           std::string(kConfig) + "}]") ==
         Lines{"p.yaml:9:55: error: /pools/0/engine/url: a simulated engine has no url (write kind: "

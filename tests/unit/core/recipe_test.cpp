@@ -1,10 +1,13 @@
 #include "dyn/core/recipe.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
+#include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 
 namespace dyn {
@@ -251,6 +254,42 @@ TEST_CASE("Every default is explained with its reason") {
   CHECK(text.find("weights = what the checkpoint holds\n") != std::string::npos);
   CHECK(text.find("search.pipeline = [1]  # stages lengthen") != std::string::npos);
   CHECK(text.find("model =") == std::string::npos);
+}
+
+TEST_CASE("The defaults as a document are those of the text") {
+  const Document document = Document::parse(recipe_defaults_json(), "defaults.json");
+  const Node list = *document.root().find("defaults");
+  std::string text;
+  for (const Node& item : list.children()) {
+    const std::string reason = item.find("reason")->text();
+    text += item.find("key")->text() + " = " + item.find("default")->text();
+    text += reason.empty() ? "\n" : "  # " + reason + '\n';
+  }
+  CHECK(text == explain_recipe_defaults());
+}
+
+TEST_CASE("Loading a recipe reports what its text, its keys, the catalogues and files have wrong") {
+  const std::string path = "recipe_test_all.yaml";
+  std::ofstream(path) << "schema: dyn.recipe/1\n"
+                         "model: Qwen/Qwen3-33B\n"
+                         "hardware: { gpu: h201, count: 8x }\n"
+                         "traffic: { trace: nowhere.jsonl }\n"
+                         "model: twice\n";
+  std::vector<std::string> messages;
+  try {
+    load_recipe(path);
+  } catch (const Error& error) {
+    for (const ErrorItem& item : error.items()) {
+      messages.push_back(std::to_string(item.where->line) + ' ' + item.message);
+    }
+  }
+  std::filesystem::remove(path);
+  REQUIRE(messages.size() == 5);
+  CHECK_THAT(messages[0], Catch::StartsWith("2 unknown model 'Qwen/Qwen3-33B'"));
+  CHECK_THAT(messages[1], Catch::StartsWith("3 unknown GPU 'h201'"));
+  CHECK_THAT(messages[2], Catch::StartsWith("3 expected a number or a range"));
+  CHECK_THAT(messages[3], Catch::StartsWith("4 there is no file nowhere.jsonl"));
+  CHECK_THAT(messages[4], Catch::StartsWith("5 duplicate key 'model'"));
 }
 
 TEST_CASE("A recipe survives being written and read") {

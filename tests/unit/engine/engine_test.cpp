@@ -125,7 +125,9 @@ TEST_CASE("an arrival in a run joins the step after the one in progress") {
 
 TEST_CASE("the ranks of a worker step together, as long as the slowest takes") {
   for (const Stepping stepping : {Stepping::every_step, Stepping::fast_forward}) {
-    std::vector<Engine> ranks = Engine::ranks(options(stepping), std::make_shared<PlainTimer>(), 2);
+    std::vector<Engine> ranks;
+    ranks.push_back(make(options(stepping)));
+    ranks.push_back(ranks[0].another_rank(options(stepping)));
     ranks[0].submit(request(1, 20, 50), at(0ms));
     Outcome outcome;
     ranks[0].advance(at(0ms), outcome);

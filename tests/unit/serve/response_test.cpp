@@ -63,8 +63,9 @@ TEST_CASE("a completion streams texts without a role") {
 }
 
 TEST_CASE("errors have OpenAI's form") {
-  const Json json = Json::parse(context_length_exceeded(90, 20, 100).to_json());
+  const Json json = Json::parse(context_length_exceeded("prompt", 90, 20, 100).to_json());
   CHECK(json["error"]["code"] == "context_length_exceeded");
+  CHECK(json["error"]["param"] == "prompt");
   CHECK(json["error"]["type"] == "invalid_request_error");
   CHECK(json["error"]["message"].get<std::string>().find("100 tokens") != std::string::npos);
   CHECK(Json::parse(unavailable("x", "y").to_json())["error"]["param"].is_null());

@@ -22,8 +22,7 @@ EmitTarget parse_emit_target(const std::string& name);
 /// one, and `dyn serve` in front of them with a plan whose workers are those engines.
 ///   compose: compose.yaml, or compose.node<N>.yaml for every node of a larger plan; plan.json
 ///   kubernetes: kubernetes.yaml (StatefulSets, Services, ConfigMap, Deployment)
-/// Disaggregated plans get their engines, connected by NIXL, but no front end, since this version
-/// of `dyn serve` does not hand prompts from one real engine to another; a comment says so.
+/// The engines of disaggregated plans are connected by NIXL.
 /// Equal plans give equal bytes. Throws Error(infeasible) for a worker that spans nodes, which
 /// needs a launcher across hosts that these forms do not have.
 std::vector<EmittedFile> emit(const Plan& plan, EmitTarget target);

@@ -440,6 +440,12 @@ DocumentSchema document_schema(std::string kind, int version, std::string title,
 /// Reads a whole file into a struct. Throws Error(bad_input) with every problem found; a missing,
 /// foreign or newer `schema` is the only one if there is that.
 void read_document(const DocumentSchema& schema, const Document& document, void* target);
+/// The same, but adds them to `problems`; throws only for `schema`.
+void read_document(const DocumentSchema& schema, const Document& document, void* target,
+                   Problems& problems);
+/// Reads a file, and with what the schema finds reports what its text has wrong, such as a key
+/// given twice.
+void load_document(const DocumentSchema& schema, const std::string& path, void* target);
 /// The file's text, newline at its end included; equal values give equal bytes.
 std::string write_document(const DocumentSchema& schema, const void* source);
 
@@ -456,7 +462,14 @@ struct GeneratedFile {
 /// The program dyn_docs writes them; a test fails where what is committed is something else.
 std::vector<GeneratedFile> schema_docs(const std::vector<const DocumentSchema*>& schemas);
 
-/// One `key = value  # reason` line per field that has a default.
-std::string explain_defaults(const ObjectType& type);
+/// A field's default in words, and why it is that.
+struct DefaultValue {
+  std::string key;    ///< with its path, such as traffic.rate
+  std::string value;  ///< as a file would say it, or what takes its place
+  std::string reason;
+};
+
+/// Every field that has a default, in the order of the schema.
+std::vector<DefaultValue> explain_defaults(const ObjectType& type);
 
 }  // namespace dyn

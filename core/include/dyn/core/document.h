@@ -7,6 +7,7 @@
 namespace dyn {
 
 class Node;
+class Problems;
 
 /// A YAML or JSON text with the position of every key and value. Reading it rejects what YAML
 /// parsers accept silently: duplicate keys, anchors and aliases, tags, several documents in one
@@ -21,6 +22,9 @@ class Document {
 
   /// Throws Error(bad_input) if the file cannot be read or is no YAML or JSON.
   static Document read_file(const std::string& path);
+  /// The same, but adds to `problems` what reading can go on after, such as a key given twice (its
+  /// first value counts), so that it is reported together with what a schema finds.
+  static Document read_file(const std::string& path, Problems& problems);
   /// `name` is what messages call the text.
   static Document parse(std::string text, std::string name);
 
@@ -46,6 +50,7 @@ class Document {
 
  private:
   Document();
+  static Document parse_on(std::string text, std::string name);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "dyn/core/engine_config.h"
 #include "dyn/core/quantity.h"
 
 namespace dyn {
@@ -29,16 +31,13 @@ struct KvTier {
   TierWrite write = TierWrite::through;
   int after_uses = 1;  ///< only blocks that were used so often are written
   EvictionKind eviction = EvictionKind::lru;
-  std::optional<BytesPerSec> read_bandwidth;   ///< towards the device; of all its users together
-  std::optional<BytesPerSec> write_bandwidth;  ///< of all its users together
-  std::optional<Duration> latency;             ///< of a transfer, before its first byte
   bool operator==(const KvTier&) const = default;
 };
 
 /// The tiers of KV blocks below the device (G1), each a fallback of the one above: host memory
-/// (G2), a local SSD (G3), an object store (G4). What is absent does not exist.
+/// (G2), a local SSD (G3), an object store (G4). What is absent does not exist. How fast they are
+/// is the network's business (NetworkSpec).
 struct KvTiers {
-  EvictionKind device_eviction = EvictionKind::lru;  ///< of the device's own blocks
   std::optional<KvTier> host;
   std::optional<KvTier> disk;
   std::optional<KvTier> object;
@@ -54,5 +53,13 @@ struct KvTiers {
   std::vector<Named> levels() const;
   bool empty() const { return !host && !disk && !object; }
 };
+
+/// What speaks against tiers with an engine and a load, in words.
+struct TierProblem {
+  std::string message;
+  std::string hint;
+};
+std::optional<TierProblem> problem_of(const KvTiers& tiers, const EngineConfig& engine,
+                                      bool open_loop);
 
 }  // namespace dyn

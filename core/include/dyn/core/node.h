@@ -30,6 +30,7 @@ class Problems {
   void add(const Node& node, std::string message, std::string hint = {});
   /// The same about the key of a value.
   void add_at_key(const Node& node, std::string message, std::string hint = {});
+  void add(ErrorItem item) { items_.push_back(std::move(item)); }
 
   bool empty() const { return items_.empty(); }
   std::size_t size() const { return items_.size(); }

@@ -65,6 +65,7 @@ struct Plan {
   std::vector<PoolSpec> pools;  ///< one aggregated pool, or one prefill and one decode pool
   RouterConfig router;
   TransferSpec transfer;
+  KvTiers kv_tiers;  ///< of the workers that compute prompts
   Slo slo;
   std::uint64_t seed = 1;
   std::vector<PlannedMetric> predicted;

@@ -7,10 +7,12 @@
 
 #include "dyn/core/deployment.h"
 #include "dyn/core/engine_config.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/precision.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
 #include "dyn/core/step_timing.h"
+#include "dyn/core/traffic.h"
 
 namespace dyn {
 
@@ -21,27 +23,6 @@ struct IntRange {
   int low = 1;
   int high = 1;
   bool operator==(const IntRange&) const = default;
-};
-
-enum class LengthDistribution { fixed, uniform, normal, lognormal };
-
-/// What the requests look like and when they come: either a trace or a synthetic load.
-struct Traffic {
-  // A trace.
-  std::optional<std::string> trace;  ///< Mooncake JSONL, relative to the recipe's folder
-  double speedup = 1.0;              ///< divides the trace's arrival times
-  bool spread_ticks = true;  ///< spread arrivals that share a timestamp over the gap to the next
-  std::optional<std::int64_t> limit;  ///< use only the first so many requests
-  // A synthetic load: exactly one of `rate` (Poisson) and `concurrency` (closed loop).
-  std::optional<Tokens> isl;
-  std::optional<Tokens> osl;
-  std::optional<RequestsPerSec> rate;
-  std::optional<int> concurrency;
-  LengthDistribution lengths = LengthDistribution::fixed;
-  double length_spread = 0.0;  ///< coefficient of variation, or half-width of uniform, in [0, 2]
-  Tokens shared_prefix{0};     ///< tokens that every prompt of a group begins with
-  int prefix_groups = 1;
-  std::int64_t requests = 1000;  ///< how many requests a synthetic load sends
 };
 
 struct Hardware {
@@ -86,6 +67,7 @@ struct Recipe {
   Objective objective = Objective::throughput_per_gpu;
   EngineConfig engine;
   RouterConfig router;
+  KvTiers kv_tiers;
   StepTiming timing;
   SearchSpace search;
   std::optional<Deployment> deployment;  ///< this fleet instead of a search
@@ -93,15 +75,22 @@ struct Recipe {
 };
 
 /// Reads and checks a recipe. `overrides` are the `--set key.path=value` of the command line,
-/// applied before checking. Throws Error(bad_input) with every problem found. Paths in it stay
-/// as written; resolve them against the recipe's folder with `resolve_beside`.
+/// applied before checking. Throws Error(bad_input) with every problem found, unknown models and
+/// GPUs and files that are not there included. Paths in it stay as written; resolve them against
+/// the recipe's folder with `resolve_beside`.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides = {});
+/// The same for a document, but looks at no other file and in no catalogue.
 Recipe parse_recipe(const Document& document);
+
+/// What `find_model` is to be asked for a recipe's model: a path beside the recipe, or the name.
+std::string model_reference(const std::string& recipe_path, const std::string& model);
 
 /// `path` as seen from the folder of `file`, unless it is absolute.
 std::string resolve_beside(const std::string& file, const std::string& path);
 
 /// One `key = value  # reason` line per default of a recipe, for --explain-defaults.
 std::string explain_recipe_defaults();
+/// The same as a JSON document (dyn.defaults/1).
+std::string recipe_defaults_json();
 
 }  // namespace dyn

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dyn/core/describe.h"
+#include "dyn/core/kv_tiers.h"
 #include "dyn/core/network.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/profile.h"
@@ -18,14 +19,22 @@ void describe(EnumSchema<Provenance>& s);
 void describe(EnumSchema<AttentionKind>& s);
 void describe(EnumSchema<OperatorKind>& s);
 void describe(EnumSchema<LengthDistribution>& s);
+void describe(EnumSchema<TraceFormat>& s);
+void describe(EnumSchema<ArrivalProcess>& s);
+void describe(EnumSchema<RateProfile>& s);
+void describe(EnumSchema<TurnCount>& s);
 void describe(EnumSchema<Objective>& s);
 void describe(EnumSchema<RouterKind>& s);
 void describe(EnumSchema<WorkerRole>& s);
 void describe(EnumSchema<EngineKind>& s);
 void describe(EnumSchema<FabricKind>& s);
 void describe(EnumSchema<RequestStatus>& s);
+void describe(EnumSchema<EvictionKind>& s);
+void describe(EnumSchema<TierScope>& s);
+void describe(EnumSchema<TierWrite>& s);
 
 void describe(ObjectSchema<Slo>& s);
+void describe(ObjectSchema<TrafficClass>& s);
 void describe(ObjectSchema<Traffic>& s);
 void describe(ObjectSchema<Hardware>& s);
 void describe(EnumSchema<DraftKind>& s);
@@ -36,6 +45,8 @@ void describe(ObjectSchema<SglangConfig>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
+void describe(ObjectSchema<KvTier>& s);
+void describe(ObjectSchema<KvTiers>& s);
 void describe(ObjectSchema<SearchSpace>& s);
 void describe(EnumSchema<TimingKind>& s);
 void describe(ObjectSchema<StepTiming>& s);
@@ -62,6 +73,7 @@ void describe(ObjectSchema<PlannedMetric>& s);
 void describe(ObjectSchema<Plan>& s);
 
 void describe(ObjectSchema<Metric>& s);
+void describe(ObjectSchema<ClassReport>& s);
 void describe(ObjectSchema<Report>& s);
 
 const DocumentSchema& recipe_schema();   ///< dyn.recipe/1

@@ -64,6 +64,11 @@ class BlockPool {
   std::uint64_t cached() const { return cached_; }       ///< free, but still found by hash
   std::uint64_t used() const { return total_ - free_; }  ///< referenced by someone
 
+  /// How many blocks, at least, can be taken before one loses its hash. O(1).
+  std::uint64_t uncached_front() const {
+    return head_ != kNone && nodes_[head_].kind == Kind::nameless ? nodes_[head_].count() : 0;
+  }
+
   /// A leading run of blocks found by hash.
   struct Match {
     std::uint32_t blocks = 0;  ///< how many

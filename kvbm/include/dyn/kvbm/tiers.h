@@ -31,9 +31,6 @@ struct NextUses {
 struct PromptUse {
   PromptBlocks blocks;
   NextUses future;
-  BlockUse operator[](std::uint32_t i) const {
-    return {blocks[i], i > 0 ? blocks[i - 1] : BlockHash{}, i, future.of(i)};
-  }
 };
 
 /// One tier as an engine sees it.
@@ -85,6 +82,8 @@ class Tiers {
 
   std::size_t levels() const { return options_.levels.size(); }
   Bytes block_bytes() const { return options_.block_bytes; }
+  /// Whether what the device evicts is written, so that it must be told in time.
+  bool writes_back() const { return options_.levels.front().write == TierWrite::back; }
 
   /// Blocks [begin, end) of a prompt that lie in `level`.
   struct Run {
@@ -107,6 +106,8 @@ class Tiers {
   bool prefetch(RequestId request, const PromptUse& prompt, std::span<const Run> runs);
   /// Gives up all that is being read for the request.
   void give_up(RequestId request);
+  /// Gives up every transfer in flight, as when a worker crashes or its links are lost.
+  void give_up_all();
 
   /// Blocks [begin, end) have been computed, or have been loaded, and lie in the device: they are
   /// written through. The transfer that reads them there, if any.
@@ -152,13 +153,14 @@ class Tiers {
 
   TierStore& store(std::uint8_t level) const { return *options_.levels[level - 1].store; }
   const TierLevel& level(std::uint8_t level) const { return options_.levels[level - 1]; }
+  void expand(const PromptUse& prompt, std::uint32_t begin, std::uint32_t end);
   bool wants(std::uint8_t below, TierWrite when, BlockHash hash, std::uint32_t uses) const;
   bool read(RequestId request, std::uint8_t to, const PromptUse& prompt, std::span<const Run> runs);
   bool add_read(Transfer& transfer, Entry source);
   std::optional<TierTransferId> write(std::uint8_t from, std::span<const Moved> blocks,
                                       bool staged);
   Entry reserve(std::uint8_t level, const BlockUse& use, std::uint32_t uses);
-  void touch(const PromptUse& prompt);
+  void touch();
   void write_on(const Transfer& arrived);
   void write_back_left();
   TierTransferId begin(Transfer transfer);
@@ -175,6 +177,8 @@ class Tiers {
   std::vector<TierTraffic> traffic_;
   std::vector<TierTransfer> started_;
   std::vector<std::vector<Moved>> left_;  ///< by level: evicted, not yet looked at
+  std::vector<BlockUse> uses_;            ///< scratch: blocks of a prompt
+  std::vector<Moved> moved_;              ///< scratch: blocks to write
   std::uint32_t next_id_ = 0;
   std::uint32_t reads_ = 0;
   std::uint32_t writes_ = 0;

@@ -26,6 +26,7 @@ struct Job {
   std::string target;  ///< such as /v1/chat/completions
   std::string body;
   std::string authorization;  ///< the client's header, or empty
+  std::string request_id;     ///< the X-Request-Id that both engines of a hand-over get
   bool stream = false;
 };
 
@@ -41,7 +42,11 @@ struct Produced {
   bool finished = false;
 };
 /// Prefill role: the prompt's KV is ready and held until release_held.
-struct Prefilled {};
+struct Prefilled {
+  /// What the decode worker's engine needs to fetch it, as JSON. Empty: the KV comes by
+  /// kv_received, or, where workers are real engines, not at all.
+  std::string kv_transfer;
+};
 /// Decode role: the destination is reserved, the transfer of the KV of so many tokens may begin
 /// (the prompt's, less what is in the cache there).
 struct KvWanted {
@@ -90,8 +95,9 @@ class Worker {
  public:
   virtual ~Worker() = default;
 
-  /// Starts a request in the worker's role. `remote_prefill`: its KV comes by kv_received.
-  virtual void start(std::shared_ptr<const Job> job, bool remote_prefill,
+  /// Starts a request in the worker's role. `prefilled`: what its prefill worker reported, where
+  /// there is one.
+  virtual void start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
                      std::shared_ptr<EventSink> sink) = 0;
   /// Frees whatever the request holds here. Unknown ids are ignored.
   virtual void cancel(RequestId id) = 0;

@@ -11,6 +11,7 @@
 #include "dyn/core/report.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
+#include "dyn/policy/scheduler.h"
 
 namespace dyn::engine {
 
@@ -44,6 +45,7 @@ struct EngineOptions {
   WorkerRole role = WorkerRole::aggregated;
   Stepping stepping = Stepping::fast_forward;
   bool publish_kv_events = false;
+  policy::TieringOptions tiering{};  ///< the timer is the engine's own
 };
 
 /// One engine (one scheduler, one block pool) as a state machine over time. It has no clock and
@@ -52,9 +54,9 @@ struct EngineOptions {
 /// calls at equal times give equal outcomes. Fast-forward and every_step differ in how many
 /// outcomes are reported, never in when anything happens. Not thread-safe.
 ///
-/// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received
-/// or release_held, call `advance(now, outcome)` once: an idle engine starts a step then. Then wait
-/// until `next_event()` or the next call.
+/// Protocol: every call's `now` is >= that of the call before. After submit, cancel, kv_received,
+/// release_held, transfer_done or give_up_transfers, call `advance(now, outcome)` once: an idle
+/// engine starts a step then. Then wait until `next_event()` or the next call.
 ///
 /// Every call first finishes the steps that ended at or before its `now` and starts those that
 /// follow before it, whether or not the driver advanced before. The step that would start right at
@@ -71,13 +73,12 @@ struct EngineOptions {
 class Engine {
  public:
   Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer);
-  /// The attention-DP ranks of one worker: engines with a scheduler and a cache each that step
-  /// together. A step begins at all of them and ends when the slowest is done; a rank without
-  /// work waits. Calls to one rank bring all up to `now`, so all must be on one thread; what
-  /// happened at the others waits there until their own settle() or advance(), which next_event()
-  /// says is due.
-  static std::vector<Engine> ranks(const EngineOptions& options,
-                                   std::shared_ptr<const perf::StepTimer> timer, int count);
+  /// A further attention-DP rank of the same worker: an engine with a scheduler and a cache of its
+  /// own that steps together with this one. A step begins at all ranks and ends when the slowest is
+  /// done; a rank without work waits. Calls to one rank bring all up to `now`, so all must be on
+  /// one thread; what happened at the others waits there until their own settle() or advance(),
+  /// which next_event() says is due.
+  Engine another_rank(const EngineOptions& options);
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
@@ -97,6 +98,13 @@ class Engine {
   void kv_received(RequestId id, SimTime now);
   /// Prefill role: the transfer ended (or was given up); the held blocks are freed.
   void release_held(RequestId id, SimTime now);
+
+  /// A transfer between tiers, handed out in Outcome::tier_transfers, has ended. Ids of transfers
+  /// that were given up (their request was cancelled) are ignored.
+  void transfer_done(kvbm::TierTransferId id, SimTime now);
+  /// Gives up all transfers between tiers; requests that waited for one compute instead.
+  void give_up_transfers(SimTime now);
+  const kvbm::Tiers* tiers() const;  ///< null: none
 
   /// Finishes every step that ends at or before `now`, without starting one at `now`.
   void settle(SimTime now, Outcome& outcome);

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "dyn/core/id.h"
 #include "dyn/core/quantity.h"
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/kvbm/tiers.h"
 
 namespace dyn::policy {
 
@@ -17,6 +19,7 @@ struct EngineRequest {
   kvbm::PromptBlocks blocks;    ///< full prompt blocks; must stay valid until the request leaves
   bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
   int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
+  kvbm::NextUses future{};      ///< of `blocks`, where it is known
 };
 
 /// A token (or the first and last of a run of them) that a step made.
@@ -31,7 +34,9 @@ struct TokenEvent {
 struct Admission {
   RequestId id;
   SimTime at;                      ///< start of the step
-  std::int64_t cached_tokens = 0;  ///< prompt tokens found in this engine's own cache
+  std::int64_t cached_tokens = 0;  ///< prompt tokens found in this engine's cache, tiers included
+  std::array<std::int64_t, 3> tier_tokens{};  ///< those of them that came from each tier
+  Duration load_time{0};                      ///< waited for loads
 };
 
 /// What happened since the outcome was last cleared. The driver clears and reuses it.
@@ -44,6 +49,8 @@ struct Outcome {
   std::vector<RequestId> kv_wanted;  ///< decode role: destination reserved, transfer may begin
   std::vector<RequestId> preempted;  ///< one entry per preemption
   std::vector<kvbm::KvEvent> kv_events;
+  /// Movements of KV between tiers that have begun; the driver says when they end.
+  std::vector<kvbm::TierTransfer> tier_transfers;
   void clear();
   bool empty() const;
 };

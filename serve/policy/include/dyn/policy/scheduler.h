@@ -12,11 +12,20 @@
 
 namespace dyn::policy {
 
+/// The tiers below the device, if a scheduler has some.
+struct TieringOptions {
+  kvbm::TiersOptions tiers;  ///< no levels: there are none
+  bool prefetch = false;     ///< blocks of queued requests come into the first level
+  /// Predicts what computing a prompt would take instead. Set where there are levels.
+  std::shared_ptr<const perf::StepTimer> timer;
+};
+
 struct SchedulerOptions {
   EngineConfig config;  ///< kv_blocks set
   WorkerRole role = WorkerRole::aggregated;
   bool every_token = false;  ///< report every token, not just the first, second and last
   bool kv_events = false;    ///< record changes of the cache
+  TieringOptions tiering{};
 };
 
 /// Which requests enter each step of one engine, and which KV blocks they get: continuous
@@ -46,6 +55,14 @@ struct SchedulerOptions {
 /// the cache need no transfer), and after kv_received() the request joins and computes the last
 /// prompt token again, which yields its first token - as vLLM does with NIXL.
 ///
+/// Tiers: blocks that follow those found in the device and are found in a tier below are loaded,
+/// if that is predicted to be faster than computing them (load_choice.h). The request then holds
+/// room for them and waits, while others are admitted, as with vLLM's offloading connector; what
+/// has arrived is cached like any other block, and the request is back in its place in the queue.
+/// It loads once before it is admitted. With prefetch it first waits, when it is submitted, for
+/// what lies below the first tier, as in SGLang's HiCache (wait_complete). Prompt blocks are
+/// written through when their step ends, and are held until the transfer has read them.
+///
 /// All decoding requests advance together, so they are kept as sums: a step without prefill costs
 /// O(1) plus the requests that finish, and `repeat` does any number of them at once.
 ///
@@ -66,6 +83,10 @@ class Scheduler {
   bool cancel(RequestId id);
   void kv_received(RequestId id);   ///< decode role; unknown ids are ignored
   void release_held(RequestId id);  ///< prefill role; unknown ids are ignored
+  /// A transfer of tier_transfers() has ended; those that were given up are ignored.
+  void transfer_done(kvbm::TierTransferId id, SimTime now);
+  /// Gives up every transfer between tiers; requests that waited for one compute instead.
+  void give_up_transfers();
   /// Prompt tokens of a request that waits for its KV which are not in the cache here, and so
   /// must be transferred; 0 for any other request.
   std::int64_t tokens_wanted(RequestId id) const;
@@ -95,9 +116,12 @@ class Scheduler {
   std::span<const Duration> resumed_gaps() const;
   /// KV events recorded so far, for the owner to hand out and clear.
   std::vector<kvbm::KvEvent>& kv_events();
+  /// Transfers between tiers that began, for the owner to hand out and clear.
+  std::vector<kvbm::TierTransfer>& tier_transfers();
+  const kvbm::Tiers* tiers() const;  ///< null: none
 
   std::int32_t running() const;
-  std::int32_t waiting() const;  ///< queued, or waiting for remote KV
+  std::int32_t waiting() const;  ///< queued, or waiting for remote KV or a tier's
   std::int32_t held() const;     ///< prefilled, blocks held
   std::int64_t total_blocks() const;
   std::int64_t used_blocks() const;

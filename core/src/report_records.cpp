@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_map>
 
 #include "dyn/core/report.h"
 
@@ -111,11 +112,7 @@ class LineWriter {
 }  // namespace
 
 std::string to_request_export(std::span<const RequestRecord> records) {
-  std::uint32_t sessions = 0;
-  for (const RequestRecord& record : records) {
-    sessions = std::max(sessions, record.session + 1);
-  }
-  std::vector<std::uint32_t> turns(sessions, 0);
+  std::unordered_map<std::uint32_t, std::uint32_t> turns;  // looked up only, never iterated
   std::string text;
   LineWriter writer(text);
   for (const RequestRecord& record : records) {

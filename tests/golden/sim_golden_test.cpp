@@ -44,9 +44,9 @@ std::vector<fs::path> cases() {
   return paths;
 }
 
-Json metrics_of(const Report& report) {
+Json metrics_of(const std::vector<Metric>& metrics) {
   Json json = Json::object();
-  for (const Metric& metric : report.metrics) {
+  for (const Metric& metric : metrics) {
     json[metric.tag] =
         metric.count == 0 ? Json(metric.avg) : Json{metric.avg, metric.p50, metric.p99, metric.max};
   }
@@ -83,11 +83,15 @@ Json records_of(const std::vector<RequestRecord>& records) {
 }
 
 Json expectation(const sim::SimulationResult& result) {
-  return {{"fingerprint", fmt::format("{:016x}", result.fingerprint)},
-          {"events", result.events},
-          {"requests", records_of(result.records)},
-          {"engines", engines_of(result.engines)},
-          {"metrics", metrics_of(result.report)}};
+  Json json = {{"fingerprint", fmt::format("{:016x}", result.fingerprint)},
+               {"events", result.events},
+               {"requests", records_of(result.records)},
+               {"engines", engines_of(result.engines)},
+               {"metrics", metrics_of(result.report.metrics)}};
+  for (const ClassReport& one : result.report.classes) {
+    json["metrics"]["class " + one.name] = metrics_of(one.metrics);
+  }
+  return json;
 }
 
 /// One line a figure.

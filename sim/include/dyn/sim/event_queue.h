@@ -25,6 +25,7 @@ enum class EventKind : std::uint16_t {
   transfer_done,  ///< a request's KV has reached its decode worker (request number)
   engine_due,     ///< an engine's step or run of steps ends (engine index)
   engine_start,   ///< an engine with work may start a step (engine index)
+  network_due,    ///< something has arrived over the network
 };
 
 /// A plain record in the queue. What it is about lives in the simulation's own arrays.

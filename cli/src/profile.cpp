@@ -9,6 +9,7 @@
 #include "dyn/core/error.h"
 #include "dyn/profiler/measure.h"
 #include "dyn/profiler/show.h"
+#include "profile_explain.h"
 #include "profile_import.h"
 
 namespace dyn::cli {
@@ -136,6 +137,7 @@ void add_profile(CLI::App& app, Context& context, Action& action) {
   listed->footer(kListExample);
   listed->callback([&context, &action] { action = [&context] { return list(context); }; });
 
+  add_profile_explain(*profile, context, action);
   add_profile_import(*profile, context, action);
 
   CLI::App* shown = profile->add_subcommand("show", "The figures of a profile, with sources");

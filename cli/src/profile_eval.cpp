@@ -10,6 +10,7 @@
 #include "dyn/eval/evaluate.h"
 #include "dyn/eval/report.h"
 #include "dyn/perf/builtin_profiles.h"
+#include "profile_eval_operators.h"
 
 namespace dyn::cli {
 namespace {
@@ -18,10 +19,12 @@ constexpr const char* kExample =
     "Examples:\n"
     "  dyn profile eval --against measured.csv                     errors by slice\n"
     "  dyn profile eval --against measured.csv --csv answers.csv   predictions, one a line\n"
-    "  dyn profile eval --against measured.csv --cross-validate --html accuracy.html";
+    "  dyn profile eval --against measured.csv --cross-validate --html accuracy.html\n"
+    "  dyn profile eval --operators ./aiconfigurator_core --gpu h200  profiles, by operator";
 
 struct Flags {
   std::string against;
+  OperatorFlags operators;
   std::string csv;
   std::string html;
   std::string markdown;
@@ -58,6 +61,8 @@ std::vector<eval::TitledAccuracy> accuracies(const std::vector<eval::EvaluatedRo
     out.push_back({"The same, without the gap-analysis rows", eval::summarize(folds)});
     out.push_back({"Leave one model out: correction fitted without the row's model",
                    eval::summarize(eval::cross_validate(rows, eval::Folds::models))});
+    out.push_back({"Leave one shape out: without any checkpoint of the row's architecture and size",
+                   eval::summarize(eval::cross_validate(rows, eval::Folds::shapes))});
   }
   return out;
 }
@@ -120,11 +125,20 @@ int evaluate(const Context& context, const Flags& flags) {
 void add_profile_eval(CLI::App& profile, Context& context, Action& action) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* sub =
-      profile.add_subcommand("eval", "Predict every row of a measured table and report errors");
+      profile.add_subcommand("eval", "Predict measured deployments or operators, report errors");
   sub->footer(kExample);
-  sub->add_option("--against", flags->against, "Table of measured runs (CSV)")
-      ->required()
-      ->type_name("FILE");
+  CLI::Option* against =
+      sub->add_option("--against", flags->against, "Table of measured runs (CSV)")
+          ->type_name("FILE");
+  sub->add_option("--operators", flags->operators.path,
+                  "Unpacked aiconfigurator-core: score profiles on rows held out, by operator")
+      ->excludes(against)
+      ->type_name("PATH");
+  sub->add_option("--gpu", flags->operators.gpus,
+                  "Only this GPU's operators; repeatable. Default: all that there are tables of")
+      ->excludes(against)
+      ->allow_extra_args(false)
+      ->type_name("NAME");
   sub->add_option("--csv", flags->csv, "Write the predictions with their intervals, one a line")
       ->type_name("FILE");
   sub->add_option("--html", flags->html, "Write a page with tables and scatter plots")
@@ -149,7 +163,17 @@ void add_profile_eval(CLI::App& profile, Context& context, Action& action) {
       ->type_name("FILE")
       ->group("Advanced");
   sub->callback([flags, &context, &action] {
-    action = [flags, &context] { return evaluate(context, *flags); };
+    action = [flags, &context] {
+      if (!flags->operators.path.empty()) {
+        flags->operators.markdown = flags->markdown;
+        return evaluate_operators(context, flags->operators, profile_source(flags->profiles));
+      }
+      if (flags->against.empty()) {
+        throw Error(ErrorKind::usage, "--against FILE or --operators PATH is needed",
+                    "see 'dyn profile eval --help'");
+      }
+      return evaluate(context, *flags);
+    };
   });
 }
 

@@ -16,6 +16,7 @@
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
 #include "dyn/sim/workload.h"
+#include "simulate_explain.h"
 #include "simulate_watch.h"
 
 namespace dyn::cli {
@@ -38,6 +39,7 @@ struct SimulateFlags {
   std::vector<std::string> set;
   std::string baseline;
   std::string tolerance = "5%";
+  bool explain = false;
   bool explain_defaults = false;
   std::string trace;
   std::optional<std::uint32_t> explain_request;
@@ -167,6 +169,12 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   if (baseline) {
     return gate(context, *baseline, result, tolerance);
   }
+  if (flags.explain) {
+    const std::vector<profiler::ExplainedStep> steps = explain_winner(result);
+    context.print('\n' + profiler::to_text(steps));
+    context.print_json(profiler::to_json(steps));
+    return kOk;
+  }
   context.print_json(json);
   return kOk;
 }
@@ -212,6 +220,9 @@ void add_simulate(CLI::App& app, Context& context, Action& action) {
       ->type_name("RESULT");
   sub->add_option("--tolerance", flags->tolerance, "How much worse is still well")
       ->capture_default_str();
+  sub->add_flag("--explain", flags->explain,
+                "Print the operators of the best deployment's steps: time, share, bound, interval, "
+                "source; with --json in place of the result");
   sub->add_flag("--explain-defaults", flags->explain_defaults,
                 "Print every default of a recipe with its reason, and exit");
   sub->add_option("--trace", flags->trace,

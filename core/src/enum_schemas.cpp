@@ -49,7 +49,9 @@ void describe(EnumSchema<OperatorKind>& s) {
              "DSA of one new token each, indexer included.")
       .value(OperatorKind::linear_prefill, "linear_prefill", "gated delta rule of prompt tokens.")
       .value(OperatorKind::linear_decode, "linear_decode",
-             "gated delta rule of one new token each.");
+             "gated delta rule of one new token each.")
+      .value(OperatorKind::attention_mixed, "attention_mixed",
+             "the factor that prefill and decode attention of one step take beyond their sum.");
 }
 
 void describe(EnumSchema<WorkerRole>& s) {

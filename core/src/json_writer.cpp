@@ -48,7 +48,7 @@ std::string json_quote(std::string_view text) {
 namespace {
 
 // A list of this many numbers is data, not something to read line by line.
-constexpr std::size_t kLongList = 24;
+constexpr std::size_t kLongList = 8;
 
 bool is_number(const std::string& part) {
   return !part.empty() && (part[0] == '-' || (part[0] >= '0' && part[0] <= '9'));

@@ -74,10 +74,10 @@ void describe(ObjectSchema<SurfaceAxis>& s) {
 
 void describe(ObjectSchema<CorrectionSurface>& s) {
   s.about("surface",
-          "A correction over several quantities at once: log2(measured / modelled time) on a "
+          "A correction over several quantities at once: 100 * log2(measured / modelled time) on a "
           "rectangular grid, linear in the log2 of each quantity, held beyond the ends.");
   s.field("axes", &CorrectionSurface::axes, "The quantities, slowest first.").required();
-  s.field("log2_factors", &CorrectionSurface::log2_factors,
+  s.field("log2_hundredths", &CorrectionSurface::log2_hundredths,
           "One for every combination of knots, the last axis fastest.")
       .required()
       .brief();
@@ -86,9 +86,9 @@ void describe(ObjectSchema<CorrectionSurface>& s) {
     for (const SurfaceAxis& axis : surface.axes) {
       cells *= axis.knots.size();
     }
-    if (cells != surface.log2_factors.size()) {
-      checker.error("log2_factors",
-                    "has " + std::to_string(surface.log2_factors.size()) + " values, the axes " +
+    if (cells != surface.log2_hundredths.size()) {
+      checker.error("log2_hundredths",
+                    "has " + std::to_string(surface.log2_hundredths.size()) + " values, the axes " +
                         std::to_string(cells) + " combinations of knots",
                     "give one value for each");
     }
@@ -96,24 +96,25 @@ void describe(ObjectSchema<CorrectionSurface>& s) {
 }
 
 void describe(ObjectSchema<OperatorFit>& s) {
-  s.about(
-      "operator",
-      "The time of one operator: (max(flops / (compute_efficiency * peak), bytes / "
-      "(bandwidth_efficiency * bandwidth)) + overhead) * correction * 2^surface. For collectives "
-      "the "
-      "bandwidth is the link's.");
+  s.about("operator",
+          "The time of one operator: (max(flops / (compute_efficiency * peak), bytes / "
+          "(bandwidth_efficiency * bandwidth)) + overhead) * correction * 2^(sum of the surfaces / "
+          "100). For collectives the bandwidth is the link's.");
   s.field("kind", &OperatorFit::kind, "Which operator.").required();
   s.field("precision", &OperatorFit::precision, "Compute precision that the figures hold for.");
   s.field("engine", &OperatorFit::engine, "Engine whose kernels were measured; empty for any.");
   s.field("version", &OperatorFit::version, "Version of that engine.");
   s.field("kv_cache", &OperatorFit::kv_cache, "Precision of the KV cache, for attention.");
   s.field("head_dim", &OperatorFit::head_dim, "Size of a head, for attention; 0 for any.")
-      .between(0, 65'536);
+      .between(0, 65'536)
+      .brief();
   s.field("kv_group", &OperatorFit::kv_group,
           "Heads that share a KV head, for attention; 0 for any.")
-      .between(0, 65'536);
+      .between(0, 65'536)
+      .brief();
   s.field("window", &OperatorFit::window, "Sliding window in tokens, for attention; 0 for none.")
-      .between(0, 100'000'000);
+      .between(0, 100'000'000)
+      .brief();
   s.field("gpus", &OperatorFit::gpus, "Size of the group, for collectives.").between(1, 100'000);
   s.field("compute_efficiency", &OperatorFit::compute_efficiency,
           "Fraction of the peak rate that is reached.")
@@ -127,7 +128,9 @@ void describe(ObjectSchema<OperatorFit>& s) {
   s.field("correction", &OperatorFit::correction,
           "Points by rising x; linear in log2(x) between them, held beyond the ends.")
       .brief();
-  s.field("surface", &OperatorFit::surface, "Correction over several quantities at once.");
+  s.field("surfaces", &OperatorFit::surfaces,
+          "Corrections over several quantities at once, which add up: a coarse one over many, fine "
+          "ones over few.");
   s.field("held_out_error", &OperatorFit::held_out_error,
           "Median of |modelled / measured - 1| over measurements that the fit has not seen.")
       .at_least(0.0);

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <optional>
 #include <utility>
+
+#include "surface_grid.h"
 
 namespace dyn::profiler {
 namespace {
@@ -17,89 +17,41 @@ using Vector = Eigen::VectorXd;
 
 constexpr double kSmooth = 0.3;   // weight of second differences
 constexpr double kFlat = 0.01;    // weight of first differences: what no sample says stays level
+constexpr double kRidge = 1e-3;   // what two surfaces can both say is said by both in part
 constexpr double kSteady = 0.03;  // deviations below this (log2) count quadratically
-constexpr int kReweightings = 3;
-constexpr double kHeldOut = 0.1;
-constexpr double kDecimals = 100;  // values of a surface are rounded to 0.01
+constexpr int kReweightings = 4;
+constexpr std::uint64_t kHeldOutOf = 5;  // one sample in so many
 
-/// Between which knots x lies, and how far along, in log2.
-struct Place {
-  std::size_t knot = 0;
-  double fraction = 0;
-};
+using Penalties = std::vector<Eigen::Triplet<double>>;
 
-Place place(const std::vector<double>& knots, double x) {
-  if (knots.size() == 1 || x <= knots.front()) {
-    return {};
-  }
-  if (x >= knots.back()) {
-    return {knots.size() - 2, 1};
-  }
-  const auto above = std::upper_bound(knots.begin(), knots.end(), x);
-  const auto knot = static_cast<std::size_t>(above - knots.begin()) - 1;
-  return {knot, std::log2(x / knots[knot]) / std::log2(knots[knot + 1] / knots[knot])};
-}
-
-/// Calls `use(cell, weight)` for every corner around a point.
-template <typename Use>
-void for_corners(const Grid& grid, const std::array<double, kMaxAxes>& at, Use use) {
-  std::array<Place, kMaxAxes> places;
-  for (std::size_t d = 0; d < grid.size(); ++d) {
-    places[d] = place(grid[d], at[d]);
-  }
-  for (unsigned corner = 0; corner < (1U << grid.size()); ++corner) {
-    std::size_t cell = 0;
-    double weight = 1;
-    for (std::size_t d = 0; d < grid.size(); ++d) {
-      const bool upper = ((corner >> d) & 1) != 0;
-      weight *= upper ? places[d].fraction : 1 - places[d].fraction;
-      cell = cell * grid[d].size() + places[d].knot + (upper && grid[d].size() > 1 ? 1 : 0);
-    }
-    if (weight > 0) {
-      use(cell, weight);
-    }
-  }
-}
-
-std::size_t cells_of(const Grid& grid) {
-  std::size_t cells = 1;
-  for (const auto& knots : grid) {
-    cells *= knots.size();
-  }
-  return cells;
-}
-
-/// Penalties on the differences between neighbours along every axis.
-Matrix penalties(const Grid& grid) {
-  std::vector<Eigen::Triplet<double>> entries;
-  const std::size_t cells = cells_of(grid);
-  int row = 0;
+/// Penalties on the differences between neighbours along every axis of one grid, whose first cell
+/// is `first` of all; returns the next free row.
+int add_penalties(const Grid& grid, int first, int row, Penalties& entries) {
+  const std::size_t cells = grid.cells();
   std::size_t stride = cells;
-  for (const auto& knots : grid) {
-    const std::size_t count = knots.size();
-    stride /= count;
+  for (const GridAxis& axis : grid.axes) {
+    const std::vector<double>& knots = axis.knots;
+    stride /= knots.size();
     for (std::size_t cell = 0; cell < cells; ++cell) {
-      const std::size_t i = cell / stride % count;
+      const std::size_t i = cell / stride % knots.size();
       const auto column = [&](std::size_t steps) {
-        return static_cast<int>(cell + steps * stride);
+        return first + static_cast<int>(cell + steps * stride);
       };
-      if (i + 1 < count) {
+      if (i + 1 < knots.size()) {
         entries.emplace_back(row, column(0), std::sqrt(kFlat));
         entries.emplace_back(row++, column(1), -std::sqrt(kFlat));
       }
-      if (i + 2 < count) {
-        const double first = std::log2(knots[i + 1] / knots[i]);
-        const double second = std::log2(knots[i + 2] / knots[i + 1]);
-        const double scale = std::sqrt(kSmooth) * std::min(first, second);
-        entries.emplace_back(row, column(0), scale / first);
-        entries.emplace_back(row, column(1), -scale / first - scale / second);
-        entries.emplace_back(row++, column(2), scale / second);
+      if (i + 2 < knots.size()) {
+        const double step = std::log2(knots[i + 1] / knots[i]);
+        const double next = std::log2(knots[i + 2] / knots[i + 1]);
+        const double scale = std::sqrt(kSmooth) * std::min(step, next);
+        entries.emplace_back(row, column(0), scale / step);
+        entries.emplace_back(row, column(1), -scale / step - scale / next);
+        entries.emplace_back(row++, column(2), scale / next);
       }
     }
   }
-  Matrix matrix(row, static_cast<int>(cells));
-  matrix.setFromTriplets(entries.begin(), entries.end());
-  return matrix;
+  return row;
 }
 
 struct Constants {
@@ -114,20 +66,28 @@ double roofline(const Constants& c, const SurfaceInput& input, const SurfaceSamp
          c.overhead;
 }
 
-/// Pattern search: deterministic, and good enough, since the surface corrects what is left.
+/// Pattern search: deterministic, and good enough, since the surfaces correct what is left.
 Constants fit_constants(const SurfaceInput& input) {
-  const std::size_t stride = input.samples.size() / 1500 + 1;
-  Constants best;
-  double least = input.samples.front().seconds;
+  if (input.bare) {
+    return {1, 1, 0};
+  }
+  std::vector<SurfaceSample> used;
   for (const SurfaceSample& s : input.samples) {
+    if (!held_out(s)) {
+      used.push_back(s);
+    }
+  }
+  const std::size_t stride = used.size() / 1500 + 1;
+  Constants best;
+  double least = used.front().seconds;
+  for (const SurfaceSample& s : used) {
     least = std::min(least, s.seconds);
   }
   best.overhead = 0.8 * least;
   const auto loss = [&](const Constants& c) {
     double sum = 0;
-    for (std::size_t i = 0; i < input.samples.size(); i += stride) {
-      const SurfaceSample& s = input.samples[i];
-      sum += std::abs(std::log(roofline(c, input, s) / s.seconds));
+    for (std::size_t i = 0; i < used.size(); i += stride) {
+      sum += std::abs(std::log(roofline(c, input, used[i]) / used[i].seconds));
     }
     return sum;
   };
@@ -162,72 +122,95 @@ Constants fit_constants(const SurfaceInput& input) {
   return best;
 }
 
-/// Whether a sample is of the tenth that is held out: the same on every machine.
-bool held_out(const SurfaceSample& sample) {
+std::uint64_t hash_of(const SurfaceSample& sample) {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const double x : sample.at) {
     const auto bits = static_cast<std::uint64_t>(std::llround(x * 65536));
     hash = (hash ^ bits) * 0x9E3779B97F4A7C15;
     hash ^= hash >> 29;
   }
-  return static_cast<double>(hash % 1000) < kHeldOut * 1000;
+  return hash;
 }
 
-/// log2(measured / modelled) of every sample.
+/// A fifth of the training samples, which choices are made by.
+bool chosen_by(const SurfaceSample& sample) {
+  return hash_of(sample) / kHeldOutOf % kHeldOutOf == 0;
+}
+
+/// 100 * log2(measured / modelled) of every sample.
 std::vector<double> residuals(const Constants& c, const SurfaceInput& input) {
   std::vector<double> result;
   for (const SurfaceSample& s : input.samples) {
-    result.push_back(std::log2(s.seconds / roofline(c, input, s)));
+    result.push_back(100 * std::log2(s.seconds / roofline(c, input, s)));
   }
   return result;
 }
 
-/// The values of a grid's cells, from the samples that `use` keeps.
+/// The values of the grids' cells, one grid after the other, from the samples that `use` keeps.
 template <typename Keep>
-std::vector<double> fit_grid(const Grid& grid, const SurfaceInput& input,
-                             const std::vector<double>& target, Keep keep) {
+std::vector<double> fit_grids(const std::vector<Grid>& grids, const SurfaceInput& input,
+                              const std::vector<double>& target, Keep keep) {
   std::vector<Eigen::Triplet<double>> entries;
   std::vector<double> wanted;
   for (std::size_t i = 0; i < input.samples.size(); ++i) {
-    if (keep(input.samples[i])) {
-      const int row = static_cast<int>(wanted.size());
-      for_corners(grid, input.samples[i].at, [&](std::size_t cell, double weight) {
-        entries.emplace_back(row, static_cast<int>(cell), weight);
-      });
-      wanted.push_back(target[i]);
+    if (!keep(input.samples[i])) {
+      continue;
     }
+    const int row = static_cast<int>(wanted.size());
+    std::size_t first = 0;
+    for (const Grid& grid : grids) {
+      grid.for_corners(input.samples[i].at, [&](std::size_t cell, double weight) {
+        entries.emplace_back(row, static_cast<int>(first + cell), weight);
+      });
+      first += grid.cells();
+    }
+    wanted.push_back(target[i] / 100);
   }
-  const auto cells = static_cast<Eigen::Index>(cells_of(grid));
+  std::size_t count = 0;
+  int rows = 0;
+  Penalties penalties;
+  for (const Grid& grid : grids) {
+    rows = add_penalties(grid, static_cast<int>(count), rows, penalties);
+    count += grid.cells();
+  }
+  const auto cells = static_cast<Eigen::Index>(count);
   Matrix a(static_cast<Eigen::Index>(wanted.size()), cells);
   a.setFromTriplets(entries.begin(), entries.end());
-  const Matrix p = penalties(grid);
+  Matrix p(rows, cells);
+  p.setFromTriplets(penalties.begin(), penalties.end());
+  Matrix smooth = Matrix(p.transpose()) * p;
+  Matrix ridge(cells, cells);
+  ridge.setIdentity();
+  smooth += kRidge * ridge;
   const Vector y = Eigen::Map<const Vector>(wanted.data(), a.rows());
   Vector weights = Vector::Ones(a.rows());
   Vector x = Vector::Zero(cells);
-  const Matrix smooth = p.transpose() * p;
+  const Matrix transposed = a.transpose();
   for (int round = 0; round < kReweightings; ++round) {
     const Matrix weighted = weights.asDiagonal() * a;
-    Matrix normal = Matrix(a.transpose() * weighted) + smooth;
-    for (Eigen::Index i = 0; i < cells; ++i) {
-      normal.coeffRef(i, i) += 1e-6;
-    }
+    const Matrix normal = Matrix(transposed * weighted) + smooth;
     Eigen::ConjugateGradient<Matrix, Eigen::Lower | Eigen::Upper> solver(normal);
     solver.setTolerance(1e-4);
     solver.setMaxIterations(500);
     x = solver.solveWithGuess(weighted.transpose() * y, x);
     weights = kSteady / (a * x - y).cwiseAbs().array().max(kSteady);
   }
-  std::vector<double> values(static_cast<std::size_t>(cells));
-  for (Eigen::Index i = 0; i < cells; ++i) {
-    values[static_cast<std::size_t>(i)] = std::round(x[i] * kDecimals) / kDecimals + 0.0;
+  std::vector<double> values(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    values[i] = std::round(100 * x[static_cast<Eigen::Index>(i)]) + 0.0;
   }
   return values;
 }
 
-double value_at(const Grid& grid, const std::vector<double>& values,
-                const std::array<double, kMaxAxes>& at) {
+double value_at(const std::vector<Grid>& grids, const std::vector<double>& values,
+                const std::array<double, kMaxQuantities>& at) {
   double sum = 0;
-  for_corners(grid, at, [&](std::size_t cell, double weight) { sum += weight * values[cell]; });
+  std::size_t first = 0;
+  for (const Grid& grid : grids) {
+    grid.for_corners(
+        at, [&](std::size_t cell, double weight) { sum += weight * values[first + cell]; });
+    first += grid.cells();
+  }
   return sum;
 }
 
@@ -239,101 +222,121 @@ double quantile(std::vector<double> values, double q) {
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-/// The knots between which there are samples, and one on either side.
-Grid cut(const Grid& grid, const std::vector<SurfaceSample>& samples) {
-  Grid result(grid.size());
-  for (std::size_t d = 0; d < grid.size(); ++d) {
-    double low = samples.front().at[d];
-    double high = low;
-    for (const SurfaceSample& s : samples) {
-      low = std::min(low, s.at[d]);
-      high = std::max(high, s.at[d]);
-    }
-    for (std::size_t i = 0; i < grid[d].size(); ++i) {
-      const double knot = grid[d][i];
-      const bool below = knot <= low && i + 1 < grid[d].size() && grid[d][i + 1] <= low;
-      const bool above = knot >= high && i > 0 && grid[d][i - 1] >= high;
-      if (!below && !above) {
-        result[d].push_back(knot);
-      }
-    }
-    if (low == high) {
-      result[d] = {low};
-    }
-  }
-  return result;
-}
-
-struct Score {
-  double median = 0;
-  double ninety = 0;
-};
-
-Score score(const Grid& grid, const std::vector<double>& values, const SurfaceInput& input,
-            const std::vector<double>& target, bool held) {
+template <typename Use>
+std::vector<double> errors_of(const std::vector<Grid>& grids, const std::vector<double>& values,
+                              const SurfaceInput& input, const std::vector<double>& target,
+                              Use use) {
   std::vector<double> errors;
   for (std::size_t i = 0; i < input.samples.size(); ++i) {
-    if (held_out(input.samples[i]) == held) {
-      errors.push_back(
-          std::abs(std::exp2(value_at(grid, values, input.samples[i].at) - target[i]) - 1));
+    if (use(input.samples[i])) {
+      const double off = value_at(grids, values, input.samples[i].at) - target[i];
+      errors.push_back(std::abs(std::exp2(0.01 * off) - 1));
     }
   }
-  return {quantile(errors, 0.5), quantile(errors, 0.9)};
+  return errors;
 }
 
 double three_digits(double value) {
   return std::round(value * 1000) / 1000;
 }
 
+std::vector<Grid> grids_of(const SurfaceDesign& design, const SurfaceInput& input) {
+  std::vector<Grid> grids;
+  for (const std::vector<DesignAxis>& axes : design) {
+    Grid grid = cut(axes, input.samples);
+    if (!grid.axes.empty()) {
+      grids.push_back(std::move(grid));
+    }
+  }
+  return grids;
+}
+
+/// What the grids have to write down: their cells and their knots.
+std::size_t values_of(const std::vector<Grid>& grids) {
+  std::size_t values = 0;
+  for (const Grid& grid : grids) {
+    values += grid.cells();
+    for (const GridAxis& axis : grid.axes) {
+      values += axis.knots.size();
+    }
+  }
+  return values;
+}
+
 }  // namespace
 
-OperatorFit fit_surface(OperatorFit key, const SurfaceInput& input) {
-  const Constants constants = fit_constants(input);
-  const std::vector<double> target = residuals(constants, input);
-  std::vector<std::pair<Grid, Score>> tried;
-  double best = 1e9;
-  for (const Grid& candidate : input.grids) {
-    const Grid grid = cut(candidate, input.samples);
-    if (!tried.empty() && cells_of(grid) > input.samples.size()) {
+bool held_out(const SurfaceSample& sample) {
+  return hash_of(sample) % kHeldOutOf == 0;
+}
+
+std::vector<DesignScore> score_designs(const SurfaceInput& input) {
+  const std::vector<double> target = residuals(fit_constants(input), input);
+  std::vector<DesignScore> scores;
+  for (std::size_t i = 0; i < input.designs.size(); ++i) {
+    const std::vector<Grid> grids = grids_of(input.designs[i], input);
+    DesignScore score{i, values_of(grids), 0};
+    // A surface has two values a sample at most: more only make the file larger.
+    if (!scores.empty() && score.values > 2 * input.samples.size()) {
       break;
     }
-    const auto values =
-        fit_grid(grid, input, target, [](const SurfaceSample& s) { return !held_out(s); });
-    const Score got = score(grid, values, input, target, true);
-    tried.emplace_back(grid, got);
-    best = std::min(best, got.median);
-  }
-  const auto chosen = std::find_if(tried.begin(), tried.end(), [best](const auto& t) {
-    return t.second.median <= std::max(1.1 * best, best + 0.003);
-  });
-  const Grid& grid = chosen->first;
-  CorrectionSurface surface;
-  for (std::size_t d = 0; d < grid.size(); ++d) {
-    if (grid[d].size() > 1) {
-      surface.axes.push_back({input.quantities[d], grid[d]});
+    const auto values = fit_grids(
+        grids, input, target, [](const SurfaceSample& s) { return !held_out(s) && !chosen_by(s); });
+    score.median =
+        quantile(errors_of(grids, values, input, target,
+                           [](const SurfaceSample& s) { return !held_out(s) && chosen_by(s); }),
+                 0.5);
+    if (scores.empty() || score.median < scores.back().median) {
+      scores.push_back(score);
     }
   }
-  surface.log2_factors = fit_grid(grid, input, target, [](const SurfaceSample&) { return true; });
-  if (surface.axes.empty()) {
-    surface.axes.push_back({input.quantities.front(), grid.front()});
+  return scores;
+}
+
+OperatorFit fit_surfaces(OperatorFit key, const SurfaceInput& input, std::size_t design) {
+  const Constants constants = fit_constants(input);
+  const std::vector<double> target = residuals(constants, input);
+  const std::vector<Grid> grids = grids_of(input.designs[design], input);
+  const auto values =
+      fit_grids(grids, input, target, [](const SurfaceSample& s) { return !held_out(s); });
+  key.surfaces.clear();
+  std::size_t first = 0;
+  for (const Grid& grid : grids) {
+    CorrectionSurface& surface = key.surfaces.emplace_back();
+    for (const GridAxis& axis : grid.axes) {
+      surface.axes.push_back({input.quantities[axis.quantity], axis.knots});
+    }
+    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(first);
+    surface.log2_hundredths.assign(begin, begin + static_cast<std::ptrdiff_t>(grid.cells()));
+    first += grid.cells();
   }
+  std::vector<double> errors =
+      errors_of(grids, values, input, target, [](const SurfaceSample& s) { return held_out(s); });
   key.compute_efficiency = constants.compute;
   key.bandwidth_efficiency = constants.bandwidth;
   key.overhead = from_seconds(constants.overhead);
-  key.surface = std::move(surface);
-  key.held_out_error = three_digits(chosen->second.median);
-  key.relative_error = std::max(0.02, three_digits(chosen->second.ninety));
+  key.held_out_error = three_digits(quantile(errors, 0.5));
+  key.relative_error = std::max(0.02, three_digits(quantile(errors, 0.9)));
   key.samples = static_cast<std::int64_t>(input.samples.size());
   key.provenance = Provenance::interpolated;
   return key;
 }
 
-double surface_at(const CorrectionSurface& surface, const std::array<double, kMaxAxes>& at) {
-  Grid grid;
-  for (const SurfaceAxis& axis : surface.axes) {
-    grid.push_back(axis.knots);
+double modelled_seconds(const OperatorFit& fit, const SurfaceInput& input,
+                        const SurfaceSample& sample) {
+  const Constants constants{fit.compute_efficiency, fit.bandwidth_efficiency,
+                            to_seconds(fit.overhead)};
+  double sum = 0;
+  for (const CorrectionSurface& surface : fit.surfaces) {
+    Grid grid;
+    for (const SurfaceAxis& axis : surface.axes) {
+      const auto named = std::find(input.quantities.begin(), input.quantities.end(), axis.quantity);
+      grid.axes.push_back({static_cast<std::size_t>(named - input.quantities.begin()), axis.knots});
+    }
+    grid.for_corners(sample.at, [&](std::size_t cell, double weight) {
+      sum += weight * surface.log2_hundredths[cell];
+    });
   }
-  return value_at(grid, surface.log2_factors, at);
+  return roofline(constants, input, sample) * std::exp2(0.01 * sum);
 }
 
 }  // namespace dyn::profiler

@@ -8,36 +8,59 @@
 
 namespace dyn::profiler {
 
-constexpr std::size_t kMaxAxes = 5;
+constexpr std::size_t kMaxQuantities = 8;
 
 /// One measurement of an operator at one point of its quantities.
 struct SurfaceSample {
-  std::array<double, kMaxAxes> at{};  ///< > 0, in the order of the quantities
+  std::array<double, kMaxQuantities> at{};  ///< > 0, in the order of the quantities
   double flops = 0;
   double bytes = 0;
   double seconds = 0;  ///< > 0
 };
 
-/// The knots of every axis, in the order of the quantities.
-using Grid = std::vector<std::vector<double>>;
+/// One axis of a surface, by the index of its quantity. What samples do not reach is cut from the
+/// knots; none at all stands for the values that were measured, at most 80 of them.
+struct DesignAxis {
+  std::size_t quantity = 0;
+  std::vector<double> knots;
+};
+
+/// The surfaces of a fit, as they are asked for.
+using SurfaceDesign = std::vector<std::vector<DesignAxis>>;
 
 struct SurfaceInput {
   std::vector<std::string> quantities;
-  std::vector<Grid> grids;  ///< candidates, from coarse to fine; what samples do not reach is cut
-  FlopsPerSec peak{0};      ///< of the device at the operator's precision
+  std::vector<SurfaceDesign> designs;  ///< candidates, from coarse to fine
+  FlopsPerSec peak{0};                 ///< of the device at the operator's precision
   BytesPerSec bandwidth{0};
   std::vector<SurfaceSample> samples;
+  bool bare = false;  ///< the modelled time is bytes / bandwidth: no constants are fitted
 };
 
-/// `key` with its efficiencies, overhead, surface, held-out error, sample count and interval.
-/// First three constants with the least mean |log| deviation, then the coarsest grid that is
-/// nearly as good as the best candidate on the held-out tenth of the samples (chosen by a hash
-/// of their quantities); then the same grid on all samples. The surface is
-/// a least-squares fit of log2(measured / modelled), re-weighted towards absolute deviations,
-/// with a small penalty on its second differences that fills cells without samples. Pure.
-OperatorFit fit_surface(OperatorFit key, const SurfaceInput& input);
+/// How well one of the designs does, on training samples that it was not fitted on.
+struct DesignScore {
+  std::size_t design = 0;
+  std::size_t values = 0;
+  double median = 0;  ///< of |modelled / measured - 1|
+};
 
-/// log2 of the correction at a point; see CorrectionSurface.
-double surface_at(const CorrectionSurface& surface, const std::array<double, kMaxAxes>& at);
+/// Whether a sample is of the fifth that is held out: no constant, surface or choice of one ever
+/// sees it. Told by a hash of its quantities, so that it is the same everywhere.
+bool held_out(const SurfaceSample& sample);
+
+/// The designs that are worth their values: each better than all before it on a fifth of the
+/// training samples, being fitted on the rest. Never empty. Pure.
+std::vector<DesignScore> score_designs(const SurfaceInput& input);
+
+/// `key` with its efficiencies, overhead, surfaces, held-out error, sample count and interval,
+/// from the training samples alone. Three constants with the least mean |log| deviation; then the
+/// surfaces, all at once, by least squares of log2(measured / modelled), re-weighted towards
+/// absolute deviations, with small penalties on their differences that fill cells without
+/// samples. Error and interval are those of the samples held out. Pure.
+OperatorFit fit_surfaces(OperatorFit key, const SurfaceInput& input, std::size_t design);
+
+/// Modelled time of one sample.
+double modelled_seconds(const OperatorFit& fit, const SurfaceInput& input,
+                        const SurfaceSample& sample);
 
 }  // namespace dyn::profiler

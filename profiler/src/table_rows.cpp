@@ -2,121 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <map>
 #include <optional>
-#include <set>
-#include <utility>
 
+#include "collector.h"
 #include "dyn/core/error.h"
 #include "dyn/core/quantity_text.h"
+#include "dyn/core/schemas.h"
 #include "dyn/perf/operator_work.h"
 
 namespace dyn::profiler {
-namespace {
 
-constexpr double kMilliseconds = 1e-3;
-// Small operands stay in caches, which are this many times faster than memory at most.
-constexpr double kCacheSpeedup = 8;
-constexpr double kTolerance = 0.95;  // clocks above the specified boost
-constexpr double kTooFastShare = 0.02;
-
-std::optional<Precision> precision_of(const std::string& name) {
-  static const std::map<std::string, Precision> known{
-      {"bfloat16", Precision::bf16},       {"float16", Precision::fp16},
-      {"half", Precision::fp16},           {"fp8", Precision::fp8},
-      {"fp8_block", Precision::fp8_block}, {"nvfp4", Precision::fp4},
-      {"w4a16_mxfp4", Precision::mxfp4},   {"int4_wo", Precision::int4}};
-  const auto found = known.find(name);
-  return found == known.end() ? std::nullopt : std::optional(found->second);
-}
-
-/// Precisions of a text column's dictionary; none where dyn has no such format.
-std::vector<std::optional<Precision>> precisions(const TableColumn& column) {
-  std::vector<std::optional<Precision>> result;
-  for (const std::string& name : column.dictionary) {
-    result.push_back(precision_of(name));
-  }
-  return result;
+QuantityPoint attention_point(double first, const perf::AttentionShape& s, double prior) {
+  return {first, s.sequences, s.heads, s.kv_heads, s.sequences * s.kv_heads, s.heads / s.kv_heads,
+          prior};
 }
 
 std::string key_text(const OperatorFit& key) {
-  std::string text = std::to_string(static_cast<int>(key.kind));
-  text += '/' + key.engine + '/' + std::to_string(static_cast<int>(key.precision));
-  text += '/' + std::to_string(key.kv_cache ? static_cast<int>(*key.kv_cache) : -1);
-  for (const int part : {key.head_dim, key.window, key.gpus}) {
-    text += '/' + std::to_string(part);
+  std::string text = enum_text(key.kind) + ' ' + key.engine + ' ' + enum_text(key.precision);
+  const auto add = [&text](const char* what, const std::string& value) {
+    text += std::string(", ") + what + ' ' + value;
+  };
+  if (key.kv_cache) {
+    add("KV", enum_text(*key.kv_cache));
+  }
+  if (key.head_dim > 0) {
+    add("head", std::to_string(key.head_dim));
+  }
+  if (key.window > 0) {
+    add("window", std::to_string(key.window));
+  }
+  if (key.gpus > 1) {
+    add("GPUs", std::to_string(key.gpus));
   }
   return text;
 }
-
-using Shape = std::array<double, 2>;
-
-/// Collects one table's rows: refuses what cannot be, and counts what is left out.
-class Collector {
- public:
-  Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices)
-      : rows_(rows), gpu_(gpu), slices_(slices) {
-    summary_.rows = rows.size();
-  }
-
-  void unknown() { ++summary_.unknown; }
-
-  /// `shape` is what else tells the row's configuration from others at the same point.
-  void add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
-           const Shape& shape = {}) {
-    if (sample.seconds < kTolerance * limit(key, sample)) {
-      if (summary_.too_fast++ == 0) {
-        first_ = row;
-        first_limit_ = limit(key, sample);
-        first_seconds_ = sample.seconds;
-      }
-      return;
-    }
-    const std::string text = key_text(key);
-    if (!seen_[text].emplace(sample.at, shape).second) {
-      ++summary_.repeated;
-      return;
-    }
-    Slice& slice = slices_[text];
-    if (slice.samples.empty()) {
-      slice.key = key;
-      slice.quantities = surface_quantities(key.kind);
-    }
-    slice.samples.push_back(sample);
-    ++summary_.used;
-  }
-
-  TableSummary finish() const {
-    if (static_cast<double>(summary_.too_fast) >
-        kTooFastShare * static_cast<double>(rows_.size())) {
-      rows_.refuse(first_, "takes " + shortest(first_seconds_ * 1e6) + " us, but the " + gpu_.name +
-                               " needs at least " + shortest(first_limit_ * 1e6) + " us (" +
-                               std::to_string(summary_.too_fast) + " of " +
-                               std::to_string(rows_.size()) + " rows are faster than it can be)");
-    }
-    return summary_;
-  }
-
- private:
-  double limit(const OperatorFit& key, const SurfaceSample& sample) const {
-    if (sample.flops == 0) {
-      return sample.bytes / gpu_.intra_node.count() / 2;
-    }
-    return std::max(sample.flops / gpu_.peak_for(key.precision).count(),
-                    sample.bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
-  }
-
-  const TableRows& rows_;
-  const GpuSpec& gpu_;
-  Slices& slices_;
-  TableSummary summary_;
-  std::map<std::string, std::set<std::pair<std::array<double, kMaxAxes>, Shape>>> seen_;
-  std::size_t first_ = 0;
-  double first_limit_ = 0;
-  double first_seconds_ = 0;
-};
-
-}  // namespace
 
 void TableRows::refuse(std::size_t row, const std::string& why) const {
   throw Error(ErrorKind::bad_input, {{"row " + std::to_string(row + 1) + ": " + why,
@@ -265,7 +185,8 @@ std::optional<AttentionRow> attention_row(const AttentionColumns& c, std::size_t
 }
 
 using WorkOf = perf::Work (*)(const perf::AttentionShape&);
-using PointOf = std::array<double, kMaxAxes> (*)(const perf::AttentionShape&);
+using Point = QuantityPoint;
+using PointOf = Point (*)(const perf::AttentionShape&);
 
 struct AttentionTable {
   OperatorKind kind = OperatorKind::attention_prefill;
@@ -289,8 +210,7 @@ TableSummary attention(const Table& table, const OperatorFit& from, const Attent
       continue;
     }
     const perf::Work work = how.work(row->shape);
-    collector.add(i, row->key, {how.point(row->shape), work.flops, work.bytes, row->seconds},
-                  {row->shape.sequences, row->shape.heads});
+    collector.add(i, row->key, {how.point(row->shape), work.flops, work.bytes, row->seconds});
   }
   return collector.finish();
 }
@@ -298,61 +218,44 @@ TableSummary attention(const Table& table, const OperatorFit& from, const Attent
 }  // namespace
 
 TableSummary TableImporter::prefill(const Table& table, const OperatorFit& key) {
-  const AttentionTable how{OperatorKind::attention_prefill, true, false, perf::prefill_work,
-                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
-                             return {s.queries, s.sequences * s.kv_heads, s.heads / s.kv_heads};
-                           }};
+  const AttentionTable how{
+      OperatorKind::attention_prefill, true, false, perf::prefill_work,
+      [](const perf::AttentionShape& s) { return attention_point(s.queries, s, s.context); }};
   return attention(table, key, how, gpu_, slices_);
 }
 
 TableSummary TableImporter::decode(const Table& table, const OperatorFit& key) {
-  const AttentionTable how{OperatorKind::attention_decode, false, false, perf::decode_work,
-                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
-                             return {s.context, s.sequences * s.kv_heads, s.heads / s.kv_heads};
-                           }};
+  const AttentionTable how{
+      OperatorKind::attention_decode, false, false, perf::decode_work,
+      [](const perf::AttentionShape& s) { return attention_point(s.context, s, 0); }};
   return attention(table, key, how, gpu_, slices_);
 }
 
 TableSummary TableImporter::latent_prefill(const Table& table, const OperatorFit& key) {
   const AttentionTable how{OperatorKind::latent_prefill, true, true, perf::latent_prefill_work,
-                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
-                             return {s.queries, s.sequences * s.heads};
+                           [](const perf::AttentionShape& s) -> Point {
+                             return {s.queries, s.sequences, s.heads, s.sequences * s.heads};
                            }};
   return attention(table, key, how, gpu_, slices_);
 }
 
 TableSummary TableImporter::latent_decode(const Table& table, const OperatorFit& key) {
   const AttentionTable how{OperatorKind::latent_decode, false, true, perf::latent_decode_work,
-                           [](const perf::AttentionShape& s) -> std::array<double, kMaxAxes> {
-                             return {s.context, s.sequences, s.heads};
+                           [](const perf::AttentionShape& s) -> Point {
+                             return {s.context, s.sequences, s.heads, s.sequences * s.heads};
                            }};
   return attention(table, key, how, gpu_, slices_);
 }
 
 namespace {
 
-/// The kernels of one precision that are used: those of at least a quarter of its rows, gated.
-std::vector<std::vector<bool>> usual_kernels(const TableColumn& kernel, const TableColumn& type) {
-  std::vector<std::vector<std::size_t>> counts(type.dictionary.size(),
-                                               std::vector<std::size_t>(kernel.dictionary.size()));
-  std::vector<std::size_t> totals(type.dictionary.size());
-  const auto gated = [&](std::size_t k) {
-    return kernel.dictionary[k].find("nongated") == std::string::npos;
-  };
-  for (std::size_t i = 0; i < type.codes.size(); ++i) {
-    if (gated(kernel.codes[i])) {
-      ++counts[type.codes[i]][kernel.codes[i]];
-      ++totals[type.codes[i]];
-    }
+/// Whether each kernel of the dictionary multiplies by a gate, as the experts of dyn's models do.
+std::vector<bool> gated(const TableColumn& kernel) {
+  std::vector<bool> result;
+  for (const std::string& name : kernel.dictionary) {
+    result.push_back(name.find("nongated") == std::string::npos);
   }
-  std::vector<std::vector<bool>> usual;
-  for (std::size_t t = 0; t < counts.size(); ++t) {
-    std::vector<bool>& row = usual.emplace_back();
-    for (std::size_t k = 0; k < counts[t].size(); ++k) {
-      row.push_back(gated(k) && 4 * counts[t][k] >= totals[t]);
-    }
-  }
-  return usual;
+  return result;
 }
 
 }  // namespace
@@ -363,7 +266,7 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
   const auto types = precisions(type);
   const TableColumn& kernel = rows.texts("kernel_source");
   const TableColumn& spread = rows.texts("distribution");
-  const auto usual = usual_kernels(kernel, type);
+  const auto usable = gated(kernel);
   const TableColumn& tokens = rows.numbers("num_tokens");
   const TableColumn& hidden = rows.numbers("hidden_size");
   const TableColumn& inter = rows.numbers("inter_size");
@@ -385,7 +288,7 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
     shape.width = rows.positive(inter, i) / rows.positive(shards, i);
     const double seconds = rows.positive(latency, i) * kMilliseconds;
     const char* wanted = shape.hidden == 7168 ? "power_law_1.01" : "power_law_1.2";
-    if (!types[type.codes[i]] || !usual[type.codes[i]][kernel.codes[i]] ||
+    if (!types[type.codes[i]] || !usable[kernel.codes[i]] ||
         spread.dictionary[spread.codes[i]] != wanted) {
       collector.unknown();
       continue;
@@ -393,13 +296,13 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
     key.precision = *types[type.codes[i]];
     shape.weights = key.precision;
     const perf::Work work = perf::moe_work(shape);
-    collector.add(i, key,
-                  {{shape.tokens * shape.per_token / shape.experts, shape.experts / shape.ranks,
-                    shape.ranks, shape.hidden, shape.width},
-                   work.flops,
-                   work.bytes,
-                   seconds},
-                  {shape.tokens, shape.experts});
+    collector.add(
+        i, key,
+        {{shape.tokens, shape.tokens * shape.per_token / shape.experts, shape.experts / shape.ranks,
+          shape.ranks, shape.hidden, shape.width, shape.experts, shape.per_token},
+         work.flops,
+         work.bytes,
+         seconds});
   }
   return collector.finish();
 }

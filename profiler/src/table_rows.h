@@ -7,6 +7,7 @@
 
 #include "dyn/core/gpu_spec.h"
 #include "dyn/core/profile.h"
+#include "dyn/perf/operator_work.h"
 #include "dyn/profiler/parquet.h"
 #include "surface_fit.h"
 
@@ -19,8 +20,17 @@ struct Slice {
   std::vector<SurfaceSample> samples;
 };
 
-/// Slices by what tells their keys apart.
+/// What tells the slices apart, as text.
+std::string key_text(const OperatorFit& key);
+
+/// Slices by key_text().
 using Slices = std::map<std::string, Slice>;
+
+using QuantityPoint = std::array<double, kMaxQuantities>;
+
+/// The quantities of grouped attention. `first` is the queries of prefill or the context of
+/// decode, `prior` the tokens before a chunk.
+QuantityPoint attention_point(double first, const perf::AttentionShape& shape, double prior);
 
 /// What was read and what was left out, for the fit's source and the user.
 struct TableSummary {
@@ -63,6 +73,9 @@ class TableImporter {
   TableSummary decode(const Table& table, const OperatorFit& key);
   TableSummary latent_prefill(const Table& table, const OperatorFit& key);
   TableSummary latent_decode(const Table& table, const OperatorFit& key);
+  TableSummary sparse_prefill(const Table& table, const OperatorFit& key);
+  TableSummary sparse_decode(const Table& table, const OperatorFit& key);
+  TableSummary linear(const Table& table, const OperatorFit& key);
   TableSummary moe(const Table& table, const OperatorFit& key);
   TableSummary all_reduce(const Table& table, const OperatorFit& key);
   TableSummary nccl(const Table& table, const OperatorFit& key);
@@ -72,10 +85,10 @@ class TableImporter {
   Slices& slices_;
 };
 
-/// The grids that are tried for an operator's surface, from coarse to fine.
-std::vector<Grid> candidate_grids(OperatorKind kind);
+/// The surfaces that are tried for an operator, from coarse to fine.
+std::vector<SurfaceDesign> surface_designs(OperatorKind kind);
 
-/// The quantities of an operator's surface, in the order of its samples' and grids' axes.
+/// The quantities of an operator, in the order of its samples.
 std::vector<std::string> surface_quantities(OperatorKind kind);
 
 }  // namespace dyn::profiler

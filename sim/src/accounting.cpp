@@ -49,6 +49,7 @@ SimulationResult Run::result(SimTime end) {
     out.steps += static_cast<std::uint64_t>(out.engines.back().steps);
   }
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
+  const std::vector<TierBytes> tiers = tiering_.traffic(fleet_);
   release_unfinished(end);
   check_conservation(end);
   keep_sent_records();
@@ -57,6 +58,7 @@ SimulationResult Run::result(SimTime end) {
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  options.tiers = tiers;
   std::vector<ReportClass> classes;
   for (const RequestClass& one : workload_.classes) {
     classes.push_back({one.name, one.slo});
@@ -115,6 +117,7 @@ void Run::check_conservation(SimTime end) {
       slot.engine.advance(at, outcome_);
     }
     outcome_.clear();
+    slot.engine.give_up_transfers(at);  // those on their way between tiers
     slot.engine.check_invariants();
     const engine::EngineLoad load = slot.engine.load(at);
     DYN_ASSERT(load.running == 0 && load.waiting == 0, "an engine keeps a request");
@@ -122,6 +125,9 @@ void Run::check_conservation(SimTime end) {
     DYN_ASSERT(pool_of(static_cast<std::uint32_t>(&slot - fleet_.engines.data()))
                        .router.active_requests(WorkerId(slot.rank)) == 0,
                "a router books a request that is gone");
+  }
+  for (const engine::DeployedTiers& tiers : tiering_.pools) {
+    tiers.check_at_rest();
   }
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];

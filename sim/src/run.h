@@ -10,6 +10,7 @@
 #include "dyn/sim/run_sink.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
+#include "tiering.h"
 
 namespace dyn::sim {
 
@@ -64,6 +65,11 @@ class Run {
   void on_prefilled(std::uint32_t engine, std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
 
+  // Between tiers (tiering.cpp).
+  void start_tier_transfers(std::uint32_t engine);
+  void network_moved();
+  void network_due();
+
   // What is watched (observing.cpp).
   void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
             std::int64_t value = 0) {
@@ -96,12 +102,16 @@ class Run {
   const Workload& workload_;
   Client client_;
   Fleet fleet_;
+  Tiering tiering_;
   engine::KvLink link_;
   EventQueue queue_;
   engine::Outcome outcome_;  ///< reused
   std::vector<Flight> flights_;
   std::vector<RequestRecord> records_;
+  std::vector<engine::Network::Arrived> arrived_;  ///< reused
   SimTime now_{Duration{0}};
+  SimTime network_due_ = SimTime::max();
+  std::uint16_t network_epoch_ = 0;
   Duration frontend_{0};
   Timeline timeline_;
   SimTime next_sample_ = SimTime::max();

@@ -28,6 +28,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
       workload_(workload),
       client_(workload),
       fleet_(make_fleet(spec)),
+      tiering_(make_tiering(spec, workload, fleet_)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()) {
@@ -83,6 +84,11 @@ void Run::handle(const Event& event) {
     case EventKind::transfer_done:
       transfer_done(event.target);
       break;
+    case EventKind::network_due:
+      if (event.epoch == network_epoch_) {
+        network_due();
+      }
+      break;
     case EventKind::engine_due: {
       EngineSlot& slot = fleet_.engines[event.target];
       if (event.epoch == slot.epoch && event.at == slot.due) {
@@ -135,7 +141,8 @@ void Run::deliver(std::uint32_t request) {
 /// Routes a request within a pool and queues it there; false if the router refuses it.
 bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
   Pool& pool = fleet_.pools[pool_index];
-  const engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  to_engine.future = tiering_.future(workload_, request, pool.block_size);
   observe(pool);
   tell_output(pool);
   const Result<policy::RouteChoice> choice = pool.router.route(
@@ -206,6 +213,8 @@ void Run::observe(const Pool& pool) {
 
 void Run::read_outcome(std::uint32_t engine) {
   Pool& pool = pool_of(engine);
+  const engine::DeployedTiers& tiers = tiering_.pools[fleet_.engines[engine].pool];
+  start_tier_transfers(engine);
   const WorkerId worker(fleet_.engines[engine].rank);
   for (const kvbm::KvEvent& event : outcome_.kv_events) {
     pool.router.on_kv_event(worker, event);
@@ -215,6 +224,11 @@ void Run::read_outcome(std::uint32_t engine) {
     if (to.first_scheduled == SimTime::min()) {
       to.first_scheduled = admission.at;
       to.cached_tokens = admission.cached_tokens;
+      for (std::uint8_t level = 1; level <= tiers.levels(); ++level) {
+        to.tier_tokens[tiers.kind(level)] =
+            static_cast<std::uint32_t>(admission.tier_tokens[level - 1]);
+      }
+      to.kv_load = admission.load_time;
       mark(Mark::scheduled, admission.id.value(), admission.at, engine, admission.cached_tokens);
     }
   }

@@ -6,9 +6,10 @@
 namespace dyn::eval {
 
 inline constexpr int kPromptsPerSlot = 10;
-inline constexpr double kShortest = 0.8;  ///< length of a prompt or answer, of the row's
 
-/// The requests of the benchmark's client: `slots` of them in flight.
-sim::Workload client(const MeasuredRow& row, int slots);
+/// The requests of the benchmark's client: `slots` of them in flight, their lengths uniform from
+/// `shortest` of the row's. An answer takes one step for its first token, then one for every
+/// `tokens_per_step`.
+sim::Workload client(const MeasuredRow& row, int slots, double shortest, double tokens_per_step);
 
 }  // namespace dyn::eval

@@ -1,8 +1,6 @@
 #include "correction_file.h"
 
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
+#include <fmt/format.h>
 
 #include "dyn/core/describe.h"
 #include "dyn/core/document.h"
@@ -10,52 +8,61 @@
 namespace dyn {
 
 using eval::CentreFile;
+using eval::CentreWeight;
 using eval::CorrectionFile;
+using eval::Descriptor;
 using eval::KernelFile;
-using eval::ProcessFile;
 
 static void describe(ObjectSchema<KernelFile>& s) {
   s.about("kernel", "How alike the residuals of two deployments are expected to be.");
   s.field("weights", &KernelFile::weights, "Weight of the squared difference of each quantity.")
       .required()
       .at_least(0.0);
-  s.field("kinship", &KernelFile::kinship, "Factor where a name differs.").required().between(0, 1);
-  s.field("smooth", &KernelFile::smooth, "Variance of the smooth part.").required().at_least(0.0);
-  s.field("rough", &KernelFile::rough, "Variance of the rough part.").required().at_least(0.0);
-  s.field("engine", &KernelFile::engine, "Variance by engine.").required().at_least(0.0);
-  s.field("common", &KernelFile::common, "Variance of all together.").required().at_least(0.0);
+  s.field("amplitudes", &KernelFile::amplitudes,
+          "Variance of what deployments that share some names have in common.")
+      .required()
+      .at_least(0.0);
   s.field("noise", &KernelFile::noise, "Variance of a measurement.").required().above(0.0);
 }
 
-static void describe(ObjectSchema<CentreFile>& s) {
-  s.about("centre", "A place in the space of deployments at which a weight is kept.");
-  s.field("names", &CentreFile::names, "Engine, system, version, model, precision.").required();
-  s.field("numbers", &CentreFile::numbers, "In the order of the kernel's weights as documented.")
+static void describe(ObjectSchema<CentreWeight>& s) {
+  s.about("centre_weight", "What one figure's residual has at a centre.");
+  s.field("parts", &CentreWeight::parts, "Shares of what the predicted figure is made of.")
       .required();
-  s.field("weight", &CentreFile::weight, "Weight of the centre.").required();
-  s.field("spread", &CentreFile::spread, "Variance of the mean there.").required().at_least(0.0);
-  s.check([](const CentreFile& centre, Checker& checker) {
-    if (centre.names.size() != eval::Descriptor::kNames) {
-      checker.error("names", "the number of names is wrong");
-    }
-    if (centre.numbers.size() != eval::Descriptor::kNumbers) {
-      checker.error("numbers", "the number of quantities is wrong");
+  s.field("weight", &CentreWeight::weight, "Weight of the centre.").required();
+  s.field("spread", &CentreWeight::spread, "Variance of the mean there.").required().at_least(0.0);
+  s.check([](const CentreWeight& centre, Checker& checker) {
+    if (centre.parts.size() != Descriptor::kParts) {
+      checker.error("parts", "the number of parts is wrong");
     }
   });
 }
 
-static void describe(ObjectSchema<ProcessFile>& s) {
-  s.about("process", "The residuals of one figure.");
-  s.field("kernel", &ProcessFile::kernel, "Likeness of deployments.").required();
-  s.field("centres", &ProcessFile::centres, "Centres with their weights.").required();
+static void describe(ObjectSchema<CentreFile>& s) {
+  s.about("centre", "A place in the space of deployments at which weights are kept.");
+  s.field("names", &CentreFile::names, "Engine, system, version, model, precision, setting.")
+      .required();
+  s.field("numbers", &CentreFile::numbers, "In the order of the kernel's weights as documented.")
+      .required();
+  s.field("ttft", &CentreFile::ttft, "Of TTFT.").required();
+  s.field("tpot", &CentreFile::tpot, "Of TPOT.").required();
+  s.check([](const CentreFile& centre, Checker& checker) {
+    if (centre.names.size() != Descriptor::kNames) {
+      checker.error("names", "the number of names is wrong");
+    }
+    if (centre.numbers.size() != Descriptor::kNumbers) {
+      checker.error("numbers", "the number of quantities is wrong");
+    }
+  });
 }
 
 static void describe(ObjectSchema<CorrectionFile>& s) {
   s.about("correction", "Residuals of the latency model, fitted on measured deployments.");
   s.field("source", &CorrectionFile::source, "Where the measurements are from.").required();
   s.field("rows", &CorrectionFile::rows, "Measurements that it is fitted on.").required();
-  s.field("ttft", &CorrectionFile::ttft, "Of TTFT.").required();
-  s.field("tpot", &CorrectionFile::tpot, "Of TPOT.").required();
+  s.field("ttft", &CorrectionFile::ttft, "Likeness of deployments by TTFT.").required();
+  s.field("tpot", &CorrectionFile::tpot, "Likeness of deployments by TPOT.").required();
+  s.field("centres", &CorrectionFile::centres, "Centres with their weights.").required();
 }
 
 }  // namespace dyn
@@ -63,18 +70,60 @@ static void describe(ObjectSchema<CorrectionFile>& s) {
 namespace dyn::eval {
 namespace {
 
-/// Four digits: more would be noise.
-double rounded(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", x);
-  return std::strtod(text, nullptr);
-}
-
 const DocumentSchema& schema() {
   static const DocumentSchema schema = document_schema<CorrectionFile>(
-      "dyn.correction", 1, "Corrections",
+      "dyn.correction", 2, "Corrections",
       "What measured deployments say that the latency model leaves out.");
   return schema;
+}
+
+/// Four digits: more would be noise.
+std::string list_of(const std::vector<double>& values) {
+  std::string out;
+  for (const double x : values) {
+    out += fmt::format("{}{:.4g}", out.empty() ? "" : ",", x);
+  }
+  return '[' + out + ']';
+}
+
+/// Names hold letters, digits and the punctuation of versions; what JSON would have to escape is
+/// left out.
+std::string quoted(const std::string& name) {
+  std::string out = "\"";
+  for (const char c : name) {
+    if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) {
+    out += (out.empty() ? "" : ",") + quoted(name);
+  }
+  return '[' + out + ']';
+}
+
+/// Weights of near centres cancel: they keep their digits.
+std::string text_of(const CentreWeight& centre) {
+  return fmt::format(R"({{"parts":{},"weight":{:.9g},"spread":{:.4g}}})", list_of(centre.parts),
+                     centre.weight, centre.spread);
+}
+
+std::string text_of(const std::map<std::string, double>& values) {
+  std::string out;
+  for (const auto& [name, value] : values) {
+    out += fmt::format("{}\n      \"{}\": {:.6g}", out.empty() ? "" : ",", name, value);
+  }
+  return '{' + out + "\n    }";
+}
+
+std::string text_of(const KernelFile& kernel) {
+  return fmt::format(
+      "{{\n    \"weights\": {},\n    \"amplitudes\": {},\n    \"noise\": {:.6g}\n  }}",
+      text_of(kernel.weights), text_of(kernel.amplitudes), kernel.noise);
 }
 
 }  // namespace
@@ -84,13 +133,9 @@ KernelFile file_of(const Kernel& kernel) {
   for (std::size_t i = 0; i < kernel.weights.size(); ++i) {
     file.weights[kDescriptorNumbers[i]] = kernel.weights[i];
   }
-  for (std::size_t i = 0; i < kernel.kinship.size(); ++i) {
-    file.kinship[kDescriptorNames[i]] = kernel.kinship[i];
+  for (std::size_t i = 0; i < kKernelTerms; ++i) {
+    file.amplitudes[kTerms[i].text] = kernel.amplitudes[i];
   }
-  file.smooth = kernel.smooth;
-  file.rough = kernel.rough;
-  file.engine = kernel.engine;
-  file.common = kernel.common;
   file.noise = kernel.noise;
   return file;
 }
@@ -101,30 +146,27 @@ Kernel kernel_of(const KernelFile& file) {
     const auto found = file.weights.find(kDescriptorNumbers[i]);
     kernel.weights[i] = found != file.weights.end() ? found->second : 0;
   }
-  for (std::size_t i = 0; i < kernel.kinship.size(); ++i) {
-    const auto found = file.kinship.find(kDescriptorNames[i]);
-    kernel.kinship[i] = found != file.kinship.end() ? found->second : 0;
+  for (std::size_t i = 0; i < kKernelTerms; ++i) {
+    const auto found = file.amplitudes.find(kTerms[i].text);
+    kernel.amplitudes[i] = found != file.amplitudes.end() ? found->second : 0;
   }
-  kernel.smooth = file.smooth;
-  kernel.rough = file.rough;
-  kernel.engine = file.engine;
-  kernel.common = file.common;
   kernel.noise = file.noise;
   return kernel;
 }
 
 std::string write_corrections(const CorrectionFile& file) {
-  CorrectionFile out = file;
-  for (ProcessFile* process : {&out.ttft, &out.tpot}) {
-    for (CentreFile& centre : process->centres) {
-      for (double& x : centre.numbers) {
-        x = rounded(x);
-      }
-      // Weights of near centres cancel: they keep their digits.
-      centre.spread = rounded(centre.spread);
-    }
+  std::string out = fmt::format(
+      "{{\n  \"schema\": \"dyn.correction/2\",\n  \"source\": {},\n  \"rows\": {},\n"
+      "  \"ttft\": {},\n  \"tpot\": {},\n  \"centres\": [",
+      quoted(file.source), file.rows, text_of(file.ttft), text_of(file.tpot));
+  const char* separator = "\n";
+  for (const CentreFile& centre : file.centres) {
+    out += fmt::format("{}    {{\"names\":{},\"numbers\":{},\"ttft\":{},\"tpot\":{}}}", separator,
+                       list_of(centre.names), list_of(centre.numbers), text_of(centre.ttft),
+                       text_of(centre.tpot));
+    separator = ",\n";
   }
-  return write_document(schema(), &out);
+  return out + "\n  ]\n}\n";
 }
 
 CorrectionFile parse_corrections(std::string_view text, const std::string& name) {

@@ -11,33 +11,32 @@
 namespace dyn::eval {
 
 struct KernelFile {
-  std::map<std::string, double> weights;  ///< by kDescriptorNumbers
-  std::map<std::string, double> kinship;  ///< by kDescriptorNames
-  double smooth = 0;
-  double rough = 0;
-  double engine = 0;
-  double common = 0;
+  std::map<std::string, double> weights;     ///< by kDescriptorNumbers
+  std::map<std::string, double> amplitudes;  ///< by the texts of kTerms
   double noise = 0;
+};
+
+/// What a figure's process has at one centre.
+struct CentreWeight {
+  std::vector<double> parts;
+  double weight = 0;
+  double spread = 0;
 };
 
 struct CentreFile {
   std::vector<std::string> names;
   std::vector<double> numbers;
-  double weight = 0;
-  double spread = 0;
+  CentreWeight ttft;
+  CentreWeight tpot;
 };
 
-struct ProcessFile {
-  KernelFile kernel;
-  std::vector<CentreFile> centres;
-};
-
-/// A fitted CorrectionModel as a file (schema dyn.correction/1).
+/// A fitted CorrectionModel as a file (schema dyn.correction/2): one line for each centre.
 struct CorrectionFile {
   std::string source;
   std::int64_t rows = 0;
-  ProcessFile ttft;
-  ProcessFile tpot;
+  KernelFile ttft;
+  KernelFile tpot;
+  std::vector<CentreFile> centres;
 };
 
 KernelFile file_of(const Kernel& kernel);

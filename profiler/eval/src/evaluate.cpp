@@ -26,8 +26,15 @@ std::uint64_t hash_of(const std::string& text) {
 }
 
 std::string fold_of(const EvaluatedRow& row, Folds folds) {
-  return folds == Folds::models ? row.row.model
-                                : std::to_string(hash_of(row.row.group()) % kFoldCount);
+  switch (folds) {
+    case Folds::models:
+      return row.row.model;
+    case Folds::shapes:
+      return row.raw ? row.raw->shape : row.row.model;
+    case Folds::groups:
+      break;
+  }
+  return std::to_string(hash_of(row.row.group()) % kFoldCount);
 }
 
 EvaluatedRow predict_one(const MeasuredRow& row, const PointPredictor& predictor) {
@@ -48,15 +55,16 @@ EvaluatedRow predict_one(const MeasuredRow& row, const PointPredictor& predictor
   return out;
 }
 
-/// The interval is around the median; the value within it is the one whose expected relative error
-/// is least, for a lognormal distribution exp(-sigma^2) of the median.
+/// The interval is around the median. Errors are relative to the measured value, so that the best
+/// answer is below the median: exp(-sigma^2) of it where residuals are lognormal, and half as far
+/// where their tails are longer than that, as these are.
 Estimate estimate(double value, double log_factor, double sigma, Provenance provenance) {
   Estimate out;
   const double median = value * portable_exp(log_factor);
   const double width = portable_exp(kHalfWidth * sigma);
   out.low = median / width;
   out.high = median * width;
-  out.value = std::max(out.low, median * portable_exp(-sigma * sigma));
+  out.value = std::max(out.low, median * portable_exp(-0.5 * sigma * sigma));
   out.provenance = provenance;
   return out;
 }

@@ -38,7 +38,8 @@ RecordedRun run_of(const MeasuredRow& row) {
   run.name = row.id;
   run.means_only = true;
   run.concurrency = slots_of(row);
-  for (const sim::WorkloadRequest& request : client(row, run.concurrency).requests) {
+  const sim::Workload workload = client(row, run.concurrency, shortest_length(row), 1);
+  for (const sim::WorkloadRequest& request : workload.requests) {
     const double rest = *row.tpot_ms * static_cast<double>(request.output_tokens - 1);
     run.requests.push_back({Duration{0}, request.input_tokens, request.output_tokens, *row.ttft_ms,
                             *row.ttft_ms + rest});

@@ -11,36 +11,59 @@ namespace {
 
 constexpr std::size_t kNumbers = Descriptor::kNumbers;
 constexpr std::size_t kNames = Descriptor::kNames;
-// Parameters: logarithms of the weights, logits of kinship, logarithms of the five variances.
-constexpr std::size_t kAmplitudes = kNumbers + kNames;
-constexpr std::size_t kParameters = kAmplitudes + 5;
+// Parameters: logarithms of the weights, of the amplitudes and of the noise.
+constexpr std::size_t kParameters = kNumbers + kKernelTerms + 1;
 using Parameters = std::array<double, kParameters>;
 
-/// Priors: weights near exp(-2), everything else near 1 / 2 or 1, all weak.
+/// Priors of the logarithms, all weak: weights near exp(-2), amplitudes near exp(-3).
 constexpr double kWeightPrior = -2;
-constexpr double kWeightPrecision = 0.05;
-constexpr double kOtherPrecision = 0.01;
-constexpr double kLeast = -9;
+constexpr double kAmplitudePrior = -3;
+constexpr double kNoisePrior = -4.5;
+constexpr double kWeightPrecision = 0.1;
+constexpr double kOtherPrecision = 0.05;
+constexpr double kLeast = -12;
 constexpr double kMost = 3;
 constexpr double kFirstStep = 0.2;
 constexpr double kLeastStep = 1e-3;
 constexpr double kMostStep = 1.0;
 
-double kin_of(const Kernel& kernel, const CodedPoint& a, const CodedPoint& b) {
-  double kin = 1;
-  for (std::size_t c = 0; c < kNames; ++c) {
-    kin *= a.names[c] == b.names[c] ? 1 : kernel.kinship[c];
+constexpr unsigned kEngine = 1;
+constexpr unsigned kSystem = 2;
+constexpr unsigned kVersion = 4;
+constexpr unsigned kModel = 8;
+constexpr unsigned kPrecision = 16;
+constexpr unsigned kSetting = 32;
+constexpr unsigned kAll = kEngine | kSystem | kVersion | kModel | kPrecision | kSetting;
+
+/// The names that two points share.
+unsigned shared_names(const CodedPoint& a, const CodedPoint& b) {
+  unsigned shared = 0;
+  for (std::size_t i = 0; i < kNames; ++i) {
+    shared |= a.names[i] == b.names[i] ? 1U << i : 0U;
   }
-  return kin;
+  return shared;
+}
+
+double parts_product(const CodedPoint& a, const CodedPoint& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < Descriptor::kParts; ++i) {
+    sum += a.parts[i] * b.parts[i];
+  }
+  return sum;
+}
+
+double prior_of(std::size_t parameter) {
+  if (parameter < kNumbers) {
+    return kWeightPrior;
+  }
+  return parameter + 1 < kParameters ? kAmplitudePrior : kNoisePrior;
 }
 
 Parameters first_guess() {
   Parameters p{};
-  std::fill(p.begin(), p.begin() + kNumbers, kWeightPrior);
-  for (std::size_t i = kAmplitudes; i + 1 < kParameters; ++i) {
-    p[i] = -2;
+  for (std::size_t i = 0; i < kParameters; ++i) {
+    p[i] = prior_of(i);
   }
-  p.back() = -4;
   return p;
 }
 
@@ -49,14 +72,10 @@ Kernel kernel_of(const Parameters& p) {
   for (std::size_t i = 0; i < kNumbers; ++i) {
     kernel.weights[i] = portable_exp(p[i]);
   }
-  for (std::size_t i = 0; i < kNames; ++i) {
-    kernel.kinship[i] = 1 / (1 + portable_exp(-p[kNumbers + i]));
+  for (std::size_t i = 0; i < kKernelTerms; ++i) {
+    kernel.amplitudes[i] = portable_exp(p[kNumbers + i]);
   }
-  double* const amplitudes[] = {&kernel.smooth, &kernel.rough, &kernel.engine, &kernel.common,
-                                &kernel.noise};
-  for (std::size_t i = 0; i < 5; ++i) {
-    *amplitudes[i] = portable_exp(p[kAmplitudes + i]);
-  }
+  kernel.noise = portable_exp(p.back());
   return kernel;
 }
 
@@ -68,7 +87,8 @@ Parameters gradient(const Parameters& p, const std::vector<CodedPoint>& points,
   Eigen::MatrixXd k(n, n);
   for (Eigen::Index i = 0; i < n; ++i) {
     for (Eigen::Index j = 0; j <= i; ++j) {
-      k(i, j) = kernel.covariance(points[i], points[j]);
+      k(i, j) = kernel.covariance(points[static_cast<std::size_t>(i)],
+                                  points[static_cast<std::size_t>(j)]);
       k(j, i) = k(i, j);
     }
   }
@@ -83,6 +103,7 @@ Parameters gradient(const Parameters& p, const std::vector<CodedPoint>& points,
       const double w = (inverse(i, j) - alpha(i) * alpha(j)) * (i == j ? 0.5 : 1.0);
       const CodedPoint& a = points[static_cast<std::size_t>(i)];
       const CodedPoint& b = points[static_cast<std::size_t>(j)];
+      const unsigned shared = shared_names(a, b);
       std::array<double, kNumbers> squares;
       double d = 0;
       for (std::size_t c = 0; c < kNumbers; ++c) {
@@ -90,34 +111,55 @@ Parameters gradient(const Parameters& p, const std::vector<CodedPoint>& points,
         squares[c] = kernel.weights[c] * x * x;
         d += squares[c];
       }
-      const double kin = kin_of(kernel, a, b);
-      const double smooth = kin * kernel.smooth * portable_exp(-0.5 * d);
-      const double tail = 1 / (1 + d / 8);
-      const double rough = kin * kernel.rough * tail;
-      const double slope = w * (-0.5 * smooth - 0.125 * rough * tail);
-      for (std::size_t c = 0; c < kNumbers; ++c) {
-        g[c] += slope * squares[c];
-      }
-      for (std::size_t c = 0; c < kNames; ++c) {
-        if (a.names[c] != b.names[c]) {
-          g[kNumbers + c] += w * (smooth + rough) * (1 - kernel.kinship[c]);
+      const double smooth = portable_exp(-0.5 * d);
+      const double rough = 1 / (1 + d / 8);
+      const double parts = parts_product(a, b);
+      double slope = 0;
+      for (std::size_t t = 0; t < kKernelTerms; ++t) {
+        const KernelTerm& term = kTerms[t];
+        if ((term.names & shared) != term.names) {
+          continue;
         }
+        double part = kernel.amplitudes[t];
+        if (term.shape == TermShape::parts) {
+          part *= parts;
+        } else {
+          const bool is_smooth = term.shape == TermShape::smooth;
+          part *= is_smooth ? smooth : rough;
+          slope -= part * (is_smooth ? 0.5 : 0.125 * rough);
+        }
+        g[kNumbers + t] += w * part;
       }
-      g[kAmplitudes] += w * smooth;
-      g[kAmplitudes + 1] += w * rough;
-      g[kAmplitudes + 2] += a.names[0] == b.names[0] ? w * kernel.engine : 0;
-      g[kAmplitudes + 3] += w * kernel.common;
-      g[kAmplitudes + 4] += i == j ? w * kernel.noise : 0;
+      for (std::size_t c = 0; c < kNumbers; ++c) {
+        g[c] += w * slope * squares[c];
+      }
+      g.back() += i == j ? w * kernel.noise : 0;
     }
   }
   for (std::size_t c = 0; c < kParameters; ++c) {
-    g[c] +=
-        c < kNumbers ? 2 * kWeightPrecision * (p[c] - kWeightPrior) : 2 * kOtherPrecision * p[c];
+    const double precision = c < kNumbers ? kWeightPrecision : kOtherPrecision;
+    g[c] += 2 * precision * (p[c] - prior_of(c));
   }
   return g;
 }
 
 }  // namespace
+
+const std::array<KernelTerm, kKernelTerms> kTerms{{
+    {kEngine | kSetting, TermShape::parts, "engine: parts"},
+    {kEngine | kVersion | kSetting, TermShape::parts, "version: parts"},
+    {kEngine | kSystem | kSetting, TermShape::parts, "engine on system: parts"},
+    {kEngine | kSystem | kPrecision | kSetting, TermShape::parts,
+     "engine on system in precision: parts"},
+    {kEngine | kModel | kSetting, TermShape::parts, "model in engine: parts"},
+    {kAll, TermShape::parts, "all names: parts"},
+    {kSetting, TermShape::smooth, "all: smooth"},
+    {kEngine | kSetting, TermShape::smooth, "engine: smooth"},
+    {kEngine | kSystem | kSetting, TermShape::smooth, "engine on system: smooth"},
+    {kAll, TermShape::smooth, "all names: smooth"},
+    {kAll, TermShape::rough, "all names: rough"},
+    {kEngine | kSystem | kModel | kSetting, TermShape::rough, "model in engine on system: rough"},
+}};
 
 double Kernel::covariance(const CodedPoint& a, const CodedPoint& b) const {
   double d = 0;
@@ -125,8 +167,36 @@ double Kernel::covariance(const CodedPoint& a, const CodedPoint& b) const {
     const double x = a.numbers[c] - b.numbers[c];
     d += weights[c] * x * x;
   }
-  return kin_of(*this, a, b) * (smooth * portable_exp(-0.5 * d) + rough / (1 + d / 8)) +
-         (a.names[0] == b.names[0] ? engine : 0) + common;
+  const unsigned shared = shared_names(a, b);
+  const double smooth = portable_exp(-0.5 * d);
+  const double parts = parts_product(a, b);
+  double sum = 0;
+  for (std::size_t t = 0; t < kKernelTerms; ++t) {
+    if ((kTerms[t].names & shared) != kTerms[t].names) {
+      continue;
+    }
+    switch (kTerms[t].shape) {
+      case TermShape::parts:
+        sum += amplitudes[t] * parts;
+        break;
+      case TermShape::smooth:
+        sum += amplitudes[t] * smooth;
+        break;
+      case TermShape::rough:
+        sum += amplitudes[t] / (1 + d / 8);
+        break;
+    }
+  }
+  return sum;
+}
+
+double Kernel::variance(const CodedPoint& point) const {
+  double sum = 0;
+  const double parts = parts_product(point, point);
+  for (std::size_t t = 0; t < kKernelTerms; ++t) {
+    sum += amplitudes[t] * (kTerms[t].shape == TermShape::parts ? parts : 1);
+  }
+  return sum;
 }
 
 Kernel likeliest_kernel(const std::vector<CodedPoint>& points, const std::vector<double>& residuals,
@@ -150,7 +220,7 @@ Kernel likeliest_kernel(const std::vector<CodedPoint>& points, const std::vector
       } else {
         step[c] = turn > 0 ? std::min(kMostStep, 1.2 * step[c]) : step[c];
         p[c] -= g[c] > 0 ? step[c] : (g[c] < 0 ? -step[c] : 0);
-        p[c] = std::clamp(p[c], kLeast, kMost + (c >= kNumbers && c < kAmplitudes ? 3 : 0));
+        p[c] = std::clamp(p[c], kLeast, kMost);
       }
     }
     before = g;

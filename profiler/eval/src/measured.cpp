@@ -44,6 +44,14 @@ const std::map<std::string, Precision>& quant_modes() {
   return modes;
 }
 
+/// The date in a source such as "...; measured=2026-01-29T16:34:14Z; ...".
+std::string date_in(const std::string& source) {
+  constexpr std::string_view kMark = "measured=";
+  constexpr std::size_t kLength = 10;
+  const std::size_t at = source.find(kMark);
+  return at == std::string::npos ? std::string() : source.substr(at + kMark.size(), kLength);
+}
+
 /// Reads the rows of one table, collecting what is wrong with them.
 class TableReader {
  public:
@@ -244,6 +252,7 @@ class TableReader {
     row.line = record_->front().line;
     row.id = needed_text("id");
     row.source = text("silicon_data_source");
+    row.date = date_in(row.source);
     row.engine = needed_text("backend");
     if (!row.engine.empty() && row.engine != "vllm" && row.engine != "sglang" &&
         row.engine != "trtllm") {

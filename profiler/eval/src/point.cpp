@@ -68,10 +68,11 @@ Compiled PointPredictor::Impl::compile(const perf::PerfTarget& target, const std
                                        std::string& refused) {
   const Profile& from = profile(gpu);
   const ParallelLayout& layout = target.layout;
-  const std::string key = fmt::format(
-      "{}|{}|{}|{}|{}/{}/{}/{}|{} {}", target.model.name, gpu, static_cast<int>(target.weights),
-      static_cast<int>(target.kv_cache), layout.tensor, layout.pipeline, layout.data, layout.expert,
-      target.engine, target.engine_version);
+  const std::string key =
+      fmt::format("{}|{}|{}|{}|{}/{}/{}/{}|{} {}|{}", target.model.name, gpu,
+                  static_cast<int>(target.weights), static_cast<int>(target.kv_cache),
+                  layout.tensor, layout.pipeline, layout.data, layout.expert, target.engine,
+                  target.engine_version, target.speculation ? target.speculation->draft_tokens : 0);
   std::shared_ptr<Entry> entry;
   {
     const std::lock_guard lock(mutex);
@@ -102,8 +103,10 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
   role.target.model = model;
   role.target.weights = role.settings.weights;
   role.target.kv_cache = role.settings.kv_cache;
+  role.target.expert_weights = role.settings.expert_weights;
   role.target.engine = row.engine;
-  role.target.engine_version = row.version;
+  role.target.engine_version = engine_version(row);
+  role.target.speculation = role.settings.speculation;
   std::string first_refusal;
   for (const ParallelLayout& layout : layouts_near(model, workers)) {
     role.target.layout = layout;
@@ -161,8 +164,28 @@ Duration first_token_delay(const Role& role, double sequences, double context) {
   return from_seconds(decode_shares(*role.model, sequences, context).times.total() * 1e-3 * steps);
 }
 
-/// Figures of the records as the benchmark counts them.
-void read_records(const std::vector<RequestRecord>& records, int slots, PointPrediction& out) {
+double tokens_per_step(const Role& role) {
+  return role.settings.speculation ? role.settings.speculation->acceptance_length : 1;
+}
+
+/// Tokens of a mean prompt and of half a mean answer.
+double mean_prompt(const MeasuredRow& row) {
+  return row.isl * (1 + shortest_length(row)) / 2;
+}
+double half_answer(const MeasuredRow& row) {
+  return row.osl * (1 + shortest_length(row)) / 4;
+}
+
+/// The role's step times, as the simulated client's answers need them.
+std::shared_ptr<const perf::StepTimer> timer_of(const Role& role, const MeasuredRow& row) {
+  const double tokens = tokens_per_step(role);
+  return tokens == 1 ? std::shared_ptr<const perf::StepTimer>(role.model)
+                     : std::make_shared<DraftingTimer>(role.model, tokens, mean_prompt(row));
+}
+
+/// Figures of the records as the benchmark counts them; answers have `tokens` for every step.
+void read_records(const std::vector<RequestRecord>& records, int slots, double tokens,
+                  PointPrediction& out) {
   double ttft = 0;
   double tpot = 0;
   double burst = 0;
@@ -176,12 +199,12 @@ void read_records(const std::vector<RequestRecord>& records, int slots, PointPre
     const double rest = to_millis(record.finished - record.first_token);
     ttft += first;
     burst += record.id < static_cast<std::uint64_t>(slots) ? first : 0;
-    tpot += rest / static_cast<double>(record.output_tokens - 1);
+    tpot += rest / (tokens * static_cast<double>(record.output_tokens - 1));
     queue += to_millis(record.first_scheduled - record.sent);
     transfer += to_millis(record.transfer);
     decoding += rest;
     context += rest * (static_cast<double>(record.input_tokens) +
-                       static_cast<double>(record.output_tokens) / 2);
+                       tokens * static_cast<double>(record.output_tokens) / 2);
     out.features.preemptions += record.preemptions;
     end = std::max(end, record.finished);
   }
@@ -250,11 +273,13 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
   plan.router.kind = RouterKind::round_robin;
   plan.router.max_queued_per_worker = 1 << 30;
   const auto timer = std::make_shared<CountingTimer>(
-      role.model, first_token_delay(role, slots, row.isl * (1 + kShortest) / 2 + row.osl * 0.45));
+      timer_of(role, row), first_token_delay(role, slots, mean_prompt(row) + half_answer(row)));
   const int in_flight = slots + role.settings.waiting;
-  const sim::SimulationResult result = simulate(plan, {timer}, client(row, in_flight));
+  const double tokens = tokens_per_step(role);
+  const sim::SimulationResult result =
+      simulate(plan, {timer}, client(row, in_flight, shortest_length(row), tokens));
   PointPrediction out;
-  read_records(result.records, in_flight, out);
+  read_records(result.records, in_flight, tokens, out);
   read_prefill(*timer, out.features);
   out.features.steps = static_cast<double>(result.steps);
   out.features.ranks = ranks;
@@ -287,13 +312,13 @@ PointPrediction PointPredictor::Impl::disaggregated(const MeasuredRow& row,
   plan.transfer.latency = one_node ? device.intra_node_latency : device.inter_node_latency;
   plan.transfer.bytes_per_token = model.kv_bytes_per_token(next.settings.kv_cache, 1);
   const Duration delay = first_token_delay(next, static_cast<double>(slots) / next_ranks,
-                                           row.isl * (1 + kShortest) / 2 + row.osl * 0.45);
+                                           mean_prompt(row) + half_answer(row));
   const auto first_timer = std::make_shared<CountingTimer>(first.model, delay);
   const auto next_timer = std::make_shared<CountingTimer>(next.model, Duration{0});
   const sim::SimulationResult result =
-      simulate(plan, {first_timer, next_timer}, client(row, slots));
+      simulate(plan, {first_timer, next_timer}, client(row, slots, shortest_length(row), 1));
   PointPrediction out;
-  read_records(result.records, slots, out);
+  read_records(result.records, slots, 1, out);
   read_prefill(*first_timer, out.features);
   out.features.steps = static_cast<double>(result.steps);
   out.features.decode_sequences /= next_ranks;
@@ -310,7 +335,10 @@ PointPredictor::~PointPredictor() = default;
 
 PointPrediction PointPredictor::predict(const MeasuredRow& row) const {
   const ModelSpec model = measured_model(row.model);
-  return row.disaggregated ? impl_->disaggregated(row, model) : impl_->aggregated(row, model);
+  PointPrediction out =
+      row.disaggregated ? impl_->disaggregated(row, model) : impl_->aggregated(row, model);
+  out.shape = fmt::format("{} {}x{}", model.architecture, model.layers, model.hidden);
+  return out;
 }
 
 }  // namespace dyn::eval

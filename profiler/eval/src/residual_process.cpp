@@ -31,7 +31,10 @@ std::vector<double> to_vector(const Eigen::VectorXd& v) {
 std::vector<std::size_t> choose_centres(const Kernel& kernel, const std::vector<CodedPoint>& points,
                                         std::size_t most) {
   const std::size_t n = points.size();
-  std::vector<double> left(n, kernel.variance());
+  std::vector<double> left;
+  for (const CodedPoint& point : points) {
+    left.push_back(kernel.variance(point));
+  }
   std::vector<std::vector<double>> columns;
   std::vector<std::size_t> chosen;
   while (chosen.size() < std::min(most, n)) {
@@ -133,7 +136,7 @@ ResidualAt ResidualProcess::at(const CodedPoint& point) const {
     k[i] = x / row[i];
     explained += k[i] * k[i];
   }
-  const double unexplained = std::max(0.0, kernel_.variance() - explained);
+  const double unexplained = std::max(0.0, kernel_.variance(point) - explained);
   result.variance = unexplained + (n > 0 ? spread_[nearest] : 0) + kernel_.noise;
   return result;
 }

@@ -6,8 +6,8 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 
-// Launch flags are those of benchmarks/single_node in SemiAnalysisAI/InferenceX 843c625
-// (Apache-2.0), by GPU and model.
+// Launch flags are those of the scripts below benchmarks/ in SemiAnalysisAI/InferenceX (Apache-2.0)
+// by GPU and model, images those of its nvidia-master.yaml, both as of the rows' dates.
 
 namespace dyn::eval {
 namespace {
@@ -20,6 +20,29 @@ bool contains(const std::string& text, const char* part) {
 
 bool blackwell(const std::string& gpu) {
   return gpu.starts_with("b2") || gpu.starts_with("b3") || gpu.starts_with("gb");
+}
+
+/// Runs whose scripts are known: InferenceX's, and what another source has of them.
+bool scripted(const MeasuredRow& row) {
+  return !row.other_client() || contains(row.model, "Qwen3.5");
+}
+
+/// MTP of TensorRT-LLM's runs: those of these images with `*_mtp.sh`, three draft tokens, one with
+/// attention DP. Tables do not say it; other engines' images ran both with and without.
+bool drafts(const MeasuredRow& row) {
+  constexpr const char* kFirstMtp = "2026-01-14";
+  return row.engine == "trtllm" && !row.disaggregated && !row.other_client() &&
+         contains(row.model, "DeepSeek") &&
+         (row.version == "1.2.0rc6.post3" ||
+          (row.version == "1.1.0rc2.post2" && row.date >= kFirstMtp));
+}
+
+/// Tokens that a step keeps of 1 + `draft_tokens`, calibrated on those runs: prompts are random
+/// tokens in a chat template.
+perf::Speculation drafting(int draft_tokens) {
+  constexpr double kOne = 1.75;
+  constexpr double kThree = 2.3;
+  return {perf::SpeculationKind::mtp, draft_tokens, draft_tokens == 1 ? kOne : kThree};
 }
 
 Precision weights_of(const MeasuredRow& row, const ModelSpec& model) {
@@ -41,7 +64,7 @@ Precision kv_of(const MeasuredRow& row, Precision weights) {
     return quantised && (weights != Precision::mxfp4 || blackwell(row.gpu)) ? Precision::fp8
                                                                             : Precision::bf16;
   }
-  if (row.other_client()) {
+  if (!scripted(row)) {
     return Precision::bf16;
   }
   if (row.engine == "sglang") {
@@ -55,6 +78,11 @@ void set_vllm(const MeasuredRow& row, ServingSettings& settings) {
   EngineConfig& config = settings.config;
   config.block_size = 16;
   config.max_num_batched_tokens = 8192;
+  const std::string version = engine_version(row);
+  const bool overlaps = !version.starts_with("0.10") && !version.starts_with("0.11") &&
+                        !version.starts_with("0.12") && !version.starts_with("0.13");
+  // Asynchronous scheduling sees a token a step later, and the client's stream after that.
+  settings.first_token_steps = overlaps && !row.disaggregated ? 2 : 0;
   if (!row.other_client() && contains(row.model, "MiniMax")) {
     if (blackwell(row.gpu)) {
       config.max_num_batched_tokens = 2LL * row.isl;
@@ -71,18 +99,23 @@ void set_sglang(const MeasuredRow& row, const MeasuredWorkers& workers, int slot
   config.block_size = 64;
   config.memory_utilization = 0.85;
   std::int64_t chunk = 8192;
-  if (!row.other_client()) {
+  if (scripted(row)) {
     const bool deepseek = contains(row.model, "DeepSeek");
+    const bool glm = contains(row.model, "GLM");
+    settings.first_token_steps = 2;
     if (blackwell(row.gpu)) {
-      chunk = row.gemm == Precision::fp4 && !contains(row.model, "GLM") ? 16'384 : 32'768;
+      chunk = row.gemm == Precision::fp4 && !glm ? 16'384 : 32'768;
       if (deepseek && row.gemm != Precision::fp4 && workers.layout.tensor < 8) {
         chunk = 8192;
       }
       if (contains(row.model, "Qwen3.5")) {
         chunk = 16'384;
       }
-      settings.poll_steps = slots >= 16 && !contains(row.model, "GLM") ? 30 : 10;
-      settings.first_token_steps = 9;
+      if (!glm) {
+        const bool rare = slots >= 16 && !(row.gpu == "b300" && row.version.starts_with("0.5.10"));
+        settings.poll_steps = rare ? 30 : 10;
+        settings.first_token_steps = 9;
+      }
     } else if (deepseek) {
       chunk = 32'768;
     } else if (contains(row.model, "Qwen3.5")) {
@@ -93,7 +126,8 @@ void set_sglang(const MeasuredRow& row, const MeasuredWorkers& workers, int slot
   config.max_num_batched_tokens = chunk + slots;
 }
 
-void set_trtllm(const MeasuredRow& row, int slots, ServingSettings& settings) {
+void set_trtllm(const MeasuredRow& row, const MeasuredWorkers& workers, int slots,
+                ServingSettings& settings) {
   EngineConfig& config = settings.config;
   config.block_size = 32;
   config.memory_utilization = 0.9;
@@ -104,13 +138,23 @@ void set_trtllm(const MeasuredRow& row, int slots, ServingSettings& settings) {
     config.max_num_seqs = settings.waiting > 0 ? slots : config.max_num_seqs;
     return;
   }
-  settings.first_token_steps = contains(row.model, "DeepSeek") ? 12 : 5;
-  if (contains(row.model, "gpt-oss")) {
+  const bool deepseek = contains(row.model, "DeepSeek");
+  settings.first_token_steps = deepseek ? 12 : 5;
+  if (deepseek && !row.disaggregated && workers.layout.data > 1) {
+    // enable_balance: a rank's prompts wait for the other ranks', 60 steps at most.
+    settings.first_token_steps = 60;
+  }
+  const std::int64_t prompt = (slots + row.isl + 127) / 64 * 64;
+  if (drafts(row)) {
+    settings.speculation = drafting(workers.layout.data > 1 ? 1 : 3);
+    config.max_num_seqs = slots;
+    config.max_num_batched_tokens = prompt + settings.speculation->draft_tokens * slots;
+  } else if (contains(row.model, "gpt-oss")) {
     config.max_num_batched_tokens = 20'000;
   } else if (contains(row.model, "MiniMax") || contains(row.model, "Qwen3.5")) {
     config.max_num_batched_tokens = 16'384;
   } else {
-    config.max_num_batched_tokens = std::max<std::int64_t>(8192, (slots + row.isl + 127) / 64 * 64);
+    config.max_num_batched_tokens = std::max<std::int64_t>(8192, prompt);
   }
 }
 
@@ -121,6 +165,11 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   ServingSettings settings;
   settings.weights = weights_of(row, model);
   settings.kv_cache = kv_of(row, settings.weights);
+  if (settings.weights == Precision::mxfp4 && blackwell(row.gpu)) {
+    // Activations of 8 bits (VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8; TensorRT-LLM's own choice): those
+    // kernels are nvfp4's kin, not those of bf16 activations that profiles have for mxfp4.
+    settings.expert_weights = Precision::fp4;
+  }
   EngineConfig& config = settings.config;
   config.kind = row.engine;
   config.prefix_caching = false;
@@ -131,11 +180,33 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   } else if (row.engine == "sglang") {
     set_sglang(row, workers, slots, settings);
   } else {
-    set_trtllm(row, slots, settings);
+    set_trtllm(row, workers, slots, settings);
   }
   config.max_num_batched_tokens =
       std::max<std::int64_t>(config.max_num_batched_tokens, config.max_num_seqs);
   return settings;
+}
+
+std::string engine_version(const MeasuredRow& row) {
+  if (!row.version.empty() || row.date.empty()) {
+    return row.version;
+  }
+  if (row.engine == "sglang") {
+    return "0.5.3";
+  }
+  if (row.engine == "trtllm") {
+    return contains(row.model, "gpt-oss") ? "1.2.0rc0" : "1.1.0rc2";
+  }
+  return row.date < "2025-12-05" ? "0.11.0" : "0.11.2";
+}
+
+double shortest_length(const MeasuredRow& row) {
+  if (scripted(row)) {
+    return 0.8;
+  }
+  // Other clients' are not documented: with SGLang, TTFTs are those of whole rounds that begin
+  // together, as with equal lengths; with the other engines slots drift apart slowly.
+  return row.engine == "sglang" ? 1.0 : 0.97;
 }
 
 ParallelLayout stated_layout(const ModelSpec& model, const MeasuredWorkers& workers) {

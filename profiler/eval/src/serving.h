@@ -1,8 +1,13 @@
 #pragma once
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "dyn/core/model_spec.h"
 #include "dyn/core/recipe.h"
 #include "dyn/eval/measured.h"
+#include "dyn/perf/perf_model.h"
 
 namespace dyn::eval {
 
@@ -12,6 +17,8 @@ struct ServingSettings {
   EngineConfig config;                  ///< kv_blocks open
   Precision weights = Precision::bf16;  ///< of the matrices that most bytes are of
   Precision kv_cache = Precision::bf16;
+  /// Of routed experts, where their kernels are not those of `weights`.
+  std::optional<Precision> expert_weights;
   /// Decode steps between looks for new requests (SGLang's --scheduler-recv-interval); 0: every
   /// step.
   int poll_steps = 0;
@@ -21,11 +28,20 @@ struct ServingSettings {
   int first_token_steps = 0;
   /// Requests that the client keeps in flight beyond what the engine admits.
   int waiting = 0;
+  /// Draft tokens of a step and what is kept of them, where the script asks for MTP.
+  std::optional<perf::Speculation> speculation;
 };
 
 /// Settings of the workers of `row` that have that role, each rank of which has `slots` requests.
 ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& workers,
                                  const ModelSpec& model, int slots);
+
+/// The engine's version: as the table says, or that of the image which the benchmark ran at the
+/// row's date.
+std::string engine_version(const MeasuredRow& row);
+
+/// The shortest prompt and answer, of the row's lengths: 0.8 of InferenceX's client.
+double shortest_length(const MeasuredRow& row);
 
 /// The layout of a worker as the table has it. Ranks of a dense model are engines of their own.
 ParallelLayout stated_layout(const ModelSpec& model, const MeasuredWorkers& workers);

@@ -33,4 +33,20 @@ class CountingTimer final : public perf::StepTimer {
   mutable PrefillCount count_;
 };
 
+/// Times of an engine whose steps each yield `acceptance` tokens of a sequence, for a simulation
+/// whose answers are that much shorter: contexts are as long as the true answers make them.
+class DraftingTimer final : public perf::StepTimer {
+ public:
+  /// `prompt` is the mean length of prompts in tokens.
+  DraftingTimer(std::shared_ptr<const perf::StepTimer> timer, double acceptance, double prompt);
+
+  Duration step_time(const perf::StepBatch& batch) const noexcept override;
+  Duration frontend_time() const noexcept override { return timer_->frontend_time(); }
+
+ private:
+  std::shared_ptr<const perf::StepTimer> timer_;
+  double acceptance_;
+  double prompt_;
+};
+
 }  // namespace dyn::eval

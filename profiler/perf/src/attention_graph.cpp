@@ -164,6 +164,7 @@ void GraphBuilder::add_sparse_kernels(const std::string& suffix, double layers, 
   prefill.kind = OperatorKind::sparse_prefill;
   prefill.precision = formats_.attention;
   prefill.window = a.index_topk;
+  prefill.shape.hidden = hidden();
   prefill.flops = 2 * heads() * (latent + a.kv_lora_rank);
   prefill.bytes = model_.kv_bytes_per_layer(target_.kv_cache, 1);
   prefill.row_bytes =

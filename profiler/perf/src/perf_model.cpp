@@ -6,8 +6,10 @@
 #include <cmath>
 
 #include "dyn/core/check.h"
+#include "dyn/core/quantity_text.h"
 #include "dyn/perf/operator_work.h"
 #include "fit_choice.h"
+#include "mixed_attention.h"
 #include "operators.h"
 #include "pricing.h"
 #include "token_curve.h"
@@ -98,6 +100,7 @@ struct PerfModel::Impl {
   std::vector<PricedOperator> attention;     // in order of execution, each count > 0
   std::vector<AttentionCost> costs;          // of each, for look-ups
   std::vector<std::size_t> attention_after;  // tabled operators before each
+  MixedAttention mixed;                      // interaction of prefill and decode
   TokenCurve by_tokens;                      // sum of all that grow with tokens
   TokenCurve by_sampled;                     // sum of all that grow with sampled sequences
   EngineHost host;
@@ -110,6 +113,7 @@ struct PerfModel::Impl {
   void add(const Operator& op, const Profile& profile);
   StepView view(const StepBatch& batch) const noexcept;
   double gpu_seconds(const StepView& view) const noexcept;
+  double mixed_factor(const StepView& view) const noexcept;
   double host_seconds(const StepBatch& batch) const noexcept;
   OperatorTime attention_time(const PricedOperator& op, const StepView& view) const;
   OperatorTime tabled_time(const Tabled& entry, const StepView& view) const;
@@ -171,10 +175,20 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
 
 double PerfModel::Impl::gpu_seconds(const StepView& v) const noexcept {
   double seconds = by_tokens.at(v.tokens) + by_sampled.at(v.sampled);
+  double mixing = 0;
   for (const AttentionCost& cost : costs) {
-    seconds += cost.count * attention_at(cost, v).seconds;
+    (cost.mixes ? mixing : seconds) += cost.count * attention_at(cost, v).seconds;
   }
-  return seconds;
+  return seconds + mixing * mixed_factor(v);
+}
+
+/// 1 in a step of prefill or decode alone.
+double PerfModel::Impl::mixed_factor(const StepView& v) const noexcept {
+  if (v.prefill_tokens == 0 || v.decode_sequences == 0) {
+    return 1;
+  }
+  return mixed.factor(v.prefill_tokens, v.prefill_context / v.prefill_sequences, v.decode_sequences,
+                      v.decode_context / v.decode_sequences);
 }
 
 double PerfModel::Impl::host_seconds(const StepBatch& batch) const noexcept {
@@ -203,6 +217,7 @@ std::shared_ptr<const PerfModel> PerfModel::compile(const PerfTarget& target,
   impl->host_per_sequence = to_seconds(impl->host.step_per_sequence);
   impl->stages = target.layout.pipeline;
   impl->tokens_per_decode = target.tokens_per_decode();
+  impl->mixed = MixedAttention(profile, target.engine);
   impl->graph_padding = target.cuda_graphs && profile.device.vendor != "cpu";
   for (const Operator& op : operator_graph(target, profile.device)) {
     impl->add(op, profile);
@@ -227,7 +242,8 @@ Duration PerfModel::frontend_time() const noexcept {
 }
 
 OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op, const StepView& v) const {
-  const Roofline r = attention_at(attention_cost(op), v);
+  const AttentionCost cost = attention_cost(op);
+  const Roofline r = attention_at(cost, v);
   OperatorTime time;
   time.name = op.op.name;
   time.time = from_seconds(op.op.count * r.seconds);
@@ -236,8 +252,19 @@ OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op, const Ste
   time.relative_error = op.relative_error;
   time.source = op.source;
   if (v.prefill_tokens > 0 && v.decode_sequences > 0) {
-    time.provenance = worst(time.provenance, Provenance::extrapolated);
-    time.source += "; interaction of prefill and decode unmeasured, taken as 1";
+    if (cost.mixes && mixed.measured()) {
+      const OperatorFit& fit = mixed.fit();
+      const double factor = mixed_factor(v);
+      time.time = from_seconds(op.op.count * r.seconds * factor);
+      time.relative_error = std::sqrt(time.relative_error * time.relative_error +
+                                      fit.relative_error * fit.relative_error);
+      time.provenance = worst(time.provenance, fit.provenance);
+      time.source +=
+          "; x " + shortest(std::round(factor * 100) / 100) + " beside each other: " + fit.source;
+    } else {
+      time.provenance = worst(time.provenance, Provenance::extrapolated);
+      time.source += "; interaction of prefill and decode unmeasured, taken as 1";
+    }
   }
   return time;
 }

@@ -30,6 +30,21 @@ OperatorFit default_fit(const Operator& op, const Profile& profile) {
   return fit;
 }
 
+/// How many octaves the sizes of an operator that steps do not change are beyond what its fit was
+/// measured at.
+double octaves_beyond(const Operator& op, const Surface& surface) {
+  constexpr Quantity kFixed[] = {
+      Quantity::n,         Quantity::k,      Quantity::heads,        Quantity::kv_group,
+      Quantity::kv_heads,  Quantity::hidden, Quantity::width,        Quantity::experts,
+      Quantity::per_token, Quantity::ranks,  Quantity::local_experts};
+  const Quantities at = quantities_of(op, 1);
+  double sum = 0;
+  for (const Quantity q : kFixed) {
+    sum += surface.beyond(q, at[q]);
+  }
+  return sum;
+}
+
 }  // namespace
 
 double correction_at(const std::vector<CorrectionPoint>& points, double x) {
@@ -73,6 +88,7 @@ PricedOperator price(const Operator& op, const Profile& profile, const std::stri
   priced.provenance = fit.provenance;
   priced.relative_error = fit.relative_error;
   std::string differences = choice.differences;
+  double distance = choice.distance;
   if (is_collective(op.kind)) {
     bandwidth = op.between_nodes ? device.inter_node.count() : device.intra_node.count();
     if (op.between_nodes && fit.gpus <= device.gpus_per_node) {
@@ -82,15 +98,19 @@ PricedOperator price(const Operator& op, const Profile& profile, const std::stri
   }
   priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
   priced.correction = fit.correction;
-  if (fit.surface && fit.kind == op.kind) {
-    priced.surface = Surface(*fit.surface);
+  if (!fit.surfaces.empty() && fit.kind == op.kind) {
+    priced.surface = Surface(fit.surfaces);
     // A surface is of whole executions, launches included.
     priced.overhead = to_seconds(fit.overhead);
+    if (const double beyond = octaves_beyond(op, priced.surface); beyond > 0) {
+      differences += (differences.empty() ? "" : ", ") + std::string("a size beyond the measured");
+      distance += beyond;
+    }
   }
   priced.source = fit.source;
   if (choice.fit != nullptr && !differences.empty()) {
     priced.provenance = worst(priced.provenance, Provenance::extrapolated);
-    priced.relative_error = std::min(0.9, priced.relative_error * (1.25 + 0.1 * choice.distance));
+    priced.relative_error = std::min(0.9, priced.relative_error * (1.25 + 0.1 * distance));
     priced.source += " (nearest fit: " + differences + ")";
   }
   return priced;
@@ -103,6 +123,7 @@ Quantities quantities_of(const Operator& op, double n) {
   q[Quantity::k] = op.shape.k;
   q[Quantity::heads] = op.shape.heads;
   q[Quantity::kv_group] = std::max(1, op.shape.kv_group);
+  q[Quantity::kv_heads] = op.shape.heads / std::max(1, op.shape.kv_group);
   q[Quantity::hidden] = op.shape.hidden;
   q[Quantity::width] = op.shape.width;
   q[Quantity::bytes] = op.shape.message * n;
@@ -112,6 +133,8 @@ Quantities quantities_of(const Operator& op, double n) {
     q[Quantity::rows] = n * spread.tokens_factor * spread.per_token / spread.experts;
     q[Quantity::local_experts] = spread.experts / spread.ranks;
     q[Quantity::ranks] = spread.ranks;
+    q[Quantity::experts] = spread.experts;
+    q[Quantity::per_token] = spread.per_token;
   }
   return q;
 }
@@ -157,20 +180,31 @@ AttentionCost attention_cost(const PricedOperator& priced) {
       (op.row_bytes + (cost.prefill ? op.bytes + op.index_bytes : 0)) / priced.byte_rate;
   cost.overhead = priced.overhead;
   cost.window = op.window;
+  const bool grouped =
+      op.kind == OperatorKind::attention_prefill || op.kind == OperatorKind::attention_decode;
+  cost.mixes = grouped;
   cost.factor = FactorCurve(priced.correction);
   if (!priced.surface.empty()) {
-    const bool latent =
-        op.kind == OperatorKind::latent_prefill || op.kind == OperatorKind::latent_decode;
     const double streams =
-        latent ? op.shape.heads : op.shape.heads / std::max(1, op.shape.kv_group);
+        grouped ? op.shape.heads / std::max(1, op.shape.kv_group) : op.shape.heads;
     const Quantity first = cost.prefill ? Quantity::queries : Quantity::context;
     Quantities q = quantities_of(op, 1);
+    // Surfaces over the context of a chunk have axes for nothing else that changes but its queries.
+    const Surface main = cost.prefill ? priced.surface.without(Quantity::context) : priced.surface;
     cost.surface = FactorGrid(20, 13, [&](double x, double sequences) {
       q[first] = x;
       q[Quantity::sequences] = sequences;
       q[Quantity::streams] = sequences * streams;
-      return priced.surface.factor(q);
+      return main.factor(q);
     });
+    const Surface prior = priced.surface.with(Quantity::context);
+    if (cost.prefill && !prior.empty()) {
+      cost.prior = FactorGrid(20, 20, [&](double x, double context) {
+        q[first] = x;
+        q[Quantity::context] = context;
+        return prior.factor(q);
+      });
+    }
   }
   return cost;
 }
@@ -199,6 +233,9 @@ Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept 
   if (!cost.surface.empty()) {
     // The mean sequence stands for all: surfaces are smooth, and the sums above are exact.
     r.seconds *= cost.surface.at((cost.prefill ? rows : all_context) / sequences, sequences);
+    if (!cost.prior.empty()) {
+      r.seconds *= cost.prior.at(rows / sequences, all_context / sequences);
+    }
   }
   return r;
 }

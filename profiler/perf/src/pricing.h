@@ -56,9 +56,11 @@ struct AttentionCost {
   double memory_index = 0;     ///< the same, whatever the window
   double memory_row = 0;       ///< seconds of memory per query token
   double overhead = 0;
-  double window = 0;  ///< tokens; 0 none
+  double window = 0;   ///< tokens; 0 none
+  bool mixes = false;  ///< prefill and decode of a step slow each other down (MixedAttention)
   FactorCurve factor;
   FactorGrid surface;  ///< by queries (decode: context) of one sequence, and sequences
+  FactorGrid prior;    ///< prefill: by queries and prior context of one sequence
 };
 
 /// An operator with the constants of the device that apply to it.

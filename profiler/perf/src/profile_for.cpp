@@ -16,7 +16,7 @@ Profile profile_for(const Profile& profile, const std::vector<PerfTarget>& targe
   Profile out = profile;
   out.operators.clear();
   for (const OperatorFit& fit : profile.operators) {
-    if (used.contains(&fit)) {
+    if (used.contains(&fit) || fit.kind == OperatorKind::attention_mixed) {
       out.operators.push_back(fit);
     }
   }

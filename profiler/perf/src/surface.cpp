@@ -13,9 +13,9 @@ namespace dyn::perf {
 namespace {
 
 constexpr std::array<const char*, kQuantities> kNames{
-    "tokens",        "n",       "k",      "queries",  "context",
-    "sequences",     "streams", "heads",  "kv_group", "rows",
-    "local_experts", "ranks",   "hidden", "width",    "bytes"};
+    "tokens", "n",        "k",       "queries",       "context", "sequences", "streams",
+    "heads",  "kv_group", "rows",    "local_experts", "ranks",   "hidden",    "width",
+    "bytes",  "kv_heads", "experts", "per_token",     "prior"};
 
 double exp2_of(double x) {
   return portable_exp(x * std::numbers::ln2);
@@ -28,40 +28,84 @@ Quantity quantity_named(const std::string& name) {
   return static_cast<Quantity>(found - kNames.begin());
 }
 
-Surface::Surface(const CorrectionSurface& surface) : values_(surface.log2_factors) {
-  for (const SurfaceAxis& axis : surface.axes) {
-    Axis& out = axes_.emplace_back();
-    out.quantity = quantity_named(axis.quantity);
-    if (static_cast<std::size_t>(out.quantity) == kQuantities) {
-      throw Error(ErrorKind::bad_input,
-                  "a surface of the profile has an axis for '" + axis.quantity +
-                      "', which this version does not know",
-                  "make the profile again with this version");
+Surface::Surface(const std::vector<CorrectionSurface>& surfaces) {
+  for (const CorrectionSurface& surface : surfaces) {
+    Part& part = parts_.emplace_back();
+    part.values = surface.log2_hundredths;
+    for (const SurfaceAxis& axis : surface.axes) {
+      Axis& out = part.axes.emplace_back();
+      out.quantity = quantity_named(axis.quantity);
+      if (static_cast<std::size_t>(out.quantity) == kQuantities) {
+        throw Error(ErrorKind::bad_input,
+                    "a surface of the profile has an axis for '" + axis.quantity +
+                        "', which this version does not know",
+                    "make the profile again with this version");
+      }
+      for (const double knot : axis.knots) {
+        out.log2_knots.push_back(portable_log2(knot));
+      }
+      if (std::find(used_.begin(), used_.end(), out.quantity) == used_.end()) {
+        used_.push_back(out.quantity);
+      }
     }
-    for (const double knot : axis.knots) {
-      out.log2_knots.push_back(portable_log2(knot));
+    std::size_t stride = 1;
+    for (std::size_t i = part.axes.size(); i-- > 0;) {
+      part.axes[i].stride = stride;
+      stride *= part.axes[i].log2_knots.size();
     }
-  }
-  std::size_t stride = 1;
-  for (std::size_t i = axes_.size(); i-- > 0;) {
-    axes_[i].stride = stride;
-    stride *= axes_[i].log2_knots.size();
   }
 }
 
+Surface Surface::part_of(Quantity q, bool has) const {
+  Surface result;
+  for (const Part& part : parts_) {
+    const bool found = std::any_of(part.axes.begin(), part.axes.end(),
+                                   [q](const Axis& axis) { return axis.quantity == q; });
+    if (found == has) {
+      result.parts_.push_back(part);
+    }
+  }
+  result.used_ = used_;
+  return result;
+}
+
+double Surface::beyond(Quantity q, double value) const noexcept {
+  const double x = portable_log2(std::max(value, 1e-9));
+  double most = 0;
+  for (const Part& part : parts_) {
+    for (const Axis& axis : part.axes) {
+      if (axis.quantity == q) {
+        most = std::max({most, axis.log2_knots.front() - x, x - axis.log2_knots.back()});
+      }
+    }
+  }
+  return most < 1e-6 ? 0 : most;
+}
+
 double Surface::factor(const Quantities& at) const noexcept {
-  if (values_.empty()) {
+  if (parts_.empty()) {
     return 1;
   }
+  Logarithms logarithms{};
+  for (const Quantity q : used_) {
+    logarithms[static_cast<std::size_t>(q)] = portable_log2(std::max(at[q], 1e-9));
+  }
+  double sum = 0;
+  for (const Part& part : parts_) {
+    sum += value(part, logarithms);
+  }
+  return exp2_of(0.01 * sum);
+}
+
+double Surface::value(const Part& part, const Logarithms& at) noexcept {
   // The corners of the cell around the point, with their weights.
-  constexpr std::size_t kMaxAxes = kQuantities;
-  std::array<std::size_t, kMaxAxes> step{};
-  std::array<double, kMaxAxes> share{};
+  std::array<std::size_t, kQuantities> step{};
+  std::array<double, kQuantities> share{};
   std::size_t base = 0;
-  for (std::size_t i = 0; i < axes_.size(); ++i) {
-    const Axis& axis = axes_[i];
+  for (std::size_t i = 0; i < part.axes.size(); ++i) {
+    const Axis& axis = part.axes[i];
     const std::vector<double>& knots = axis.log2_knots;
-    const double x = portable_log2(std::max(at[axis.quantity], 1e-9));
+    const double x = at[static_cast<std::size_t>(axis.quantity)];
     if (knots.size() == 1 || x <= knots.front()) {
       continue;
     }
@@ -76,19 +120,19 @@ double Surface::factor(const Quantities& at) const noexcept {
     share[i] = (x - knots[k]) / (knots[k + 1] - knots[k]);
   }
   double sum = 0;
-  for (std::size_t corner = 0; corner < std::size_t{1} << axes_.size(); ++corner) {
+  for (std::size_t corner = 0; corner < std::size_t{1} << part.axes.size(); ++corner) {
     double weight = 1;
     std::size_t index = base;
-    for (std::size_t i = 0; i < axes_.size() && weight > 0; ++i) {
+    for (std::size_t i = 0; i < part.axes.size() && weight > 0; ++i) {
       const bool upper = (corner >> i & 1) != 0;
       weight *= upper ? share[i] : 1 - share[i];
       index += upper ? step[i] : 0;
     }
     if (weight > 0) {
-      sum += weight * values_[index];
+      sum += weight * part.values[index];
     }
   }
-  return exp2_of(sum);
+  return sum;
 }
 
 FactorGrid::FactorGrid(int x_octaves, int y_octaves,

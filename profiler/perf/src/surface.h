@@ -28,8 +28,12 @@ enum class Quantity : std::uint8_t {
   hidden,
   width,
   bytes,
+  kv_heads,
+  experts,
+  per_token,
+  prior,
 };
-inline constexpr std::size_t kQuantities = 15;
+inline constexpr std::size_t kQuantities = 19;
 
 /// The quantities of one execution; those that do not apply may be anything.
 class Quantities {
@@ -45,15 +49,21 @@ class Quantities {
 /// The quantity that a profile names so; `kQuantities` as a number where there is none such.
 Quantity quantity_named(const std::string& name);
 
-/// A CorrectionSurface ready for look-ups. Immutable; shared by threads.
+/// The surfaces of a fit, ready for look-ups. Immutable; shared by threads.
 class Surface {
  public:
   Surface() = default;  ///< 1 everywhere
   /// Throws Error(bad_input) for a quantity that is unknown.
-  explicit Surface(const CorrectionSurface& surface);
+  explicit Surface(const std::vector<CorrectionSurface>& surfaces);
 
-  bool empty() const { return values_.empty(); }
-  /// 2^correction: multilinear in the log2 of each quantity, held beyond the ends.
+  bool empty() const { return parts_.empty(); }
+  /// Those of the surfaces that have an axis for `q`, or those that have none.
+  Surface with(Quantity q) const { return part_of(q, true); }
+  Surface without(Quantity q) const { return part_of(q, false); }
+  /// How many octaves `value` is beyond the knots of that quantity; 0 where it has no axis.
+  double beyond(Quantity q, double value) const noexcept;
+  /// 2^(sum of the corrections): each multilinear in the log2 of its quantities, held beyond the
+  /// ends.
   double factor(const Quantities& at) const noexcept;
 
  private:
@@ -62,8 +72,16 @@ class Surface {
     std::size_t stride = 0;
     std::vector<double> log2_knots;
   };
-  std::vector<Axis> axes_;  // slowest first
-  std::vector<double> values_;
+  struct Part {
+    std::vector<Axis> axes;  // slowest first
+    std::vector<double> values;
+  };
+  using Logarithms = std::array<double, kQuantities>;
+  Surface part_of(Quantity q, bool has) const;
+  static double value(const Part& part, const Logarithms& at) noexcept;
+
+  std::vector<Part> parts_;
+  std::vector<Quantity> used_;
 };
 
 /// A factor by two quantities, sampled so that a look-up needs no logarithm: two steps an octave

@@ -75,7 +75,7 @@ TEST_CASE("a correction that was written is read back the same") {
     CHECK(copy.at(row).log_ttft == Approx(model.at(row).log_ttft).margin(0.01));
     CHECK(copy.at(row).tpot_sigma == Approx(model.at(row).tpot_sigma).margin(0.01));
   }
-  CHECK_THROWS_AS(CorrectionModel::parse("{\"schema\": \"dyn.correction/2\"}", "new.json"), Error);
+  CHECK_THROWS_AS(CorrectionModel::parse("{\"schema\": \"dyn.correction/3\"}", "new.json"), Error);
   CHECK_THROWS_AS(CorrectionModel::parse(model.to_json("test").substr(0, 500), "cut.json"), Error);
 }
 

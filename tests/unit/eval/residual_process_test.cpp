@@ -7,6 +7,10 @@
 namespace dyn::eval {
 namespace {
 
+/// Terms of the covariance: what all names together share, and what an engine's parts do.
+constexpr std::size_t kAllNames = 9;
+constexpr std::size_t kEngineParts = 0;
+
 /// Points on a line of one quantity, all of one name.
 std::vector<CodedPoint> line(int count) {
   std::vector<CodedPoint> points(static_cast<std::size_t>(count));
@@ -19,11 +23,7 @@ std::vector<CodedPoint> line(int count) {
 Kernel simple_kernel() {
   Kernel kernel;
   kernel.weights[0] = 1;
-  kernel.kinship.fill(0.5);
-  kernel.smooth = 1;
-  kernel.rough = 0;
-  kernel.engine = 0;
-  kernel.common = 0;
+  kernel.amplitudes[kAllNames] = 1;
   kernel.noise = 1e-4;
   return kernel;
 }
@@ -48,10 +48,28 @@ TEST_CASE("a residual process takes the word of near measurements and forgets fa
   far.numbers[0] = 100;
   CHECK(process.at(far).mean == Approx(0).margin(1e-9));
   CHECK(process.at(far).variance == Approx(1).epsilon(0.01));
-  // Another name is half as much kin.
-  CodedPoint other = points[1];
-  other.names[3] = 1;
-  CHECK(process.at(other).mean == Approx(0.1).margin(0.02));
+}
+
+TEST_CASE("an unseen model takes what its engine's parts are off by and nothing of other models") {
+  std::vector<CodedPoint> points(40);
+  std::vector<double> residuals;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    // Half the engine's time is a fifth too short; the model alone adds 0.3.
+    points[i].numbers[0] = static_cast<double>(i);
+    points[i].parts = {1, i % 2 == 0 ? 1.0 : 0.0};
+    residuals.push_back(0.3 + 0.2 * points[i].parts[1]);
+  }
+  Kernel kernel = simple_kernel();
+  kernel.amplitudes[kEngineParts] = 1;
+  const auto process = ResidualProcess::fit(kernel, points, residuals, all_of(points));
+  CodedPoint unseen = points[0];
+  unseen.names[3] = -1;
+  const double with_part = process.at(unseen).mean;
+  unseen.parts[1] = 0;
+  CHECK(with_part - process.at(unseen).mean == Approx(0.2).margin(0.02));
+  unseen.names[0] = -1;
+  CHECK(process.at(unseen).mean == Approx(0).margin(1e-9));
+  CHECK(process.at(unseen).variance > process.at(points[1]).variance);
 }
 
 TEST_CASE("one wrong measurement among many does not carry the others away") {

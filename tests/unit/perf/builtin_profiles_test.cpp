@@ -52,9 +52,51 @@ TEST_CASE("A device with fits of its own has a narrower interval than one withou
     const Estimate e = PerfModel::compile(target, builtin_profile(gpu))->estimate(batch);
     return (e.high - e.low) / e.value;
   };
-  CHECK(width("h100") < width("b200"));
-  CHECK(width("h100") < width("mi300x"));
-  CHECK(width("rtx-4090") < width("l40s"));
+  for (const char* const measured : {"a100", "h100", "h200", "b200", "b300", "gb200", "gb300",
+                                     "l40s", "rtx-pro-6000", "rtx-4090"}) {
+    INFO(measured);
+    CHECK(width(measured) < width("h100-pcie"));
+    CHECK(width(measured) < width("mi300x"));
+  }
+}
+
+TEST_CASE("What tables lack is answered from the nearest, marked, and with a wider interval") {
+  const Profile profile = builtin_profile("h200");
+  StepBatch batch;
+  for (int i = 0; i < 32; ++i) {
+    batch.add_decode(1000);
+  }
+  const auto operator_of = [&](const PerfTarget& target, const std::string& name) {
+    for (OperatorTime& time : PerfModel::compile(target, profile)->explain(batch)) {
+      if (time.name == name) {
+        return time;
+      }
+    }
+    FAIL("no " + name);
+    return OperatorTime{};
+  };
+  const auto check_graded = [](const OperatorTime& known, const OperatorTime& graded) {
+    CHECK(known.provenance == Provenance::interpolated);
+    CHECK(graded.provenance >= Provenance::extrapolated);
+    CHECK(graded.relative_error > known.relative_error);
+    CHECK(graded.source.find("nearest fit") != std::string::npos);
+    CHECK(graded.time > Duration{0});
+  };
+  PerfTarget dense;
+  dense.model = test::llama_8b();
+  const OperatorTime known = operator_of(dense, "qkv_gemm");
+  for (const Precision weights : {Precision::fp4, Precision::int4, Precision::mxfp4}) {
+    dense.weights = weights;
+    check_graded(known, operator_of(dense, "qkv_gemm"));
+  }
+  PerfTarget experts;
+  experts.model = test::deepseek_v3();
+  experts.weights = Precision::fp8_block;
+  experts.layout = {1, 1, 8, 8};
+  experts.engine = "sglang";
+  const OperatorTime usual = operator_of(experts, "experts");
+  experts.model.moe->experts = 4096;  // the tables end at 512
+  check_graded(usual, operator_of(experts, "experts"));
 }
 
 TEST_CASE("A profile cut to what a target uses prices it the same") {

@@ -10,8 +10,8 @@ namespace dyn::perf {
 namespace {
 
 TEST_CASE("a surface is linear in logarithms between its knots and held beyond them") {
-  const Surface surface(
-      CorrectionSurface{{{"tokens", {1, 4}}, {"n", {16, 64, 1024}}}, {0, 1, 2, 2, 3, 4}});
+  const Surface surface(std::vector<CorrectionSurface>{
+      {{{"tokens", {1, 4}}, {"n", {16, 64, 1024}}}, {0, 100, 200, 200, 300, 400}}});
   Quantities q;
   const auto at = [&](double tokens, double n) {
     q[Quantity::tokens] = tokens;
@@ -28,8 +28,20 @@ TEST_CASE("a surface is linear in logarithms between its knots and held beyond t
   CHECK(Surface().factor(q) == 1);
 }
 
+TEST_CASE("the surfaces of a fit add up") {
+  const Surface both(std::vector<CorrectionSurface>{{{{"tokens", {1, 4}}}, {0, 100}},
+                                                    {{{"n", {16, 64}}, {"k", {2}}}, {50, -50}}});
+  Quantities q;
+  q[Quantity::tokens] = 2;
+  q[Quantity::n] = 32;
+  CHECK(both.factor(q) == Approx(std::exp2(0.5)));
+  q[Quantity::n] = 64;
+  CHECK(both.factor(q) == Approx(1));
+}
+
 TEST_CASE("a surface of a quantity that is not known is refused") {
-  CHECK_THROWS_AS(Surface(CorrectionSurface{{{"moons", {1}}}, {0}}), Error);
+  const std::vector<CorrectionSurface> moons{{{{"moons", {1}}}, {0}}};
+  CHECK_THROWS_AS(Surface(moons), Error);
 }
 
 TEST_CASE("a factor grid is exact at its steps, linear between, held beyond") {

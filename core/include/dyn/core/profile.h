@@ -32,6 +32,7 @@ enum class OperatorKind {
   sparse_decode,
   linear_prefill,  ///< gated delta rule with its convolution
   linear_decode,
+  attention_mixed,  ///< what prefill and decode attention of one step take beyond their sum
 };
 
 /// Where the roofline is off by a factor: `factor` at `x`, interpolated linearly in log2(x) and
@@ -48,31 +49,34 @@ struct SurfaceAxis {
   std::vector<double> knots;
 };
 
-/// A correction over several quantities at once: log2(measured / modelled time) at every knot of
-/// a rectangular grid, the last axis fastest; linear in the log2 of each quantity between the
-/// knots, held beyond the ends. The quantities of each operator, of one GPU's shard:
+/// A correction over several quantities at once: 100 * log2(measured / modelled time) at every
+/// knot of a rectangular grid, the last axis fastest; linear in the log2 of each quantity between
+/// the knots, held beyond the ends. The quantities of each operator, of one GPU's shard:
 ///   gemm                   tokens, n, k
-///   attention_prefill      queries (of one sequence), streams (sequences x KV heads), kv_group
-///                          (heads / KV heads)
-///   attention_decode       context (KV tokens of one sequence), streams, kv_group
-///   latent_prefill         queries, streams (sequences x heads)
-///   latent_decode          context, sequences, heads
-///   moe                    rows (tokens of all ranks x experts a token / experts of the model),
-///                          local_experts (experts of the model / ranks), ranks (among which whole
-///                          experts are spread), hidden, width (intermediate of one expert on one
-///                          GPU)
+///   attention_*            queries (prefill, of one sequence), context (decode: KV tokens of one
+///                          sequence; prefill: those before the queries, from 1), sequences, heads,
+///                          kv_heads, streams (sequences x KV heads), kv_group (heads / KV heads)
+///   attention_mixed        queries, prior (of the chunk, from 1), sequences (that decode), context
+///                          (of one of them); the factor of both times together
+///   latent_*               queries or context, sequences, heads, streams (sequences x heads)
+///   sparse_*               the same, hidden, and in prefill context (before the queries, from 1)
+///   linear_*               queries (prefill), sequences, heads (of values), streams (sequences x
+///                          heads), kv_group (value heads / key heads)
+///   moe                    tokens (of all ranks), rows (tokens x experts a token / experts of the
+///                          model), experts (of the model), per_token (experts a token),
+///                          local_experts (experts / ranks), ranks (among which whole experts are
+///                          spread), hidden, width (intermediate of one expert on one GPU)
 ///   collectives            bytes (of the message, before any algorithm's factor: the whole
 ///                          vector of an all-reduce, the gathered one of an all-gather, what one
 ///                          GPU gives of an all-to-all)
-/// A surface has those axes of its operator that matter.
 struct CorrectionSurface {
   std::vector<SurfaceAxis> axes;
-  std::vector<double> log2_factors;
+  std::vector<double> log2_hundredths;
 };
 
 /// The time of one operator on this device:
 /// t = (max(flops / (compute_efficiency * peak), bytes / (bandwidth_efficiency * bandwidth))
-///      + overhead) * correction(x) * 2^surface.
+///      + overhead) * correction(x) * 2^(sum of the surfaces / 100).
 /// For collectives `bandwidth` is the link's and `gpus` the size of the group.
 struct OperatorFit {
   OperatorKind kind = OperatorKind::gemm;
@@ -88,7 +92,7 @@ struct OperatorFit {
   double bandwidth_efficiency = 1;  ///< (0, 1]
   Duration overhead{0};             ///< fixed time of a launch
   std::vector<CorrectionPoint> correction;
-  std::optional<CorrectionSurface> surface;
+  std::vector<CorrectionSurface> surfaces;  ///< coarse in many axes, fine in few; they add up
   /// Median of |modelled / measured - 1| over measurements that the fit has not seen.
   std::optional<double> held_out_error;
   std::int64_t samples = 0;     ///< measurements that the fit is from

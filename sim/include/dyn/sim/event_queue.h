@@ -23,6 +23,7 @@ enum class EventKind : std::uint16_t {
   deliver,        ///< the frontend hands a request to the router (request number)
   transfer_done,  ///< a request's KV has reached its decode worker (request number)
   engine_due,     ///< an engine's step or run of steps ends, or it has new work (engine index)
+  network_due,    ///< something has arrived over the network
 };
 
 /// A plain record in the queue. What it is about lives in the simulation's own arrays.

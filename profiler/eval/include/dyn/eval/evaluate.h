@@ -30,7 +30,8 @@ void correct(const CorrectionModel& model, std::vector<EvaluatedRow>& rows);
 /// How a row's fold is chosen, in cross-validation.
 enum class Folds {
   groups,  ///< five folds of deployments that are alike but for concurrency (MeasuredRow::group)
-  models,  ///< one fold a model: nothing of it is seen
+  models,  ///< one fold a model, by its name: checkpoints of other names may be alike
+  shapes,  ///< one fold for all models of one architecture and size: nothing of it is seen
 };
 
 /// The rows with each answer corrected by a model fitted on the measured rows of the other folds

@@ -25,6 +25,7 @@ struct MeasuredRow {
   std::string id;
   int line = 0;  ///< in the file, from 1
   std::string source;
+  std::string date;    ///< of the run, as 2026-01-29; empty: not recorded
   std::string engine;  ///< vllm, sglang or trtllm
   std::string version;
   std::string model;   ///< as the table says

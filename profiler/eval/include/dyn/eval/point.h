@@ -56,6 +56,7 @@ struct PointPrediction {
   double tpot_ms = 0;
   Provenance provenance = Provenance::specification;
   PointFeatures features;
+  std::string shape{};  ///< architecture and size of the model, whatever its checkpoint is called
 };
 
 /// The profile of a GPU of the catalogue.

@@ -1,0 +1,85 @@
+#include "collector.h"
+
+#include <algorithm>
+
+#include "dyn/core/quantity_text.h"
+
+namespace dyn::profiler {
+namespace {
+
+// Small operands stay in caches, which are this many times faster than memory at most.
+constexpr double kCacheSpeedup = 8;
+constexpr double kTolerance = 0.95;  // clocks above the specified boost
+constexpr double kTooFastShare = 0.02;
+
+}  // namespace
+
+std::optional<Precision> table_precision(const std::string& name) {
+  static const std::map<std::string, Precision> known{
+      {"bfloat16", Precision::bf16},       {"float16", Precision::fp16},
+      {"half", Precision::fp16},           {"fp8", Precision::fp8},
+      {"fp8_block", Precision::fp8_block}, {"nvfp4", Precision::fp4},
+      {"w4a16_mxfp4", Precision::mxfp4},   {"int4_wo", Precision::int4}};
+  const auto found = known.find(name);
+  return found == known.end() ? std::nullopt : std::optional(found->second);
+}
+
+/// Precisions of a text column's dictionary; none where dyn has no such format.
+std::vector<std::optional<Precision>> precisions(const TableColumn& column) {
+  std::vector<std::optional<Precision>> result;
+  for (const std::string& name : column.dictionary) {
+    result.push_back(table_precision(name));
+  }
+  return result;
+}
+
+Collector::Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices)
+    : rows_(rows), gpu_(gpu), slices_(slices) {
+  summary_.rows = rows.size();
+}
+
+void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample) {
+  if (sample.seconds < kTolerance * limit(key, sample)) {
+    if (summary_.too_fast++ == 0) {
+      first_ = row;
+      first_limit_ = limit(key, sample);
+      first_seconds_ = sample.seconds;
+    }
+    return;
+  }
+  const std::string text = key_text(key);
+  Slice& slice = slices_[text];
+  const auto [at, fresh] = seen_[text].emplace(sample.at, slice.samples.size());
+  if (!fresh) {
+    double& seconds = slice.samples[at->second].seconds;
+    seconds = std::min(seconds, sample.seconds);
+    ++summary_.repeated;
+    return;
+  }
+  if (slice.samples.empty()) {
+    slice.key = key;
+    slice.quantities = surface_quantities(key.kind);
+  }
+  slice.samples.push_back(sample);
+  ++summary_.used;
+}
+
+TableSummary Collector::finish() const {
+  if (static_cast<double>(summary_.too_fast) > kTooFastShare * static_cast<double>(rows_.size())) {
+    rows_.refuse(first_, "takes " + shortest(first_seconds_ * 1e6) + " us, but the " + gpu_.name +
+                             " needs at least " + shortest(first_limit_ * 1e6) + " us (" +
+                             std::to_string(summary_.too_fast) + " of " +
+                             std::to_string(rows_.size()) + " rows are faster than it can be)");
+  }
+  return summary_;
+}
+
+double Collector::limit(const OperatorFit& key, const SurfaceSample& sample) const {
+  if (sample.flops == 0) {
+    return sample.bytes / gpu_.intra_node.count() / 2;
+  }
+  return std::max(sample.flops / gpu_.peak_for(key.precision).count(),
+                  sample.bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
+}
+
+}  // namespace dyn::profiler

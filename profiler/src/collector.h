@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "table_rows.h"
+
+namespace dyn::profiler {
+
+constexpr double kMilliseconds = 1e-3;
+
+/// The precision that tables name so; none where dyn has no such format.
+std::optional<Precision> table_precision(const std::string& name);
+
+/// Precisions of a text column's dictionary.
+std::vector<std::optional<Precision>> precisions(const TableColumn& column);
+
+/// Collects one table's rows: refuses what cannot be, and counts what is left out.
+class Collector {
+ public:
+  Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices);
+
+  void unknown() { ++summary_.unknown; }
+  /// Of several times of the same work the shortest counts: engines choose the faster kernel.
+  void add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample);
+  /// Throws Error(bad_input) where more than a fiftieth of the rows were too fast.
+  TableSummary finish() const;
+
+ private:
+  double limit(const OperatorFit& key, const SurfaceSample& sample) const;
+
+  const TableRows& rows_;
+  const GpuSpec& gpu_;
+  Slices& slices_;
+  TableSummary summary_;
+  using Point = std::array<double, kMaxQuantities>;
+  std::map<std::string, std::map<Point, std::size_t>> seen_;
+  std::size_t first_ = 0;
+  double first_limit_ = 0;
+  double first_seconds_ = 0;
+};
+
+}  // namespace dyn::profiler

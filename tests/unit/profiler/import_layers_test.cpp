@@ -1,0 +1,204 @@
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "dyn/perf/perf_model.h"
+#include "dyn/profiler/import.h"
+#include "paths.h"
+
+namespace dyn::profiler {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A small set of layer tables of Llama-3.1-8B. Prefill and decode take 1.3 times their sum.
+class LayerFolder {
+ public:
+  explicit LayerFolder(const std::string& name)
+      : root_(fs::temp_directory_path() / ("dyn_import_layers_" + name)) {
+    fs::remove_all(root_);
+    folder_ = root_ / "meta-llama/Llama-3.1-8B/bf16/tp1";
+    fs::create_directories(folder_);
+    std::string dense = "layer,tokens,time_us\n";
+    std::string sampled = "layer,sequences,time_us\n";
+    for (int n = 1; n <= 2048; n *= 2) {
+      for (const char* layer : {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}) {
+        dense +=
+            std::string(layer) + ',' + std::to_string(n) + ',' + std::to_string(150 + n) + '\n';
+      }
+      dense += "layernorm," + std::to_string(n) + ',' + std::to_string(3 + 0.02 * n) + '\n';
+      sampled += "sampler," + std::to_string(n) + ',' + std::to_string(25 + n) + '\n';
+      sampled += "lm_head," + std::to_string(n) + ',' + std::to_string(1100 + n) + '\n';
+    }
+    std::string attention = "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n";
+    const auto row = [&](int q, int prior, int n, int kv, double us) {
+      for (const int part : {q, prior, n, kv}) {
+        attention += std::to_string(part) + ',';
+      }
+      attention += std::to_string(us) + '\n';
+    };
+    for (int q = 16; q <= 2048; q *= 2) {
+      for (const int prior : {0, 512, 4096}) {
+        row(q, prior, 0, 0, prefill(q, prior));
+        for (const int n : {1, 16, 128}) {
+          for (const int kv : {256, 2048}) {
+            row(q, prior, n, kv, 1.3 * (prefill(q, prior) + decode(n, kv)));
+          }
+        }
+      }
+    }
+    for (const int n : {1, 4, 16, 64, 128}) {
+      for (int kv = 64; kv <= 8192; kv *= 2) {
+        row(0, 0, n, kv, decode(n, kv));
+      }
+    }
+    write("dense.csv", dense);
+    write("per_sequence.csv", sampled);
+    write("attention.csv", attention);
+  }
+  ~LayerFolder() { fs::remove_all(root_); }
+
+  static double prefill(double q, double prior) { return 10 + 1e-3 * q * (prior + 0.5 * q); }
+  static double decode(double n, double kv) { return 9 + 5e-3 * n * kv; }
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name) << text;
+  }
+  std::string root() const { return root_.string(); }
+
+ private:
+  fs::path root_;
+  fs::path folder_;
+};
+
+Profile import(const std::string& path, const std::string& gpu = "rtx-4090") {
+  ImportOptions options;
+  options.path = path;
+  options.gpu = gpu;
+  return import_vllm_layers(options);
+}
+
+std::string error_of(const std::string& path) {
+  try {
+    (void)import(path);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+const OperatorFit* find(const Profile& profile, OperatorKind kind) {
+  for (const OperatorFit& fit : profile.operators) {
+    if (fit.kind == kind && !fit.surfaces.empty()) {
+      return &fit;
+    }
+  }
+  return nullptr;
+}
+
+TEST_CASE("Layer tables make a profile with GEMMs, attention and its interaction") {
+  const LayerFolder tables("whole");
+  const Profile profile = import(tables.root());
+  CHECK(profile.device.id == "rtx-4090");
+  for (const OperatorKind kind : {OperatorKind::gemm, OperatorKind::attention_prefill,
+                                  OperatorKind::attention_decode, OperatorKind::attention_mixed}) {
+    const OperatorFit* fit = find(profile, kind);
+    REQUIRE(fit != nullptr);
+    CHECK(fit->engine == "vllm");
+    CHECK(fit->version == "0.19.0");
+    CHECK(fit->held_out_error.has_value());
+    CHECK(fit->source.find("Llama-3.1-8B/bf16/tp1") != std::string::npos);
+  }
+  CHECK(*find(profile, OperatorKind::attention_mixed)->held_out_error < 0.05);
+}
+
+TEST_CASE("A mixed step has its attention times the measured interaction, and says so") {
+  const LayerFolder tables("mixed");
+  Profile profile = import(tables.root());
+  perf::PerfTarget target;
+  target.model = find_model("meta-llama/Llama-3.1-8B");
+  perf::StepBatch prefill;
+  prefill.add_prefill(512, 512, true);
+  perf::StepBatch decode;
+  for (int i = 0; i < 16; ++i) {
+    decode.add_decode(2048);
+  }
+  perf::StepBatch both = prefill;
+  for (int i = 0; i < 16; ++i) {
+    both.add_decode(2048);
+  }
+  const auto attention = [&](const perf::StepBatch& batch) {
+    double seconds = 0;
+    for (const auto& op : perf::PerfModel::compile(target, profile)->explain(batch)) {
+      seconds += op.name.starts_with("attention_") && op.name.find("reduce") == std::string::npos
+                     ? to_seconds(op.time)
+                     : 0;
+    }
+    return seconds;
+  };
+  const double measured = attention(both) / (attention(prefill) + attention(decode));
+  CHECK(measured == Approx(1.3).epsilon(0.05));
+  const auto model = perf::PerfModel::compile(target, profile);
+  bool told = false;
+  double sum = 0;
+  for (const auto& op : model->explain(both)) {
+    told = told || op.source.find("beside each other") != std::string::npos;
+    sum += to_seconds(op.time);
+  }
+  CHECK(told);
+  CHECK(sum == Approx(to_seconds(model->step_time(both))).epsilon(1e-5));
+  // Without the measurement the factor is 1 and the answer extrapolated.
+  std::erase_if(profile.operators,
+                [](const auto& f) { return f.kind == OperatorKind::attention_mixed; });
+  CHECK(attention(both) == Approx(attention(prefill) + attention(decode)).epsilon(1e-3));
+  CHECK(perf::PerfModel::compile(target, profile)->estimate(both).provenance >=
+        Provenance::extrapolated);
+}
+
+TEST_CASE("A layer that is not known, a ragged row and a negative time are refused by row") {
+  const LayerFolder tables("bad");
+  tables.write("dense.csv", "layer,tokens,time_us\nqkv_proj,1,3\nkv_proj,1,3\n");
+  CHECK(error_of(tables.root()).find("row 2: unknown layer 'kv_proj'") != std::string::npos);
+  tables.write("dense.csv", "layer,tokens,time_us\nqkv_proj,1\n");
+  CHECK(error_of(tables.root()).find("row 1: has 2 cells") != std::string::npos);
+  tables.write("dense.csv", "layer,tokens,time_us\nqkv_proj,1,3\nqkv_proj,2,-3\n");
+  CHECK(error_of(tables.root()).find("row 2: time_us is -3") != std::string::npos);
+  tables.write("dense.csv", "layer,tokens\nqkv_proj,1\n");
+  CHECK(error_of(tables.root()).find("no column 'time_us'") != std::string::npos);
+}
+
+TEST_CASE("Published layer tables make the profile of the RTX 4090") {
+  if (!test::have_reference_data()) {
+    WARN("skipped: no reference data");
+    return;
+  }
+  const Profile profile = import(test::reference_data("operators/vllm019").string());
+  const OperatorFit* mixed = find(profile, OperatorKind::attention_mixed);
+  REQUIRE(mixed != nullptr);
+  CHECK(*mixed->held_out_error < 0.1);
+  CHECK(*find(profile, OperatorKind::gemm)->held_out_error < 0.04);
+}
+
+TEST_CASE("Vidur's tables make FP16 fits of GEMMs and collectives") {
+  if (!test::have_reference_data()) {
+    WARN("skipped: no reference data");
+    return;
+  }
+  ImportOptions options;
+  options.path = test::reference_data("operators/vidur").string();
+  options.gpu = "a100";
+  const Profile profile = import_vidur(options);
+  const OperatorFit* gemm = find(profile, OperatorKind::gemm);
+  REQUIRE(gemm != nullptr);
+  CHECK(gemm->precision == Precision::fp16);
+  CHECK(*gemm->held_out_error < 0.05);
+  const OperatorFit* reduce = find(profile, OperatorKind::all_reduce);
+  REQUIRE(reduce != nullptr);
+  CHECK(*reduce->held_out_error < 0.08);
+}
+
+}  // namespace
+}  // namespace dyn::profiler

@@ -1,0 +1,184 @@
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "csv_rows.h"
+#include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
+#include "dyn/profiler/import.h"
+#include "dyn/profiler/operator_scores.h"
+#include "table_rows.h"
+
+namespace dyn::profiler {
+namespace {
+
+const GpuSpec& h200() {
+  return find_gpu("h200");
+}
+
+OperatorFit key_of(const std::string& engine) {
+  OperatorFit key;
+  key.engine = engine;
+  return key;
+}
+
+TableSummary read_gemm(const std::string& rows, Slices& slices) {
+  const Table table = parse_csv("gemm_dtype,m,n,k,latency\n" + rows, "gemm.parquet");
+  return TableImporter(h200(), slices).gemm(table, key_of("sglang"));
+}
+
+/// The message of the error that `run` throws; empty if there is none.
+template <typename Run>
+std::string error_of(Run run) {
+  try {
+    run();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("Rows become samples by engine and precision, and what dyn has no format of is counted") {
+  Slices slices;
+  const TableSummary summary = read_gemm(
+      "bfloat16,64,4096,4096,0.02\nfp8,64,4096,4096,0.012\nfp8,128,4096,4096,0.013\n"
+      "int8_wo,64,4096,4096,0.02\n",
+      slices);
+  CHECK(summary.rows == 4);
+  CHECK(summary.used == 3);
+  CHECK(summary.unknown == 1);
+  REQUIRE(slices.size() == 2);
+  const Slice& fp8 = slices.at("gemm sglang fp8");
+  CHECK(fp8.samples.size() == 2);
+  CHECK(fp8.samples[1].at[0] == 128);
+  CHECK(fp8.samples[1].flops == 2.0 * 128 * 4096 * 4096);
+  CHECK(fp8.samples[1].seconds == Approx(13e-6));
+}
+
+TEST_CASE("Of two kernels at one point the faster counts") {
+  Slices slices;
+  const TableSummary summary =
+      read_gemm("fp8,64,4096,4096,0.012\nfp8,64,4096,4096,0.010\nfp8,64,4096,4096,0.011\n", slices);
+  CHECK(summary.repeated == 2);
+  REQUIRE(slices.begin()->second.samples.size() == 1);
+  CHECK(slices.begin()->second.samples[0].seconds == Approx(10e-6));
+}
+
+TEST_CASE("A table without a column that is needed is refused, with the nearest name") {
+  const std::string error = error_of([] {
+    Slices slices;
+    const Table table = parse_csv("gemm_dtype,m,n,kk,latency\nfp8,1,2,3,0.1\n", "gemm.parquet");
+    (void)TableImporter(h200(), slices).gemm(table, key_of("vllm"));
+  });
+  CHECK(contains(error, "gemm.parquet"));
+  CHECK(contains(error, "no column 'k'"));
+}
+
+TEST_CASE("A column of the other type is refused") {
+  CHECK(contains(error_of([] {
+                   Slices slices;
+                   (void)read_gemm("fp8,64,many,4096,0.02\n", slices);
+                 }),
+                 "column 'n' is not of numbers"));
+}
+
+TEST_CASE("A time or size that is negative, zero or no number is refused with its row") {
+  for (const char* row : {"fp8,64,4096,4096,-0.02", "fp8,64,4096,4096,0", "fp8,64,4096,4096,nan",
+                          "fp8,64,4096,4096,inf", "fp8,64,4096,4096,", "fp8,0,4096,4096,0.02",
+                          "fp8,-64,4096,4096,0.02"}) {
+    INFO(row);
+    const std::string error = error_of([&] {
+      Slices slices;
+      (void)read_gemm("fp8,64,4096,4096,0.02\n" + std::string(row) + "\n", slices);
+    });
+    CHECK(contains(error, "gemm.parquet"));
+    CHECK(contains(error, "row 2"));
+  }
+}
+
+TEST_CASE("Times that the device cannot reach are refused as wrong units, with the first row") {
+  // 2 * 8192^3 flops in 1.1 us: seconds read as milliseconds.
+  const std::string error = error_of([] {
+    Slices slices;
+    (void)read_gemm("fp8,64,4096,4096,0.02\nfp8,8192,8192,8192,0.0011\n", slices);
+  });
+  CHECK(contains(error, "row 2"));
+  CHECK(contains(error, "needs at least"));
+}
+
+TEST_CASE("A few rows that are too fast are left out and counted") {
+  std::string rows;
+  for (int m = 1; m <= 99; ++m) {
+    rows += "fp8," + std::to_string(m) + ",4096,4096,0.02\n";
+  }
+  Slices slices;
+  const TableSummary summary = read_gemm(rows + "fp8,8192,8192,8192,0.0011\n", slices);
+  CHECK(summary.too_fast == 1);
+  CHECK(summary.used == 99);
+}
+
+TEST_CASE("The two halves of a gated delta rule make one sample") {
+  const Table table = parse_csv(
+      "kernel_source,phase,batch_size,seq_len,num_k_heads,num_v_heads,head_k_dim,head_v_dim,"
+      "d_conv,latency\n"
+      "causal_conv1d_fn,context,1,1024,16,32,128,128,4,0.016\n"
+      "chunk_gated_delta_rule,context,1,1024,16,32,128,128,4,0.058\n"
+      "causal_conv1d_update,generation,16,1,16,32,128,128,4,0.002\n"
+      "fused_recurrent,generation,16,1,16,32,128,128,4,0.017\n"
+      "fused_recurrent,generation,32,1,16,32,128,128,4,0.030\n",
+      "gdn.parquet");
+  Slices slices;
+  const TableSummary summary = TableImporter(h200(), slices).linear(table, key_of("vllm"));
+  CHECK(summary.used == 2);
+  CHECK(summary.unknown == 1);
+  CHECK(slices.at("linear_prefill vllm bf16").samples[0].seconds == Approx(74e-6));
+  CHECK(slices.at("linear_decode vllm bf16").samples[0].seconds == Approx(19e-6));
+}
+
+TEST_CASE("A layer of sparse attention is found by its model and heads") {
+  const Table table = parse_csv(
+      "model,op_name,gemm_type,kv_cache_dtype,num_heads,batch_size,isl,step,latency\n"
+      "deepseek-ai/DeepSeek-V3.2,dsa_context_module,bfloat16,fp8,16,1,4096,0,3.0\n"
+      "zai-org/GLM-5,dsa_context_module,bfloat16,fp8,16,1,4096,0,3.0\n"
+      "zai-org/GLM-5,dsa_context_module_skip_indexer,bfloat16,fp8,16,1,4096,0,3.0\n",
+      "dsa.parquet");
+  Slices slices;
+  const TableSummary summary = TableImporter(h200(), slices).sparse_prefill(table, key_of("vllm"));
+  CHECK(summary.unknown == 1);
+  const std::vector<SurfaceSample>& samples = slices.at("sparse_prefill vllm bf16, KV fp8").samples;
+  REQUIRE(samples.size() == 2);
+  CHECK(samples[0].at[4] == 7168);
+  CHECK(samples[1].at[4] == 6144);
+  CHECK(samples[0].flops > 2e11);
+  CHECK(samples[0].flops != samples[1].flops);
+}
+
+TEST_CASE("A folder without tables and a GPU without any are errors that say so") {
+  ImportOptions options;
+  options.path = "/nonexistent";
+  options.gpu = "h200";
+  CHECK(contains(error_of([&] { (void)import_aiconfigurator(options); }), "no tables of h200_sxm"));
+  options.gpu = "mi300x";
+  CHECK(contains(error_of([&] { (void)import_aiconfigurator(options); }), "no tables of"));
+  options.gpu = "a100";
+  CHECK(contains(error_of([&] { (void)import_vidur(options); }), "no tables of a100"));
+  CHECK(contains(error_of([&] { (void)import_vllm_layers(options); }), "no layer tables"));
+}
+
+TEST_CASE("Scores are written in every form") {
+  OperatorScores scores;
+  scores.gpus = {"h200"};
+  scores.slices = {{"h200", "gemm", "gemm", "vllm", "0.24.0", "fp8", 100, 20, 0.0213, 0.0718, 0.9}};
+  scores.groups = {{"all", "gemm", "", "", "", "", 100, 20, 0.0213, 0.0718, 0.9}};
+  CHECK(contains(to_text(scores), "2.1 %"));
+  CHECK(contains(to_json(scores), "\"median\": 0.0213"));
+  const std::string markdown = to_markdown(scores, "dyn profile eval");
+  CHECK(contains(markdown, "| gemm | vllm 0.24.0 | fp8 | 20 | 2.1 % | 7.2 % | 90.0 % |"));
+  CHECK(contains(markdown, "    dyn profile eval"));
+}
+
+}  // namespace
+}  // namespace dyn::profiler

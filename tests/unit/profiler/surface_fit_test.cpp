@@ -1,0 +1,120 @@
+#include "surface_fit.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "surface_grid.h"
+
+namespace dyn::profiler {
+namespace {
+
+/// A device whose kernels step at 128 tokens, beside a smooth slope in n.
+SurfaceInput stepped() {
+  SurfaceInput input;
+  input.quantities = {"tokens", "n"};
+  input.peak = FlopsPerSec(1e15);
+  input.bandwidth = BytesPerSec(4e12);
+  input.designs = {{{{0, {1, 4096}}, {1, {16, 16384}}}},
+                   {{{0, {1, 4096}}, {1, {16, 16384}}}, {{0, {}}, {1, {16, 16384}}}}};
+  for (const double m : {1., 2., 4., 8., 16., 32., 64., 128., 129., 256., 512., 1024., 4096.}) {
+    for (double n = 16; n <= 16384; n *= 2) {
+      SurfaceSample s;
+      s.at = {m, n};
+      s.flops = 2 * m * n * 4096;
+      s.bytes = n * 4096;
+      s.seconds = (std::max(s.flops / 0.7e15, s.bytes / 3.2e12) + 4e-6) * (m > 128 ? 1.5 : 1) *
+                  std::exp2(0.02 * std::log2(n));
+      input.samples.push_back(s);
+    }
+  }
+  return input;
+}
+
+TEST_CASE("A fifth of the samples is held out, and it is always the same one") {
+  const SurfaceInput input = stepped();
+  const auto held = std::count_if(input.samples.begin(), input.samples.end(), held_out);
+  CHECK(held > static_cast<long>(input.samples.size()) / 10);
+  CHECK(held < static_cast<long>(input.samples.size()) * 3 / 10);
+  SurfaceSample one;
+  one.at = {1, 16};
+  SurfaceSample same = one;
+  same.seconds = 1;
+  CHECK(held_out(one) == held_out(same));
+}
+
+TEST_CASE("Fine knots are chosen where they pay, and the samples held out say how well") {
+  const SurfaceInput input = stepped();
+  const std::vector<DesignScore> scores = score_designs(input);
+  REQUIRE(scores.size() == 2);
+  CHECK(scores[1].median < 0.5 * scores[0].median);
+  const OperatorFit coarse = fit_surfaces({}, input, 0);
+  const OperatorFit fine = fit_surfaces({}, input, 1);
+  CHECK(*fine.held_out_error < *coarse.held_out_error);
+  CHECK(*fine.held_out_error < 0.06);
+  CHECK(fine.surfaces.size() == 2);
+  CHECK(fine.samples == static_cast<std::int64_t>(input.samples.size()));
+  CHECK(fine.provenance == Provenance::interpolated);
+}
+
+TEST_CASE("Nothing that a fit says depends on the samples held out but its stated errors") {
+  SurfaceInput input = stepped();
+  const OperatorFit before = fit_surfaces({}, input, 1);
+  for (SurfaceSample& s : input.samples) {
+    if (held_out(s)) {
+      s.seconds *= 7;
+    }
+  }
+  const OperatorFit after = fit_surfaces({}, input, 1);
+  CHECK(after.compute_efficiency == before.compute_efficiency);
+  CHECK(after.overhead == before.overhead);
+  REQUIRE(after.surfaces.size() == before.surfaces.size());
+  for (std::size_t i = 0; i < after.surfaces.size(); ++i) {
+    CHECK(after.surfaces[i].log2_hundredths == before.surfaces[i].log2_hundredths);
+  }
+  CHECK(*after.held_out_error > 0.5);
+}
+
+TEST_CASE("Modelled times are those of the fitted constants and surfaces") {
+  const SurfaceInput input = stepped();
+  const OperatorFit fit = fit_surfaces({}, input, 1);
+  std::vector<double> errors;
+  for (const SurfaceSample& s : input.samples) {
+    if (held_out(s)) {
+      errors.push_back(std::abs(modelled_seconds(fit, input, s) / s.seconds - 1));
+    }
+  }
+  std::sort(errors.begin(), errors.end());
+  CHECK(errors[static_cast<std::size_t>(0.5 * static_cast<double>(errors.size() - 1) + 0.5)] ==
+        Approx(*fit.held_out_error).margin(0.001));
+}
+
+TEST_CASE("A bare input keeps the time that it was given") {
+  SurfaceInput input = stepped();
+  input.bare = true;
+  for (SurfaceSample& s : input.samples) {
+    s.flops = 0;
+    s.bytes = s.seconds * input.bandwidth.count() / 1.3;
+  }
+  const OperatorFit fit = fit_surfaces({}, input, 0);
+  CHECK(fit.bandwidth_efficiency == 1);
+  CHECK(fit.overhead == Duration{0});
+  CHECK(*fit.held_out_error < 0.01);
+}
+
+TEST_CASE("Knots beyond the samples and axes that do not change are cut") {
+  std::vector<SurfaceSample> samples(40);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    samples[i].at = {static_cast<double>(10 + i), 7, static_cast<double>(1 + i % 3)};
+  }
+  const Grid grid = cut({{0, {1, 2, 4, 8, 16, 32, 64, 128, 256}}, {1, {1, 8}}, {2, {}}}, samples);
+  REQUIRE(grid.axes.size() == 3);
+  CHECK(grid.axes[0].knots == std::vector<double>{8, 16, 32, 64});
+  CHECK(grid.axes[1].knots == std::vector<double>{7});
+  CHECK(grid.axes[2].knots == std::vector<double>{1, 2, 3});
+  CHECK(cut({{0, {1, 64}}, {1, {1, 8}}}, samples).axes.size() == 1);
+  CHECK(cut({{1, {}}, {0, {1, 64}}}, samples).axes.empty());
+}
+
+}  // namespace
+}  // namespace dyn::profiler

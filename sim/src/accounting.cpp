@@ -65,19 +65,17 @@ Metric fleet_metric(std::string tag, std::string header, std::string unit, doubl
 }  // namespace
 
 /// Has every engine report the steps that ended by now within a run of steps in progress.
-void Run::settle(SimTime end) {
+void Run::settle_all(SimTime end) {
   for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
-    fleet_.engines[i].engine.load(end);  // ends them; advance() hands out what they made
-    engine::Outcome& outcome = outcomes_[reading_++];
-    fleet_.engines[i].engine.advance(end, outcome);
-    read_outcome(i, outcome);
-    outcome.clear();
-    --reading_;
+    fleet_.engines[i].engine.load(end);  // ends them; settle() hands out what they made
+    engine::Outcome& outcome = begin_reading();
+    fleet_.engines[i].engine.settle(end, outcome);
+    finish_reading(i, outcome);
   }
 }
 
 SimulationResult Run::result(SimTime end) {
-  settle(end);
+  settle_all(end);
   SimulationResult out;
   out.events = queue_.popped();
   out.fingerprint = queue_.fingerprint();
@@ -88,6 +86,7 @@ SimulationResult Run::result(SimTime end) {
     out.steps += static_cast<std::uint64_t>(out.engines.back().steps);
   }
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
+  const std::vector<TierBytes> tiers = tiering_.traffic(fleet_);
   release_unfinished();
   check_conservation(end);
   keep_sent_records();
@@ -97,6 +96,7 @@ SimulationResult Run::result(SimTime end) {
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  options.tiers = tiers;
   std::vector<ReportClass> classes;
   for (const RequestClass& one : workload_.classes) {
     classes.push_back({one.name, one.slo});
@@ -202,6 +202,7 @@ void Run::check_conservation(SimTime end) {
       slot.engine.advance(at, outcome);
     }
     outcome.clear();
+    slot.engine.give_up_transfers(at);  // those on their way between tiers
     slot.engine.check_invariants();
     const engine::EngineLoad load = slot.engine.load(at);
     DYN_ASSERT(load.running == 0 && load.waiting == 0, "an engine keeps a request");
@@ -215,7 +216,11 @@ void Run::check_conservation(SimTime end) {
   for (const Pool& pool : fleet_.pools) {
     DYN_ASSERT(pool.queue.empty() && pool.queued_tokens == 0, "a router holds a request for ever");
   }
-  DYN_ASSERT(network_.transfers() == 0, "something is on its way to nobody");
+  for (const engine::DeployedTiers& tiers : tiering_.pools) {
+    tiers.check_at_rest();
+  }
+  DYN_ASSERT(network_.transfers() == 0 || !plan_.kv_tiers.empty(),
+             "something is on its way to nobody");
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];
     if (flights_[i].stage == Stage::unsent) {

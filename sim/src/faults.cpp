@@ -197,8 +197,8 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
   const std::uint32_t first = pool.first_engine + worker * pool.ranks_per_worker;
   const std::uint32_t last = first + pool.ranks_per_worker;
   for (std::uint32_t index = first; index < last; ++index) {
-    fleet_.engines[index].engine.load(now_);  // ends its steps; advance() hands out what they made
-    advance(index);
+    fleet_.engines[index].engine.load(now_);  // ends its steps; settle() hands out what they made
+    settle(index);
   }
   const Life before = pool.workers[worker].life;
   stop_loading(pool.workers[worker]);
@@ -217,20 +217,7 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
     lose(request, pool, worker, history_.faults[impact_index]);
   }
   for (std::uint32_t index = first; index < last; ++index) {
-    EngineSlot& slot = fleet_.engines[index];
-    const engine::EngineLoad load = slot.engine.load(now_);
-    slot.past_steps += load.steps;
-    slot.past_preemptions += load.preemptions;
-    const std::vector<GapCount> gaps = slot.engine.token_gaps();
-    slot.past_gaps.insert(slot.past_gaps.end(), gaps.begin(), gaps.end());
-    slot.engine = make_engine(pool, slot);
-    note_step(index, SimTime::max());
-    slot.quiet_until = SimTime::max();
-    slot.followed_until = SimTime::min();
-    slot.decoding.clear();
-    slot.steps_followed = 0;
-    slot.due = SimTime::max();
-    ++slot.epoch;
+    bury(index);
   }
   FaultImpact& impact = history_.faults[impact_index];
   impact.requests = static_cast<std::int64_t>(hit.size());
@@ -255,13 +242,32 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
   }
 }
 
+/// Puts a new engine in the place of one that crashed. What that one was doing ends unseen.
+void Run::bury(std::uint32_t index) {
+  EngineSlot& slot = fleet_.engines[index];
+  const engine::EngineLoad load = slot.engine.load(now_);
+  slot.past_steps += load.steps;
+  slot.past_preemptions += load.preemptions;
+  const std::vector<GapCount> gaps = slot.engine.token_gaps();
+  slot.past_gaps.insert(slot.past_gaps.end(), gaps.begin(), gaps.end());
+  slot.engine.give_up_transfers(now_);
+  slot.engine = make_engine(fleet_, index);
+  ++slot.incarnation;
+  slot.decoding.clear();
+  slot.steps_followed = 0;
+  slot.due = SimTime::max();
+  ++slot.epoch;
+  note_step(index, SimTime::max());
+  slot.quiet_until = SimTime::max();
+  slot.followed_until = SimTime::min();
+}
+
 /// What a request had at a lost worker is gone; the tokens that its client has are kept.
 void Run::lose(std::uint32_t request, const Pool& pool, std::uint32_t worker, FaultImpact& impact) {
   Flight& flight = flights_[request];
   const std::int64_t lost = computed(request);
   if (flight.decode == Leg::running) {
-    flight.base +=
-        fleet_.engines[flight.engine].engine.progress(RequestId(flight.id), now_).produced;
+    flight.base += progress(flight.engine, request).produced;
   }
   impact.lost_tokens += lost;
   history_.lost_tokens += lost;

@@ -110,26 +110,32 @@ bool nodes_may_be_slow(const SimulationSpec& spec) {
           std::any_of(spec.faults->rates.begin(), spec.faults->rates.end(), slow));
 }
 
-EngineSlot make_slot(const SimulationSpec& spec, const Pool& pool, std::size_t index,
-                     std::uint32_t rank) {
+std::shared_ptr<const perf::StepTimer> timer_of(const Pool& pool, const EngineSlot& slot) {
+  return slot.throttle ? std::static_pointer_cast<const perf::StepTimer>(slot.throttle)
+                       : pool.timer;
+}
+
+/// Adds the engine of a rank. A worker's ranks step together, so that they are slow together.
+void add_engine(const SimulationSpec& spec, Fleet& fleet, std::uint32_t index, std::uint32_t rank) {
+  const Pool& pool = fleet.pools[index];
+  const bool further = rank % pool.ranks_per_worker != 0;
   std::shared_ptr<ThrottledTimer> throttle;
-  if (nodes_may_be_slow(spec)) {
+  if (further) {
+    throttle = fleet.engines.back().throttle;
+  } else if (nodes_may_be_slow(spec)) {
     throttle = std::make_shared<ThrottledTimer>(pool.timer);
   }
-  std::optional<RandomStream> losses;
-  if (spec.plan->router.event_loss > 0) {
-    losses.emplace(spec.seed, "lost_events/" + std::to_string(pool.first_engine + rank));
-  }
-  std::shared_ptr<const perf::StepTimer> timer = pool.timer;
-  if (throttle) {
-    timer = throttle;
-  }
-  EngineSlot slot{engine::Engine(pool.engine_options, timer)};
-  slot.pool = static_cast<std::uint32_t>(index);
+  const std::shared_ptr<const perf::StepTimer> timer =
+      throttle ? std::static_pointer_cast<const perf::StepTimer>(throttle) : pool.timer;
+  EngineSlot slot(further ? fleet.engines.back().engine.another_rank(pool.engine_options)
+                          : engine::Engine(pool.engine_options, timer));
+  slot.pool = index;
   slot.rank = rank;
   slot.throttle = std::move(throttle);
-  slot.losses = losses;
-  return slot;
+  if (spec.plan->router.event_loss > 0) {
+    slot.losses.emplace(spec.seed, "lost_events/" + std::to_string(pool.first_engine + rank));
+  }
+  fleet.engines.push_back(std::move(slot));
 }
 
 void check_plan(const SimulationSpec& spec) {
@@ -175,7 +181,7 @@ Fleet make_fleet(const SimulationSpec& spec) {
         make_pool(spec, i, from, static_cast<std::uint32_t>(fleet.engines.size())));
     const Pool& pool = fleet.pools.back();
     for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
-      fleet.engines.push_back(make_slot(spec, pool, i, rank));
+      add_engine(spec, fleet, static_cast<std::uint32_t>(i), rank);
     }
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");
@@ -196,12 +202,14 @@ policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration 
   return {plan.autoscaler, facts};
 }
 
-engine::Engine make_engine(const Pool& pool, const EngineSlot& slot) {
-  std::shared_ptr<const perf::StepTimer> timer = pool.timer;
-  if (slot.throttle) {
-    timer = slot.throttle;
-  }
-  return engine::Engine(pool.engine_options, timer);
+engine::Engine make_engine(Fleet& fleet, std::uint32_t index) {
+  EngineSlot& slot = fleet.engines[index];
+  const Pool& pool = fleet.pools[slot.pool];
+  engine::EngineOptions options = pool.engine_options;
+  options.tiering = slot.tiering;
+  return slot.rank % pool.ranks_per_worker != 0
+             ? fleet.engines[index - 1].engine.another_rank(options)
+             : engine::Engine(options, timer_of(pool, slot));
 }
 
 engine::DeployedNetwork make_network(const SimulationSpec& spec, Fleet& fleet) {
@@ -225,6 +233,7 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.max_output_tokens = pool.role == WorkerRole::prefill ? 1 : from.output_tokens;
   out.blocks = workload.prompt_blocks(from, pool.block_size);
   out.remote_prefill = pool.role == WorkerRole::decode;
+  out.priority = workload.priority_of(request);
   return out;
 }
 

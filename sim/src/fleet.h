@@ -26,6 +26,7 @@ struct EngineSlot {
   std::uint32_t rank = 0;                    ///< index within its pool, as its router knows it
   std::uint16_t epoch = 0;                   ///< of the engine_due event that counts
   SimTime due = SimTime::max();              ///< when that event is due; max: there is none
+  SimTime start = SimTime::min();            ///< of the latest engine_start event
   std::vector<RequestId> decoding;           ///< kept where the router follows output blocks
   std::int64_t steps_followed = 0;           ///< steps that the router knows of
   SimTime quiet_until = SimTime::max();      ///< before then the router has no more to learn of its
@@ -36,6 +37,8 @@ struct EngineSlot {
   SimTime step_told = SimTime::min();        ///< end of the last step that the sink was told of
   engine::SiteId site;                       ///< its GPUs in the network
   std::int64_t guests = 0;                   ///< legs of requests that are here
+  policy::TieringOptions tiering;            ///< of its KV below the device
+  std::uint16_t incarnation = 0;             ///< engines that were here before
   std::shared_ptr<ThrottledTimer> throttle;  ///< where nodes may be slow
   std::optional<RandomStream> losses;        ///< of cache events
   // Of engines that were here before and crashed.
@@ -143,8 +146,9 @@ engine::DeployedNetwork make_network(const SimulationSpec& spec, Fleet& fleet);
 /// The autoscaler of a pool whose new workers take so long to get their weights.
 policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration weights);
 
-/// A new engine for a slot, with nothing in it.
-engine::Engine make_engine(const Pool& pool, const EngineSlot& slot);
+/// A new engine for a slot, with nothing in it. Ranks of one worker step together, and the first
+/// one's is made first.
+engine::Engine make_engine(Fleet& fleet, std::uint32_t engine);
 
 /// Throws Error(bad_input) where the workload's blocks cannot be cut into the engines', and
 /// Error(infeasible) naming the first requests that an engine of the fleet could never run.

@@ -102,6 +102,8 @@ void Run::network_due() {
   for (const engine::Network::Arrived& what : arrived) {
     if ((what.tag & kWeightsTag) != 0) {
       weights_arrived(what.tag & ~kWeightsTag, what.transfer);
+    } else if ((what.tag & kTierTag) != 0) {
+      tier_transfer_done(what.tag);
     } else {
       kv_arrived(request_of(RequestId(static_cast<std::uint32_t>(what.tag))), what.transfer);
     }

@@ -109,6 +109,7 @@ std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint3
   to_engine.id = RequestId(flight.id);
   to_engine.prompt_tokens += flight.base;
   to_engine.remote_prefill = remote;
+  to_engine.future = tiering_.future(workload_, request, pool.block_size);
   if (pool.role != WorkerRole::prefill) {
     to_engine.max_output_tokens -= flight.base;
   }
@@ -379,6 +380,7 @@ void Run::tell_output(Pool& pool) {
     }
     const std::int64_t steps = slot.engine.load(now_).steps;
     slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
+    schedule(pool.first_engine + i);  // looking may have split a run of steps
     if (steps == slot.steps_followed) {
       continue;
     }

@@ -12,6 +12,7 @@
 #include "dyn/sim/run_sink.h"
 #include "dyn/sim/simulation.h"
 #include "fleet.h"
+#include "tiering.h"
 
 namespace dyn::sim {
 
@@ -39,6 +40,8 @@ enum class Leg : std::uint8_t {
 inline constexpr std::uint32_t kNobody = static_cast<std::uint32_t>(-1);
 /// Marks what the network carries as weights of a worker.
 inline constexpr std::uint64_t kWeightsTag = std::uint64_t{1} << 63;
+/// Marks what it carries between the tiers of an engine.
+inline constexpr std::uint64_t kTierTag = std::uint64_t{1} << 62;
 
 /// What the simulation keeps of a request beside its record.
 struct Flight {
@@ -102,7 +105,12 @@ class Run {
   void handle(const Event& event);
   void deliver(std::uint32_t request);
   void touch(std::uint32_t engine);
-  void advance(std::uint32_t engine);
+  void end_step(std::uint32_t engine);
+  void settle(std::uint32_t engine);
+  void start(std::uint32_t engine);
+  void schedule(std::uint32_t engine);
+  engine::Outcome& begin_reading();
+  void finish_reading(std::uint32_t engine, engine::Outcome& outcome);
   void observe(const Pool& pool);
   void read_outcome(std::uint32_t engine, const engine::Outcome& outcome);
   void on_token(std::uint32_t engine, std::uint32_t request, const engine::TokenEvent& token);
@@ -155,6 +163,7 @@ class Run {
   void crash(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact);
   void come_back(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact,
                  const std::optional<Duration>& after);
+  void bury(std::uint32_t engine);
   void restart_routers(Pool& pool);
   void lose(std::uint32_t request, const Pool& pool, std::uint32_t worker, FaultImpact& impact);
 
@@ -162,7 +171,8 @@ class Run {
   void set_life(std::uint32_t pool, std::uint32_t worker, Life life);
   void start_worker(std::uint32_t pool, std::uint32_t worker);
   engine::Endpoint weights_from(const Pool& pool, std::uint32_t rank) const;
-  std::int64_t computed(std::uint32_t request) const;
+  policy::Scheduler::Progress progress(std::uint32_t engine, std::uint32_t request);
+  std::int64_t computed(std::uint32_t request);
   void weights_arrived(std::uint64_t tag, engine::TransferId transfer);
   void worker_due(std::uint32_t target, std::uint16_t epoch);
   void stop_loading(WorkerSlot& worker);
@@ -173,6 +183,10 @@ class Run {
   void resize(std::uint32_t pool, int by);
   void set_available(Pool& pool, std::uint32_t worker, bool available);
   void note_replicas(std::uint32_t pool);
+
+  // Between tiers (tiering.cpp).
+  void start_tier_transfers(std::uint32_t engine, const engine::Outcome& outcome);
+  void tier_transfer_done(std::uint64_t tag);
 
   // What is watched (observing.cpp).
   void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
@@ -188,7 +202,7 @@ class Run {
   std::optional<Estimate> energy(SimTime end);
 
   // The end (accounting.cpp).
-  void settle(SimTime end);
+  void settle_all(SimTime end);
   SimulationResult result(SimTime end);
   void keep_sent_records();
   void add_fleet_metrics(Report& report) const;
@@ -217,6 +231,7 @@ class Run {
   Fleet fleet_;
   engine::DeployedNetwork deployed_;
   engine::Network& network_;
+  Tiering tiering_;
   EventQueue queue_;
   /// Reused; reading one may advance other engines.
   std::array<engine::Outcome, 4> outcomes_;

@@ -168,6 +168,7 @@ policy::PoolMetrics Run::metrics_of(Pool& pool) {
   for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
     if (pool.workers[pool.worker_of(rank)].life == Life::ready) {
       const engine::EngineLoad load = fleet_.engines[pool.first_engine + rank].engine.load(now_);
+      schedule(pool.first_engine + rank);  // looking may have split a run of steps
       used += load.used_blocks;
       total += load.total_blocks;
     }

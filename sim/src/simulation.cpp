@@ -26,6 +26,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
       fleet_(make_fleet(spec)),
       deployed_(make_network(spec, fleet_)),
       network_(deployed_.network),
+      tiering_(make_tiering(spec, workload, fleet_, network_)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()),
       retry_random_(spec.seed, "retries"),
@@ -131,8 +132,12 @@ void Run::handle(const Event& event) {
     case EventKind::engine_due:
       if (!stale(event)) {
         fleet_.engines[event.target].due = SimTime::max();
-        advance(event.target);
+        end_step(event.target);
       }
+      break;
+    case EventKind::engine_start:
+      fleet_.engines[event.target].start = SimTime::min();
+      start(event.target);
       break;
     case EventKind::queue_due:
       fleet_.pools[event.target].queue_due = false;
@@ -251,41 +256,79 @@ void Run::give_up_attempt(std::uint32_t request) {
   fail(request, RequestStatus::failed);
 }
 
-/// Tokens whose KV has been computed for the request where it is now.
-std::int64_t Run::computed(std::uint32_t request) const {
-  const Flight& flight = flights_[request];
-  const auto at = [&](std::uint32_t engine) {
-    return fleet_.engines[engine].engine.progress(RequestId(flight.id), now_).computed;
-  };
-  return std::max(flight.prefill != Leg::none ? at(flight.prefill_engine) : 0,
-                  flight.decode == Leg::running ? at(flight.engine) : 0);
+/// How far a request is at an engine.
+policy::Scheduler::Progress Run::progress(std::uint32_t engine, std::uint32_t request) {
+  const auto found = fleet_.engines[engine].engine.progress(RequestId(flights_[request].id), now_);
+  schedule(engine);  // looking may have split a run of steps
+  return found;
 }
 
-/// Has the engine advanced at the end of this instant.
+/// Tokens whose KV has been computed for the request where it is now.
+std::int64_t Run::computed(std::uint32_t request) {
+  const Flight& flight = flights_[request];
+  return std::max(
+      flight.prefill != Leg::none ? progress(flight.prefill_engine, request).computed : 0,
+      flight.decode == Leg::running ? progress(flight.engine, request).computed : 0);
+}
+
+/// Has the engine start a step at the end of this instant, if it can.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.quiet_until = now_;
-  if (slot.due != now_) {
-    slot.due = now_;
-    queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
+  if (slot.start != now_) {
+    slot.start = now_;
+    queue_.push(now_, Phase::start, EventKind::engine_start, engine, 0,
                 static_cast<std::uint16_t>(engine));
   }
 }
 
-/// Brings an engine to this instant, reads what happened and schedules what is due next.
-void Run::advance(std::uint32_t engine) {
-  EngineSlot& slot = fleet_.engines[engine];
-  DYN_ASSERT(reading_ < outcomes_.size(), "engines advance each other without end");
-  engine::Outcome& outcome = outcomes_[reading_++];
-  slot.engine.advance(now_, outcome);
-  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
+/// The engine's step ends; the next starts at once if nothing else can happen at this instant.
+void Run::end_step(std::uint32_t engine) {
+  engine::Outcome& outcome = begin_reading();
+  fleet_.engines[engine].engine.settle(now_, outcome);
+  finish_reading(engine, outcome);
+  const bool alone = queue_.empty() || queue_.next_time() > now_;
+  alone ? start(engine) : schedule(engine);
+}
+
+/// Ends the engine's steps that end by this instant and reads what happened.
+void Run::settle(std::uint32_t engine) {
+  engine::Outcome& outcome = begin_reading();
+  fleet_.engines[engine].engine.settle(now_, outcome);
+  finish_reading(engine, outcome);
+  schedule(engine);
+}
+
+/// Starts the engine's next step.
+void Run::start(std::uint32_t engine) {
+  engine::Outcome& outcome = begin_reading();
+  fleet_.engines[engine].engine.advance(now_, outcome);
+  finish_reading(engine, outcome);
+  schedule(engine);
+}
+
+engine::Outcome& Run::begin_reading() {
+  DYN_ASSERT(reading_ < outcomes_.size(), "engines settle each other without end");
+  return outcomes_[reading_++];
+}
+
+void Run::finish_reading(std::uint32_t engine, engine::Outcome& outcome) {
   read_outcome(engine, outcome);
   outcome.clear();
   --reading_;
+}
+
+/// Has what is next at the engine happen when it is due.
+void Run::schedule(std::uint32_t engine) {
+  EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  if (next <= now_) {
+    return touch(engine);
+  }
   note_step(engine, next);
-  if (slot.due == now_ || slot.due == next) {
-    return;  // due at the end of this instant (what was read may have touched it), or as before
+  if (slot.due == next) {
+    return;
   }
   slot.due = next;
   ++slot.epoch;  // whatever was due before is stale
@@ -303,13 +346,14 @@ void Run::observe(const Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
-      advance(pool.first_engine + i);
+      settle(pool.first_engine + i);
     }
   }
 }
 
 void Run::read_outcome(std::uint32_t engine, const engine::Outcome& outcome) {
   Pool& pool = pool_of(engine);
+  start_tier_transfers(engine, outcome);
   for (const kvbm::KvEvent& event : outcome.kv_events) {
     tell_cache(pool, engine, event);
   }
@@ -349,6 +393,12 @@ void Run::on_admitted(std::uint32_t engine, std::uint32_t request,
   if (to.first_scheduled == SimTime::min()) {
     to.first_scheduled = admission.at;
     to.cached_tokens = admission.cached_tokens;
+    const engine::DeployedTiers& tiers = tiering_.pools[fleet_.engines[engine].pool];
+    for (std::uint8_t level = 1; level <= tiers.levels(); ++level) {
+      to.tier_tokens[tiers.kind(level)] =
+          static_cast<std::uint32_t>(admission.tier_tokens[level - 1]);
+    }
+    to.kv_load = admission.load_time;
     mark(Mark::scheduled, request, admission.at, engine, admission.cached_tokens);
   }
   Flight& flight = flights_[request];

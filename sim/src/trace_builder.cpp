@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::size_t kMost = std::numeric_limits<std::uint32_t>::max() - 1;
 
+constexpr SimTime kLatest{
+    std::chrono::seconds(static_cast<std::int64_t>(kMaxTraceSeconds))};  ///< arrival
+
 /// Whether a request follows another one.
 std::vector<bool> followers(const Workload& workload) {
   std::vector<bool> out(workload.requests.size(), false);
@@ -78,7 +81,8 @@ void speed_up(double speedup, Workload& workload) {
 void push_followers(Workload& workload) {
   for (const FollowUp& follow : workload.follow_ups) {
     SimTime& arrival = workload.requests[follow.after].arrival;
-    arrival = std::max(arrival, workload.requests[follow.before].arrival + follow.delay);
+    const SimTime before = std::min(workload.requests[follow.before].arrival, kLatest);
+    arrival = std::max(arrival, before + follow.delay);
   }
 }
 
@@ -136,6 +140,11 @@ std::uint32_t TraceBuilder::add(const TraceRequest& request,
   if (request.arrival < last_arrival_) {
     text_.complain(request.arrival_at, request.arrival_path, "goes back in time",
                    "sort the requests by arrival");
+    return kNone;
+  }
+  if (request.arrival > kLatest) {
+    text_.complain(request.arrival_at, request.arrival_path,
+                   "comes more than three years after the start");
     return kNone;
   }
   last_arrival_ = request.arrival;

@@ -28,7 +28,8 @@ TraceFormat detect_json(std::string_view text, std::string_view start) {
   const auto any = [&](std::initializer_list<const char*> keys) {
     return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return has(start, key); });
   };
-  if (any({"\"metadata\""}) && any({"\"request_start_ns\""})) {
+  // The log of dyn serve is both; as Mooncake's it says which prompts begin alike.
+  if (any({"\"request_start_ns\""}) && !any({"\"hash_ids\""})) {
     return TraceFormat::aiperf_log;
   }
   if (any({"\"sub_requests\"", "\"input_toks\""})) {

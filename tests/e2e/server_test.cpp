@@ -254,6 +254,15 @@ TEST_CASE("prefill and decode workers answer as one worker does") {
   }
 }
 
+TEST_CASE("a short prompt is computed by the decode worker, and nothing is transferred") {
+  Plan plan = disaggregated_plan();
+  plan.disaggregation.local_prefill = Tokens(100'000);
+  RunningServer server(plan);
+  CHECK(server.ask(post(kChat, chat())).status == 200);
+  CHECK(server.metric("dyn_kv_transfer_seconds_count") == 0);
+  CHECK(server.metric_becomes("dyn_router_requests_active{", 0));
+}
+
 TEST_CASE("both workers are freed wherever a client of theirs leaves") {
   // Steps of 20 ms and a transfer of 500 ms: leave during prefill, transfer and decoding.
   Plan plan = disaggregated_plan();
@@ -261,12 +270,12 @@ TEST_CASE("both workers are freed wherever a client of theirs leaves") {
   RunningServer server(plan, 20ms);
   const char* wait_for =
       GENERATE("dyn_worker_requests_running{model=\"test/model\",pool=\"prefill\"",
-               "dyn_kv_transfer_seconds_count", "token");
+               "dyn_router_requests_active{model=\"test/model\",pool=\"decode\"", "token");
   Connection connection(server.port());
   connection.send(post(kChat, chat(R"(,"stream":true,"max_tokens":2000)")));
   if (std::string(wait_for) == "token") {
     connection.read_until("content");
-  } else if (std::string(wait_for) == "dyn_kv_transfer_seconds_count") {
+  } else if (std::string(wait_for).starts_with("dyn_router")) {
     REQUIRE(server.metric_becomes(wait_for, 1));
   }
   connection.close();

@@ -6,6 +6,7 @@
 
 #include "../../fuzz/trace_formats_target.h"
 #include "dyn/core/error.h"
+#include "dyn/core/report.h"
 #include "dyn/sim/workload.h"
 #include "paths.h"
 
@@ -124,9 +125,9 @@ TEST_CASE("a request beyond the context is named with its line, in every form") 
               "t:2:5: error: /num_prefill_tokens: 1000 prompt", options);
   options.traffic.concurrency = 1;
   check_error(R"({"sub_requests": [{"input_toks": 999, "output_toks": 2}]})",
-              "t:1:33: error: /sub_requests/0/input_toks: 999 prompt", options);
+              "t:1:34: error: /sub_requests/0/input_toks: 999 prompt", options);
   check_error(R"({"block_size": 64, "requests": [{"t": 0, "in": 999, "out": 2}]})",
-              "t:1:47: error: /requests/0/in: 999 prompt", options);
+              "t:1:48: error: /requests/0/in: 999 prompt", options);
 }
 
 TEST_CASE("Azure's and Vidur's tables have arrivals and lengths") {
@@ -155,7 +156,10 @@ TEST_CASE("a wrong cell of a table is named with its column") {
   check_error(heading + "1,3,0\n", "t:2:5: error: /num_decode_tokens: expected 1 to");
   check_error(heading + "1,3\n", "t:2:1: error: expected 3 columns");
   check_error(heading + "2,3,4\n1,3,4\n", "t:3:1: error: /arrived_at: goes back in time");
-  check_error(heading + "1,3,4\n0.5,3,4\n1,0,4\n", "2 errors");
+  const std::string both = error_of(heading + "1,3,4\n0.5,3,4\n1,0,4\n");
+  CHECK_THAT(both, Catch::Matchers::Contains("t:3:1: error: /arrived_at: goes back in time"));
+  CHECK_THAT(both, Catch::Matchers::Contains("t:4:3: error: /num_prefill_tokens: expected 1 to"));
+  check_error(heading + "1,3,4\n1e9,3,4\n", "more than three years after the start");
   check_error("num_prefill_tokens,num_decode_tokens\n1,3\n", "has no column 'timestamp'");
   check_error("a,b,c\n1,2,3\n", "not a trace of a known form");
 }
@@ -245,7 +249,7 @@ TEST_CASE("a run's own log is replayed in the order of its sends") {
   CHECK(workload.requests[0].input_tokens == 8);
   CHECK(workload.requests[1].arrival == SimTime(ms(2)));
   check_error(R"({"metadata":{"request_start_ns":-4},"metrics":{}})",
-              "t:1:32: error: /metadata/request_start_ns: expected a time");
+              "t:1:33: error: /metadata/request_start_ns: expected a time");
   RequestRecord record;
   record.sent = SimTime(ms(4));
   record.first_token = record.finished = SimTime(ms(6));
@@ -253,6 +257,17 @@ TEST_CASE("a run's own log is replayed in the order of its sends") {
   record.output_tokens = 1;
   CHECK(parse(to_request_export(std::vector<RequestRecord>(1, record))).requests[0].input_tokens ==
         12);
+}
+
+TEST_CASE("the log of dyn serve is read as Mooncake's, which says what prompts share") {
+  const std::string line =
+      R"({"timestamp": 7, "input_length": 600, "output_length": 5, "hash_ids": [1, 2], )"
+      R"("ttft_ms": 3.0, "status": "completed", "metadata":{"request_start_ns":7000000},)"
+      R"("metrics":{"input_sequence_length":{"value":600,"unit":"tokens"}},"error":null})";
+  CHECK(detect_format(line, "t") == TraceFormat::mooncake);
+  const Workload workload = parse(line + "\n" + line);
+  REQUIRE(workload.requests.size() == 2);
+  CHECK(workload.requests[0].block_count == 2);
 }
 
 TEST_CASE("agentic sub-requests follow after their tools") {
@@ -304,7 +319,7 @@ TEST_CASE("a session waits for the sub-agents that it waited for when it was rec
   CHECK(!same_block(two, 0, 5, 0));  // another session's ids are other blocks
   check_error(
       R"({"block_size": 64, "requests": [{"t": 0, "in": 64, "out": 1, "hash_ids": [1, 2]}]})",
-      "t:1:73: error: /requests/0/hash_ids: 64 tokens are at most 1 blocks of 64, got 2", closed());
+      "t:1:74: error: /requests/0/hash_ids: 64 tokens are at most 1 blocks of 64, got 2", closed());
   check_error(R"({"block_size": 64, "requests": []})", "/requests: the session has no requests",
               closed());
 }

@@ -27,7 +27,7 @@ class RunSink {
  public:
   virtual ~RunSink() = default;
   /// `engine`: index over all pools, -1 where none is concerned. `value`: scheduled: prompt tokens
-  /// found cached; transfer_begun: nanoseconds that it takes; finished: output tokens.
+  /// found cached; finished: output tokens.
   virtual void on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32_t engine,
                        std::int64_t value) = 0;
   /// A step, or in fast-forward a run of steps, that begins with this load.

@@ -87,7 +87,7 @@ Occupancy occupancy(std::vector<std::pair<SimTime, SimTime>> spans) {
 }
 
 TEST_CASE("every request of a session is sent once all that it waits for have ended") {
-  rc::prop("sessions keep their order and slots their number", [](std::uint64_t seed) {
+  REQUIRE(rc::check("sessions keep their order and slots their number", [](std::uint64_t seed) {
     RandomStream random(seed, "sessions");
     const Fleet fleet = draw_fleet(random);
     const Workload load = draw_load(random);
@@ -120,11 +120,11 @@ TEST_CASE("every request of a session is sent once all that it waits for have en
     SimulationSpec stepwise = fleet.spec();
     stepwise.stepping = engine::Stepping::every_step;
     RC_ASSERT(same_figures(simulate(stepwise, load), result));
-  });
+  }));
 }
 
 TEST_CASE("Little's law holds for every load") {
-  rc::prop("requests in the system = throughput x latency", [](std::uint64_t seed) {
+  REQUIRE(rc::check("requests in the system = throughput x latency", [](std::uint64_t seed) {
     RandomStream random(seed, "little");
     const Fleet fleet = draw_fleet(random);
     const Workload load = draw_load(random);
@@ -137,54 +137,55 @@ TEST_CASE("Little's law holds for every load") {
     const double expected = mean_of(result.report, "request_throughput") *
                             mean_of(result.report, "request_latency") / 1e3;
     RC_ASSERT(std::abs(inside - expected) <= 1e-6 * expected);
-  });
+  }));
 }
 
 TEST_CASE("synthetic loads of every kind run to their end") {
-  rc::prop("nothing is lost in mixes, turns, warm-ups and profiles", [](std::uint64_t seed) {
-    RandomStream random(seed, "synthetic");
-    const Fleet fleet = draw_fleet(random);
-    Traffic traffic;
-    traffic.requests = 1 + static_cast<std::int64_t>(random.below(80));
-    if (random.below(2) == 0) {
-      traffic.concurrency = 1 + static_cast<int>(random.below(6));
-      traffic.warmup_per_slot = static_cast<int>(random.below(3));
-    } else {
-      traffic.rate = RequestsPerSec(100);
-      traffic.arrivals = static_cast<ArrivalProcess>(random.below(3));
-      traffic.profile = static_cast<RateProfile>(random.below(4));
-      traffic.period = ms(200);
-    }
-    for (const char* name : {"a", "b"}) {
-      TrafficClass one;
-      one.name = name;
-      one.isl = Tokens(1 + static_cast<std::int64_t>(random.below(120)));
-      one.osl = Tokens(1 + static_cast<std::int64_t>(random.below(20)));
-      one.lengths = static_cast<LengthDistribution>(random.below(5));
-      one.length_spread = 0.3;
-      one.turns = 1 + static_cast<int>(random.below(4));
-      one.turn_count = static_cast<TurnCount>(random.below(2));
-      one.turn_isl = Tokens(3);
-      one.think_time = ms(static_cast<std::int64_t>(random.below(5)));
-      traffic.classes.push_back(one);
-    }
-    const Workload load = make_synthetic(traffic, seed);
-    const auto longest = std::max_element(
-        load.requests.begin(), load.requests.end(),
-        [](const auto& a, const auto& b) { return a.input_tokens < b.input_tokens; });
-    RC_PRE(longest->input_tokens < 2500);
-    const SimulationResult result = simulate(fleet.spec(), load);
-    RC_ASSERT(result.records.size() == load.requests.size());
-    const double counted = static_cast<double>(load.requests.size() - load.warmup);
-    RC_ASSERT(mean_of(result.report, "request_count") == counted);
-    double of_classes = 0;
-    for (const ClassReport& one : result.report.classes) {
-      for (const Metric& metric : one.metrics) {
-        of_classes += metric.tag == "request_count" ? metric.avg : 0;
-      }
-    }
-    RC_ASSERT(of_classes == counted);
-  });
+  REQUIRE(
+      rc::check("nothing is lost in mixes, turns, warm-ups and profiles", [](std::uint64_t seed) {
+        RandomStream random(seed, "synthetic");
+        const Fleet fleet = draw_fleet(random);
+        Traffic traffic;
+        traffic.requests = 1 + static_cast<std::int64_t>(random.below(80));
+        if (random.below(2) == 0) {
+          traffic.concurrency = 1 + static_cast<int>(random.below(6));
+          traffic.warmup_per_slot = static_cast<int>(random.below(3));
+        } else {
+          traffic.rate = RequestsPerSec(100);
+          traffic.arrivals = static_cast<ArrivalProcess>(random.below(3));
+          traffic.profile = static_cast<RateProfile>(random.below(4));
+          traffic.period = ms(200);
+        }
+        for (const char* name : {"a", "b"}) {
+          TrafficClass one;
+          one.name = name;
+          one.isl = Tokens(1 + static_cast<std::int64_t>(random.below(120)));
+          one.osl = Tokens(1 + static_cast<std::int64_t>(random.below(20)));
+          one.lengths = static_cast<LengthDistribution>(random.below(5));
+          one.length_spread = 0.3;
+          one.turns = 1 + static_cast<int>(random.below(4));
+          one.turn_count = static_cast<TurnCount>(random.below(2));
+          one.turn_isl = Tokens(3);
+          one.think_time = ms(static_cast<std::int64_t>(random.below(5)));
+          traffic.classes.push_back(one);
+        }
+        const Workload load = make_synthetic(traffic, seed);
+        const auto longest = std::max_element(
+            load.requests.begin(), load.requests.end(),
+            [](const auto& a, const auto& b) { return a.input_tokens < b.input_tokens; });
+        RC_PRE(longest->input_tokens < 2500);
+        const SimulationResult result = simulate(fleet.spec(), load);
+        RC_ASSERT(result.records.size() == load.requests.size());
+        const double counted = static_cast<double>(load.requests.size() - load.warmup);
+        RC_ASSERT(mean_of(result.report, "request_count") == counted);
+        double of_classes = 0;
+        for (const ClassReport& one : result.report.classes) {
+          for (const Metric& metric : one.metrics) {
+            of_classes += metric.tag == "request_count" ? metric.avg : 0;
+          }
+        }
+        RC_ASSERT(of_classes == counted);
+      }));
 }
 
 }  // namespace

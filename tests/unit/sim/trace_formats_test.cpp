@@ -6,6 +6,7 @@
 
 #include "../../fuzz/trace_formats_target.h"
 #include "dyn/core/error.h"
+#include "dyn/core/report.h"
 #include "dyn/sim/workload.h"
 #include "paths.h"
 

@@ -334,8 +334,7 @@ class Explorer {
 
 void add_costs(const Problem& problem, ExploreResult& result) {
   for (Candidate& candidate : result.ranked) {
-    dyn::add_costs(candidate.report, candidate.plan.gpus(),
-                   problem.recipe->hardware.price_per_gpu);
+    dyn::add_costs(candidate.report, candidate.plan.gpus(), problem.recipe->hardware.price_per_gpu);
   }
 }
 

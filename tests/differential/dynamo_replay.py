@@ -150,7 +150,9 @@ def ours(dyn, folder, args, trace):
     path = os.path.join(folder, "recipe.json")
     with open(path, "w") as file:
         json.dump(recipe(args, trace), file)
-    subprocess.run([dyn, "simulate", path, "-o", folder], check=True, stdout=subprocess.DEVNULL)
+    run = subprocess.run([dyn, "simulate", path, "-o", folder], capture_output=True, text=True)
+    if run.returncode != 0:
+        sys.exit(run.stderr)
     with open(os.path.join(folder, "profile_export_aiperf.json")) as file:
         return json.load(file)
 

@@ -38,8 +38,8 @@ Case random_case(WorkerRole role, bool tiers) {
   config.kv_blocks = *rc::gen::inRange<std::int64_t>(8, tiers ? 20 : 60);
   config.max_model_len = 10'000;
   config.queue = *rc::gen::element(QueuePolicy::fcfs, QueuePolicy::fcfs, QueuePolicy::priority);
-  config.capacity = *rc::gen::element(CapacityPolicy::guaranteed_no_evict,
-                                      CapacityPolicy::max_utilization);
+  config.capacity =
+      *rc::gen::element(CapacityPolicy::guaranteed_no_evict, CapacityPolicy::max_utilization);
   config.sglang.schedule_conservativeness = *rc::gen::element(0.0, 0.3, 1.0);
   if (*rc::gen::inRange(0, 3) == 0) {
     config.speculation = SpeculationConfig{};

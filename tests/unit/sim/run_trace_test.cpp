@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 Workload busy_load() {
   std::vector<Ask> asks;
   for (int i = 0; i < 60; ++i) {
-    asks.push_back({ms(3 * i), 200 + 13 * i, 5 + i % 20});
+    asks.push_back({ms(3 * i), 200 + 13 * i, 20 + 9 * (i % 20)});
   }
   return workload(asks);
 }

@@ -15,9 +15,9 @@ namespace dyn::engine {
 class DeployedTiers {
  public:
   DeployedTiers() = default;  ///< none
-  /// A pool whose KV comes from another one (decode) has no tiers. `timer` says what blocks cost to compute again. Throws
-  /// Error(bad_input) for a tier that has no room for a block, or that is larger than the memory
-  /// of the machine where that is known (a CPU).
+  /// A pool whose KV comes from another one (decode) has no tiers. `timer` says what blocks cost to
+  /// compute again. Throws Error(bad_input) for a tier that has no room for a block, or that is
+  /// larger than the memory of the machine where that is known (a CPU).
   DeployedTiers(const Plan& plan, const PoolSpec& pool, const perf::StepTimer& timer);
 
   bool empty() const { return levels_.empty(); }

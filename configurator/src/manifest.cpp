@@ -119,6 +119,27 @@ void add_scheduler(const Plan& plan, const PoolSpec& pool, std::vector<std::stri
   }
 }
 
+/// vLLM's own host cache, whose size is in GiB for all GPUs of a rank.
+void add_host_cache(const Plan& plan, const PoolSpec& pool, std::vector<std::string>& args) {
+  if (plan.kv_tiers.host && pool.role == WorkerRole::aggregated) {
+    const double gib = static_cast<double>(plan.kv_tiers.host->capacity.count()) /
+                       (std::int64_t{1} << 30) / pool.layout.data;
+    args.insert(args.end(), {"--kv-offloading-backend", "native", "--kv-offloading-size",
+                             fmt::format("{:g}", gib)});
+  }
+}
+
+/// What these manifests leave out of the plan's tiers.
+void add_tier_comment(const Plan& plan, std::vector<std::string>& lines) {
+  const bool shared = plan.kv_tiers.host && plan.kv_tiers.host->scope == TierScope::shared;
+  if (plan.kv_tiers.disk || plan.kv_tiers.object || shared ||
+      (!plan.kv_tiers.empty() && plan.pools.size() > 1)) {
+    lines.emplace_back(
+        "Of the plan's KV tiers only host memory of aggregated workers, each its "
+        "own, is set up here.");
+  }
+}
+
 }  // namespace
 
 std::string to_yaml(const Tree& tree, const std::vector<std::string>& comment) {
@@ -164,6 +185,7 @@ EngineLaunch launch_of(const Plan& plan, const PoolSpec& pool, int port) {
                       "--port",        std::to_string(port)};
   add_parallelism(pool, launch.arguments);
   add_scheduler(plan, pool, launch.arguments);
+  add_host_cache(plan, pool, launch.arguments);
   if (pool.config.max_model_len.value_or(0) > plan.model.max_context) {
     launch.environment.emplace_back("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "1");
   }
@@ -182,6 +204,7 @@ Plan with_engines(const Plan& plan, const EngineUrls& urls) {
 std::vector<std::string> manifest_comment(const Plan& plan, const std::string& how_to_start) {
   std::vector<std::string> lines{"Written by dyn " + std::string(version()) + " for: " + plan.name,
                                  how_to_start};
+  add_tier_comment(plan, lines);
   lines.emplace_back("The front end's image is in no registry: `docker build -t " +
                      frontend_image() + " .` in dyn's source makes it;");
   lines.emplace_back("it must be where it is pulled from before the start.");

@@ -86,6 +86,16 @@ TEST_CASE("compose starts one engine a worker, each on GPUs of its own, behind t
           "service_healthy");
 }
 
+TEST_CASE("host memory for KV becomes the engine's own host cache") {
+  Plan plan = plan_of(0, 1);
+  plan.kv_tiers.host.emplace().capacity = Bytes(std::int64_t{96} << 30);
+  plan.pools[0].layout.data = 2;
+  const YAML::Node command = YAML::Load(file(emit(plan, EmitTarget::compose), "compose.yaml")
+                                            .content)["services"]["worker-0"]["command"];
+  REQUIRE(flag(command, "--kv-offloading-backend") == "native");
+  REQUIRE(flag(command, "--kv-offloading-size") == "48");
+}
+
 TEST_CASE("the front end's plan names every engine that compose starts") {
   const auto files = emit(plan_of(0, 2), EmitTarget::compose);
   const Plan plan = parse_plan(Document::parse(file(files, "plan.json").content, "plan.json"));

@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +19,7 @@
 #include "dyn/core/report.h"
 #include "dyn/sim/workload.h"
 #include "simulate_explain.h"
+#include "simulate_watch.h"
 
 namespace dyn::cli {
 namespace {
@@ -25,6 +28,7 @@ constexpr const char* kExample =
     "Examples:\n"
     "  dyn simulate recipes/qwen3-32b-h200-chat.yaml -o out\n"
     "  dyn simulate my.yaml --set hardware.count=16 --set slo.ttft_p99=1s\n"
+    "  dyn simulate my.yaml --explain-request 17 --trace run.json        # for ui.perfetto.dev\n"
     "  dyn simulate my.yaml --baseline out/result.json --tolerance 5%    # exit 1 if worse\n"
     "  dyn simulate --make-trace chat.jsonl --requests 500 --span 600    # a seeded trace";
 
@@ -39,6 +43,8 @@ struct SimulateFlags {
   std::string tolerance = "5%";
   bool explain = false;
   bool explain_defaults = false;
+  std::string trace;
+  std::optional<std::uint32_t> explain_request;
   std::string make_trace;
   std::int64_t requests = 500;
   double span = 600;
@@ -95,8 +101,7 @@ void write_results(const Context& context, const std::string& folder,
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
-  write_file((out / "profile_export.jsonl").string(),
-             configurator::to_request_export(result.winner_records));
+  write_file((out / "profile_export.jsonl").string(), to_request_export(result.winner_records));
   write_file((out / "result.json").string(), json);
   context.note("wrote " + (out / "result.json").string());
 }
@@ -116,7 +121,15 @@ int gate(const Context& context, const configurator::StoredResult& baseline,
   return kOk;
 }
 
+/// Arrays as long as the load come and go with every run: their pages are kept, since getting new
+/// ones from the system takes as long as a simulation of them.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 128 << 20);
+}
+
 int simulate(const Context& context, const SimulateFlags& flags) {
+  keep_freed_memory();
   const double tolerance = parse_tolerance(flags.tolerance);
   Recipe recipe = load_recipe(flags.recipe, flags.set);
   recipe.seed = flags.seed.value_or(recipe.seed);
@@ -148,8 +161,20 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   source.files = configurator::input_files(recipe, flags.recipe);
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
+  const Watched watched = watch(result.ranked.front().plan, workload, recipe.seed,
+                                {!flags.out.empty(), !flags.trace.empty(), flags.explain_request});
+  if (!flags.trace.empty()) {
+    write_file(flags.trace, watched.trace);
+    context.note("wrote " + flags.trace);
+  }
   if (!flags.out.empty()) {
+    write_file((std::filesystem::path(flags.out) / "timeline.json").string(), watched.timeline);
     write_results(context, flags.out, result, json);
+  }
+  if (flags.explain_request) {
+    context.print('\n' + watched.explanation);
+    context.print_json(watched.explanation_json);
+    return kOk;
   }
   if (baseline) {
     return gate(context, *baseline, result, tolerance);
@@ -210,6 +235,14 @@ void add_simulate(CLI::App& app, Context& context, Action& action) {
                 "source; with --json in place of the result");
   sub->add_flag("--explain-defaults", flags->explain_defaults,
                 "Print every default of a recipe with its reason, and exit");
+  sub->add_option("--trace", flags->trace,
+                  "Write the best deployment's run as a Chrome JSON trace, for Perfetto; the first "
+                  "million events")
+      ->type_name("FILE");
+  sub->add_option("--explain-request", flags->explain_request,
+                  "Say where the time of this request went (its number from 0, in the load's "
+                  "order) at the best deployment")
+      ->type_name("REQUEST");
   const char* group = "Making a trace";
   sub->add_option("--make-trace", flags->make_trace,
                   "Write a seeded trace of growing conversations in Mooncake's form, and exit")

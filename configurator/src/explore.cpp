@@ -328,6 +328,13 @@ class Explorer {
   double progress_ = 0;
 };
 
+void add_costs(const Problem& problem, ExploreResult& result) {
+  for (Candidate& candidate : result.ranked) {
+    dyn::add_costs(candidate.report, candidate.plan.gpus(),
+                   problem.recipe->hardware.price_per_gpu);
+  }
+}
+
 void add_notes(const Problem& problem, ExploreResult& result) {
   const Candidate& winner = result.ranked.front();
   const std::int64_t context = problem.wanted_context();
@@ -382,6 +389,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     ExploreResult result = run_deployment(problem, recipe_path, workload, options);
     if (!result.cancelled) {
       add_notes(problem, result);
+      add_costs(problem, result);
     }
     return result;
   }
@@ -401,6 +409,7 @@ ExploreResult explore(const Recipe& recipe, const std::string& recipe_path,
     return nothing;
   }
   add_notes(problem, result);
+  add_costs(problem, result);
   return result;
 }
 

@@ -115,32 +115,6 @@ bool any_unsure(const ExploreResult& result) {
                      [](const Candidate& c) { return verdict(c).ends_with('?'); });
 }
 
-/// One metric of a request, as AIPerf writes it.
-std::string request_metric(const char* name, const std::string& value, const char* unit) {
-  return fmt::format("\"{}\":{{\"value\":{},\"unit\":\"{}\"}}", name, value, unit);
-}
-
-std::string millis_between(SimTime from, SimTime to) {
-  return fmt::format("{:.6f}", to_millis(to - from));
-}
-
-std::string completed_metrics(const RequestRecord& r) {
-  std::string text;
-  const auto add = [&](const char* name, const std::string& value, const char* unit) {
-    text += ',' + request_metric(name, value, unit);
-  };
-  add("output_sequence_length", std::to_string(r.output_tokens), "tokens");
-  add("time_to_first_token", millis_between(r.sent, r.first_token), "ms");
-  add("request_latency", millis_between(r.sent, r.finished), "ms");
-  if (r.output_tokens > 1) {
-    const double gaps = static_cast<double>(r.output_tokens - 1);
-    add("inter_token_latency", fmt::format("{:.6f}", to_millis(r.finished - r.first_token) / gaps),
-        "ms");
-  }
-  add("prefix_cached_tokens", std::to_string(r.cached_tokens), "tokens");
-  return text;
-}
-
 }  // namespace
 
 std::string to_table(const ExploreResult& result, const Recipe& recipe) {
@@ -235,24 +209,6 @@ std::string summary(const Plan& plan) {
           fmt::format("  {:<36} {} {} ({} to {})\n", name, number(figure->estimate.value),
                       figure->unit, number(figure->estimate.low), number(figure->estimate.high));
     }
-  }
-  return text;
-}
-
-std::string to_request_export(const std::vector<RequestRecord>& records) {
-  std::string text;
-  for (const RequestRecord& r : records) {
-    const bool completed = r.status == RequestStatus::completed;
-    text += fmt::format(
-        "{{\"metadata\":{{\"session_num\":{},\"x_request_id\":\"{}\",\"request_start_ns\":{},"
-        "\"request_end_ns\":{},\"worker_id\":\"{}\",\"prefill_worker_id\":\"{}\","
-        "\"benchmark_phase\":\"profiling\",\"was_cancelled\":{}}},\"metrics\":{{",
-        r.id, r.id, r.sent.time_since_epoch().count(),
-        completed ? std::to_string(r.finished.time_since_epoch().count()) : "null", r.worker,
-        r.prefill_worker, r.status == RequestStatus::cancelled);
-    text += request_metric("input_sequence_length", std::to_string(r.input_tokens), "tokens");
-    text += completed ? completed_metrics(r) + "},\"error\":null}\n"
-                      : "},\"error\":{\"message\":\"not completed\"}}\n";
   }
   return text;
 }

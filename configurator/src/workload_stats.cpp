@@ -111,7 +111,12 @@ WorkloadStats workload_stats(const sim::Workload& workload) {
   summary.reuse = reused / sum_in;
   stats.unique_tokens = sum_in - reused;
   if (workload.concurrency == 0) {
-    const Duration span = workload.requests.back().arrival - workload.requests.front().arrival;
+    // Those that follow others come in no order.
+    SimTime last = workload.requests.front().arrival;
+    for (const sim::WorkloadRequest& request : workload.requests) {
+      last = std::max(last, request.arrival);
+    }
+    const Duration span = last - workload.requests.front().arrival;
     stats.duration = std::max(1e-3, to_seconds(span));
     summary.request_rate = n / stats.duration;
     find_peak(workload, stats);

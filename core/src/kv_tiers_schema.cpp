@@ -50,8 +50,9 @@ std::optional<TierProblem> problem_of(const KvTiers& tiers, const EngineConfig& 
   }
   if (uses_belady(tiers) && !open_loop) {
     return TierProblem{
-        "the Belady bound needs to know the requests to come, which a closed loop does not tell",
-        "give a rate or a trace, or another eviction"};
+        "the Belady bound needs to know which request comes when, which only an open loop without "
+        "sessions tells",
+        "give a rate or a trace of single requests, or another eviction"};
   }
   return std::nullopt;
 }

@@ -67,7 +67,9 @@ std::optional<Precision> read_quantization(const Node& node, Problems& problems)
   if (method == "compressed-tensors") {
     return of_compressed_tensors(node, problems);
   }
-  problems.add(node.find("quant_method").value_or(node), "unsupported quantization",
+  const std::string with = algorithm.empty() ? "" : " with quant_algo " + algorithm;
+  problems.add(node.find("quant_method").value_or(node),
+               "unsupported quantization '" + method + '\'' + with,
                "supported are fp8, fbgemm_fp8, modelopt (FP8, NVFP4), mxfp4, awq, gptq and "
                "compressed-tensors");
   return std::nullopt;

@@ -16,59 +16,6 @@ namespace {
 
 constexpr std::int64_t kMostTokens = 100'000'000;
 
-void check_trace(const Traffic& traffic, Checker& checker) {
-  for (const char* key : {"isl", "osl", "rate", "concurrency", "lengths", "length_spread",
-                          "shared_prefix", "prefix_groups", "requests"}) {
-    if (checker.has(key)) {
-      checker.error(key,
-                    std::string("'") + key + "' belongs to a synthetic load, but 'trace' is given",
-                    std::string_view(key) == "requests" ? "'limit' shortens a trace"
-                                                        : "give one or the other");
-    }
-  }
-  static_cast<void>(traffic);
-}
-
-void check_synthetic(const Traffic& traffic, Checker& checker) {
-  for (const char* key : {"speedup", "spread_ticks", "limit"}) {
-    if (checker.has(key)) {
-      checker.error(key, std::string("'") + key + "' belongs to a trace, but none is given",
-                    std::string_view(key) == "limit" ? "'requests' is how many are sent"
-                                                     : "give 'trace' too");
-    }
-  }
-  if (!traffic.isl) {
-    checker.error("isl", "missing key 'isl'",
-                  "a synthetic load needs isl and osl, such as 4000 and 500");
-  }
-  if (!traffic.osl) {
-    checker.error("osl", "missing key 'osl'",
-                  "a synthetic load needs isl and osl, such as 4000 and 500");
-  }
-  if (!traffic.rate && !traffic.concurrency) {
-    checker.error("rate", "missing key 'rate' or 'concurrency'",
-                  "such as rate: 8 req/s, or concurrency: 64");
-  }
-  if (traffic.rate && traffic.concurrency) {
-    checker.error("concurrency", "'rate' and 'concurrency' exclude each other",
-                  "an open loop has a rate, a closed one a concurrency");
-  }
-  if (traffic.lengths == LengthDistribution::fixed && traffic.length_spread > 0) {
-    checker.error("length_spread", "'length_spread' has no effect on fixed lengths",
-                  "choose lengths: uniform, normal or lognormal");
-  }
-  if (traffic.lengths != LengthDistribution::fixed && traffic.length_spread == 0) {
-    checker.error("lengths", "lengths that are not fixed need 'length_spread'",
-                  "such as length_spread: 0.5");
-  }
-  if (traffic.lengths == LengthDistribution::uniform && traffic.length_spread > 1) {
-    checker.error("length_spread", "uniform lengths have a half-width of at most 1 times the mean");
-  }
-  if (traffic.isl && traffic.shared_prefix > *traffic.isl) {
-    checker.error("shared_prefix", "the shared prefix is longer than the prompt (isl)");
-  }
-}
-
 template <class T>
 void check_unique(const std::vector<T>& values, const char* key, Checker& checker) {
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -80,16 +27,6 @@ void check_unique(const std::vector<T>& values, const char* key, Checker& checke
 }
 
 }  // namespace
-
-void describe(EnumSchema<LengthDistribution>& s) {
-  s.value(LengthDistribution::fixed, "fixed", "every request has the mean length.")
-      .value(LengthDistribution::uniform, "uniform",
-             "evenly between mean * (1 - spread) and mean * (1 + spread).")
-      .value(LengthDistribution::normal, "normal",
-             "normal with deviation mean * spread, at least 1.")
-      .value(LengthDistribution::lognormal, "lognormal",
-             "lognormal with deviation mean * spread: a long tail, as real traffic has.");
-}
 
 void describe(EnumSchema<Objective>& s) {
   s.value(Objective::throughput_per_gpu, "throughput_per_gpu",
@@ -140,64 +77,6 @@ void describe(ObjectSchema<Slo>& s) {
   target("e2e_p90", &Slo::e2e_p90, "90th percentile of", kE2e);
   target("e2e_p95", &Slo::e2e_p95, "95th percentile of", kE2e);
   target("e2e_p99", &Slo::e2e_p99, "99th percentile of", kE2e);
-}
-
-void describe(ObjectSchema<Traffic>& s) {
-  s.about("traffic",
-          "What the requests look like and when they come: either a trace, or a synthetic load "
-          "with isl, osl and one of rate and concurrency.");
-  s.field("trace", &Traffic::trace,
-          "Path of a trace in Mooncake's JSONL form, relative to the recipe.")
-      .not_empty()
-      .example("conversation.jsonl")
-      .unset("a synthetic load");
-  s.field("speedup", &Traffic::speedup, "Divides the trace's arrival times.")
-      .between(0.001, 1000)
-      .because("a trace is replayed as it was recorded")
-      .brief();
-  s.field("spread_ticks", &Traffic::spread_ticks,
-          "Spreads arrivals that share a timestamp over the gap to the next, seeded.")
-      .because("public traces round times to seconds, and bursts that nobody sent would queue")
-      .brief();
-  s.field("limit", &Traffic::limit, "Uses only the first so many requests of the trace.")
-      .at_least(1)
-      .unset("all of them");
-  s.field("isl", &Traffic::isl, "Mean input sequence length, in tokens.")
-      .between(Tokens(1), Tokens(kMostTokens))
-      .example("4000");
-  s.field("osl", &Traffic::osl, "Mean output sequence length, in tokens.")
-      .between(Tokens(1), Tokens(kMostTokens))
-      .example("500");
-  s.field("rate", &Traffic::rate, "Requests per second of an open loop, with Poisson arrivals.")
-      .above(RequestsPerSec(0));
-  s.field("concurrency", &Traffic::concurrency,
-          "Requests in flight in a closed loop: each slot sends its next as soon as one ends.")
-      .between(1, 1'000'000)
-      .example("64");
-  s.field("lengths", &Traffic::lengths, "How lengths are distributed about their mean.")
-      .because("as most benchmarks send them")
-      .brief();
-  s.field("length_spread", &Traffic::length_spread,
-          "Coefficient of variation of the lengths, or half-width of uniform ones.")
-      .between(0, 2)
-      .because("fixed lengths have none")
-      .brief();
-  s.field("shared_prefix", &Traffic::shared_prefix,
-          "Tokens that every prompt of a group begins with, such as a system prompt.")
-      .between(Tokens(0), Tokens(kMostTokens))
-      .because("prompts are taken to share nothing")
-      .brief();
-  s.field("prefix_groups", &Traffic::prefix_groups, "Number of different shared prefixes.")
-      .between(1, 1'000'000)
-      .because("one system prompt")
-      .brief();
-  s.field("requests", &Traffic::requests, "How many requests a synthetic load sends.")
-      .between(1, 100'000'000)
-      .because("enough for a 99th percentile")
-      .brief();
-  s.check([](const Traffic& traffic, Checker& checker) {
-    traffic.trace ? check_trace(traffic, checker) : check_synthetic(traffic, checker);
-  });
 }
 
 void describe(ObjectSchema<Hardware>& s) {

@@ -47,6 +47,10 @@ constexpr MetricInfo kInfos[] = {
     {"preemptions", "Preemptions", "count"},
     {"output_token_throughput_per_gpu", "Output Token Throughput Per GPU", "tokens/sec/gpu"},
     {"cost_per_million_output_tokens", "Cost Per Million Output Tokens", "USD"},
+    {"cost_per_million_tokens", "Cost Per Million Tokens", "USD"},
+    {"gpu_energy", "GPU Energy", "kJ"},
+    {"gpu_power", "Power Per GPU", "W"},
+    {"energy_per_output_token", "Energy Per Output Token", "J"},
 };
 
 Metric named(std::string_view tag) {
@@ -143,13 +147,18 @@ struct Gathered {
   }
 };
 
-Gathered gather(std::span<const RequestRecord> records, const RequestLimits& limits) {
+/// Of all classes, or of one.
+Gathered gather(std::span<const RequestRecord> records, const RequestLimits& limits,
+                std::optional<std::size_t> only) {
   Gathered result;
   for (auto* values : {&result.ttft, &result.ttst, &result.latency, &result.itl, &result.per_user,
                        &result.output, &result.input, &result.queue}) {
-    values->reserve(records.size());
+    values->reserve(only ? 0 : records.size());
   }
   for (const RequestRecord& record : records) {
+    if (record.warmup || (only && record.request_class != *only)) {
+      continue;
+    }
     result.preemptions += record.preemptions;
     if (record.status == RequestStatus::completed) {
       result.add(record, limits);
@@ -167,25 +176,25 @@ class ReportBuilder {
     if (!numbers.empty()) {
       Metric metric = named(tag);
       detail::set_distribution(metric, std::move(numbers), per_unit);
-      report_.metrics.push_back(std::move(metric));
+      metrics_.push_back(std::move(metric));
     }
   }
   void gaps(std::span<const GapCount> gaps) {
     Metric metric = named("inter_chunk_latency");
     detail::set_gap_distribution(metric, gaps, kNanosPerMilli);
     if (metric.count > 0) {
-      report_.metrics.push_back(std::move(metric));
+      metrics_.push_back(std::move(metric));
     }
   }
   void value(std::string_view tag, double number) {
     Metric metric = named(tag);
     metric.avg = number;
-    report_.metrics.push_back(std::move(metric));
+    metrics_.push_back(std::move(metric));
   }
-  Report take() { return std::move(report_); }
+  std::vector<Metric> take() { return std::move(metrics_); }
 
  private:
-  Report report_;
+  std::vector<Metric> metrics_;
 };
 
 }  // namespace
@@ -214,28 +223,29 @@ const Metric* Report::find(const std::string& tag) const {
   return found == metrics.end() ? nullptr : &*found;
 }
 
-Report make_report(std::span<const RequestRecord> records, const ReportOptions& options) {
-  Gathered all = gather(records, RequestLimits(options.slo));
-  const double seconds = all.completed > 0 ? to_seconds(all.last_token - all.first_sent) : 0.0;
+namespace {
+
+/// The figures of what was gathered, over `seconds`.
+std::vector<Metric> figures(Gathered all, bool has_slo, std::span<const GapCount> gaps,
+                            std::span<const TierBytes> tiers, double seconds, int gpus) {
   const auto per_second = [seconds](double amount) { return seconds > 0 ? amount / seconds : 0.0; };
   const double output_tokens = static_cast<double>(all.output_tokens);
-
   ReportBuilder builder;
   builder.values("time_to_first_token", std::move(all.ttft), kNanosPerMilli);
   builder.values("time_to_second_token", std::move(all.ttst), kNanosPerMilli);
   builder.values("request_latency", std::move(all.latency), kNanosPerMilli);
   builder.values("inter_token_latency", std::move(all.itl), kNanosPerMilli);
-  builder.gaps(options.gaps);
+  builder.gaps(gaps);
   builder.values("output_token_throughput_per_user", std::move(all.per_user), 1);
   builder.values("output_sequence_length", std::move(all.output), 1);
   builder.values("input_sequence_length", std::move(all.input), 1);
   builder.value("output_token_throughput", per_second(output_tokens));
   builder.value("request_throughput", per_second(static_cast<double>(all.completed)));
-  if (!options.slo.empty()) {
+  if (has_slo) {
     builder.value("goodput", per_second(static_cast<double>(all.good)));
   }
   builder.value("request_count", static_cast<double>(all.completed));
-  if (!options.slo.empty()) {
+  if (has_slo) {
     builder.value("good_request_count", static_cast<double>(all.good));
   }
   builder.value("error_request_count", static_cast<double>(all.errors));
@@ -250,25 +260,77 @@ Report make_report(std::span<const RequestRecord> records, const ReportOptions& 
       return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);
     };
     builder.value("prefix_cache_hit_rate", share(all.cached_tokens));
-    for (const TierBytes& tier : options.tiers) {
+    for (const TierBytes& tier : tiers) {
       builder.value("prefix_cache_hit_rate_" + std::string(kTiers[tier.tier]),
                     share(all.tier_tokens[tier.tier]));
     }
   }
-  for (const TierBytes& tier : options.tiers) {
+  for (const TierBytes& tier : tiers) {
     const std::string name(kTiers[tier.tier]);
     builder.value("kv_read_" + name, static_cast<double>(tier.read.count()));
     builder.value("kv_written_" + name, static_cast<double>(tier.written.count()));
   }
   builder.value("preemptions", static_cast<double>(all.preemptions));
-  if (options.gpus > 0) {
-    builder.value("output_token_throughput_per_gpu", per_second(output_tokens) / options.gpus);
-    if (options.price_per_gpu && all.output_tokens > 0) {
-      const double dollars = options.price_per_gpu->count() * options.gpus * (seconds / 3600.0);
-      builder.value("cost_per_million_output_tokens", dollars / (output_tokens / 1e6));
-    }
+  if (gpus > 0) {
+    builder.value("output_token_throughput_per_gpu", per_second(output_tokens) / gpus);
   }
   return builder.take();
+}
+
+}  // namespace
+
+Report make_report(std::span<const RequestRecord> records, const ReportOptions& options) {
+  Gathered all = gather(records, RequestLimits(options.slo), std::nullopt);
+  const double seconds = all.completed > 0 ? to_seconds(all.last_token - all.first_sent) : 0.0;
+  Report report;
+  bool has_slo = !options.slo.empty();
+  all.good = options.classes.empty() ? all.good : 0;
+  for (std::size_t i = 0; i < options.classes.size(); ++i) {
+    const ReportClass& one = options.classes[i];
+    const Slo& slo = one.slo.empty() ? options.slo : one.slo;
+    Gathered part = gather(records, RequestLimits(slo), i);
+    all.good += part.good;
+    has_slo = has_slo || !slo.empty();
+    report.classes.push_back(
+        {one.name, figures(std::move(part), !slo.empty(), {}, {}, seconds, 0)});
+  }
+  report.metrics =
+      figures(std::move(all), has_slo, options.gaps, options.tiers, seconds, options.gpus);
+  if (options.gpus > 0) {
+    add_costs(report, options.gpus, options.price_per_gpu);
+  }
+  return report;
+}
+
+void add_costs(Report& report, int gpus, std::optional<DollarsPerHour> price_per_gpu) {
+  const auto sum = [&](const char* tag) {
+    const Metric* metric = report.find(tag);
+    return metric != nullptr ? metric->avg : 0.0;
+  };
+  const double output = sum("total_osl");
+  const double seconds = sum("benchmark_duration");
+  const auto add = [&](const char* tag, double value) -> Metric& {
+    Metric metric = named(tag);
+    metric.avg = value;
+    return report.metrics.emplace_back(std::move(metric));
+  };
+  if (price_per_gpu && output > 0) {
+    const double dollars = price_per_gpu->count() * gpus * (seconds / 3600.0);
+    add("cost_per_million_output_tokens", dollars / (output / 1e6));
+    add("cost_per_million_tokens", dollars / ((output + sum("total_isl")) / 1e6));
+  }
+  if (report.energy && seconds > 0 && output > 0) {
+    const auto add_energy = [&](const char* tag, double joules_per_unit) {
+      Estimate estimate = *report.energy;
+      estimate.value /= joules_per_unit;
+      estimate.low /= joules_per_unit;
+      estimate.high /= joules_per_unit;
+      add(tag, estimate.value).interval = estimate;
+    };
+    add_energy("gpu_energy", 1e3);
+    add_energy("gpu_power", seconds * gpus);
+    add_energy("energy_per_output_token", output);
+  }
 }
 
 }  // namespace dyn

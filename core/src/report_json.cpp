@@ -94,6 +94,16 @@ Metric read_metric(const Node& node, Problems& problems) {
   return metric;
 }
 
+std::vector<Metric> read_metrics(const Node& object, Problems& problems) {
+  std::vector<Metric> metrics;
+  for (const Node& node : object.children()) {
+    if (node.is_object() && node.find("unit")) {
+      metrics.push_back(read_metric(node, problems));
+    }
+  }
+  return metrics;
+}
+
 std::uint64_t read_fingerprint(const Node& node, Problems& problems) {
   const std::string text = node.as_text().value_or("");
   std::uint64_t value = 0;
@@ -114,6 +124,11 @@ std::string to_json(const Report& report) {
   for (const Metric& metric : report.metrics) {
     json[metric.tag] = metric_json(metric);
   }
+  for (const ClassReport& one : report.classes) {
+    for (const Metric& metric : one.metrics) {
+      json["classes"][one.name][metric.tag] = metric_json(metric);
+    }
+  }
   return json.dump(2) + '\n';
 }
 
@@ -128,9 +143,10 @@ Report parse_report(const Document& document) {
   if (const std::optional<Node> fingerprint = root.find("fingerprint")) {
     report.fingerprint = read_fingerprint(*fingerprint, problems);
   }
-  for (const Node& node : root.children()) {
-    if (node.is_object() && node.find("unit")) {
-      report.metrics.push_back(read_metric(node, problems));
+  report.metrics = read_metrics(root, problems);
+  if (const std::optional<Node> classes = root.find("classes")) {
+    for (const Node& one : classes->children()) {
+      report.classes.push_back({one.key(), read_metrics(one, problems)});
     }
   }
   if (report.metrics.empty() && problems.empty()) {

@@ -30,11 +30,19 @@ void describe(ObjectSchema<Metric>& s) {
   });
 }
 
+void describe(ObjectSchema<ClassReport>& s) {
+  s.about("class_report", "The figures of the requests of one class, under their names.");
+  s.rest(&ClassReport::metrics, &Metric::tag, "any other key", "The figure of that name.");
+}
+
 void describe(ObjectSchema<Report>& s) {
   s.about("report",
           "The figures of a run, in the layout of AIPerf's profile_export_aiperf.json: an object "
           "per figure, under its name.");
   s.hex("fingerprint", &Report::fingerprint, "Hash of the simulated events; 0 for a served run.");
+  s.keyed("classes", &Report::classes, &ClassReport::name,
+          "Of each class of a mix, the figures of its requests.")
+      .brief();
   s.rest(&Report::metrics, &Metric::tag, "any other key",
          "The figure of that name, such as time_to_first_token.");
 }

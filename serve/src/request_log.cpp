@@ -46,6 +46,27 @@ std::vector<std::uint64_t> HashIds::of(std::span<const std::uint32_t> tokens) {
   return result;
 }
 
+namespace {
+
+/// The members of AIPerf's record of the request: metadata, metrics and error.
+std::string aiperf_members(const LoggedRequest& r) {
+  RequestRecord record;
+  record.id = record.session = r.number;
+  record.status = r.status;
+  record.sent = r.sent;
+  if (r.ttft > Duration{0}) {
+    record.first_token = r.sent + r.ttft;
+  }
+  record.finished = r.sent + r.e2e;
+  record.input_tokens = r.input_tokens;
+  record.output_tokens = r.output_tokens;
+  record.cached_tokens = r.cached_tokens;
+  const std::string line = to_request_export(std::span(&record, 1));
+  return line.substr(1, line.rfind('}') - 1);
+}
+
+}  // namespace
+
 std::string to_line(const LoggedRequest& r, std::span<const std::uint64_t> hash_ids) {
   const double itl = r.output_tokens > 1
                          ? to_millis(r.e2e - r.ttft) / static_cast<double>(r.output_tokens - 1)
@@ -53,10 +74,11 @@ std::string to_line(const LoggedRequest& r, std::span<const std::uint64_t> hash_
   return fmt::format(
       "{{\"timestamp\": {}, \"input_length\": {}, \"output_length\": {}, \"hash_ids\": [{}], "
       "\"ttft_ms\": {:.3f}, \"itl_ms\": {:.3f}, \"e2e_ms\": {:.3f}, \"cached_tokens\": {}, "
-      "\"worker\": \"{}\", \"status\": \"{}\"}}",
+      "\"worker\": \"{}\", \"status\": \"{}\", {}}}",
       std::chrono::floor<std::chrono::milliseconds>(r.sent.time_since_epoch()).count(),
       r.input_tokens, std::max<std::int64_t>(r.output_tokens, 1), fmt::join(hash_ids, ", "),
-      to_millis(r.ttft), itl, to_millis(r.e2e), r.cached_tokens, r.worker, status_name(r.status));
+      to_millis(r.ttft), itl, to_millis(r.e2e), r.cached_tokens, r.worker, status_name(r.status),
+      aiperf_members(r));
 }
 
 RequestLog::RequestLog(const std::string& path) {
@@ -87,7 +109,9 @@ void RequestLog::finish(std::uint64_t ticket, const LoggedRequest& request) {
   }
   const std::scoped_lock lock(mutex_);
   if (const auto it = open_.find(ticket); it != open_.end()) {
-    it->second.line = to_line(request, it->second.hash_ids);
+    LoggedRequest numbered = request;
+    numbered.number = static_cast<std::uint32_t>(ticket);
+    it->second.line = to_line(numbered, it->second.hash_ids);
     it->second.hash_ids.clear();
     write_ready();
   }

@@ -17,6 +17,7 @@ namespace dyn::serve {
 
 /// One served request, as the log has it.
 struct LoggedRequest {
+  std::uint32_t number = 0;  ///< given by the log
   RequestStatus status = RequestStatus::completed;
   SimTime sent;
   Duration ttft{0};  ///< 0 where no token was made
@@ -43,8 +44,9 @@ class HashIds {
   std::unordered_map<std::uint64_t, std::uint64_t> ids_;  // looked up only, never iterated
 };
 
-/// Writes served requests as JSON lines that are a Mooncake trace with more fields. Lines come in
-/// the order of arrival, as a trace needs: a finished request waits for those before it.
+/// Writes served requests as JSON lines that are a Mooncake trace with more fields, among them
+/// those of AIPerf's profile_export.jsonl, so that either's readers take it. Lines come in the
+/// order of arrival, as a trace needs: a finished request waits for those before it.
 /// Requests that no worker took are left out. Thread-safe.
 class RequestLog {
  public:

@@ -31,16 +31,16 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
 }  // namespace
 
 /// Has every engine report the steps that ended by now within a run of steps in progress.
-void Run::settle(SimTime end) {
+void Run::settle_all(SimTime end) {
   for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
-    fleet_.engines[i].engine.load(end);  // ends them; advance() hands out what they made
-    fleet_.engines[i].engine.advance(end, outcome_);
+    fleet_.engines[i].engine.load(end);  // ends them; settle() hands out what they made
+    fleet_.engines[i].engine.settle(end, outcome_);
     read_outcome(i);
   }
 }
 
 SimulationResult Run::result(SimTime end) {
-  settle(end);
+  settle_all(end);
   SimulationResult out;
   out.events = queue_.popped();
   out.fingerprint = queue_.fingerprint();
@@ -49,22 +49,39 @@ SimulationResult Run::result(SimTime end) {
     out.steps += static_cast<std::uint64_t>(out.engines.back().steps);
   }
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
+  const std::vector<TierBytes> tiers = tiering_.traffic(fleet_);
   release_unfinished(end);
   check_conservation(end);
-  // Requests are sent in order; those that were never sent have no record.
-  const auto sent = std::find_if(flights_.begin(), flights_.end(), [](const Flight& flight) {
-    return flight.stage == Stage::unsent;
-  });
-  records_.resize(static_cast<std::size_t>(sent - flights_.begin()));
+  keep_sent_records();
   flights_ = {};  // a report of many requests needs the memory
   ReportOptions options;
   options.slo = spec_.plan->slo;
   options.gpus = spec_.plan->gpus();
   options.gaps = gaps;
+  options.tiers = tiers;
+  std::vector<ReportClass> classes;
+  for (const RequestClass& one : workload_.classes) {
+    classes.push_back({one.name, one.slo});
+  }
+  options.classes = classes;
   out.report = make_report(records_, options);
+  out.report.energy = energy(end);
+  finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
   out.records = std::move(records_);
   return out;
+}
+
+/// Those that were never sent have no record.
+void Run::keep_sent_records() {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < flights_.size(); ++i) {
+    if (flights_[i].stage != Stage::unsent) {
+      records_[kept] = records_[i];
+      kept += 1;
+    }
+  }
+  records_.resize(kept);
 }
 
 /// Takes requests that the end of the run cut off out of engines, routers and links, as a server
@@ -100,6 +117,7 @@ void Run::check_conservation(SimTime end) {
       slot.engine.advance(at, outcome_);
     }
     outcome_.clear();
+    slot.engine.give_up_transfers(at);  // those on their way between tiers
     slot.engine.check_invariants();
     const engine::EngineLoad load = slot.engine.load(at);
     DYN_ASSERT(load.running == 0 && load.waiting == 0, "an engine keeps a request");
@@ -108,13 +126,12 @@ void Run::check_conservation(SimTime end) {
                        .router.active_requests(WorkerId(slot.rank)) == 0,
                "a router books a request that is gone");
   }
-  bool all_sent = true;
+  for (const engine::DeployedTiers& tiers : tiering_.pools) {
+    tiers.check_at_rest();
+  }
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const RequestRecord& record = records_[i];
-    const bool sent = flights_[i].stage != Stage::unsent;
-    DYN_ASSERT(all_sent || !sent, "requests are sent in order");
-    all_sent = sent;
-    if (!sent) {
+    if (flights_[i].stage == Stage::unsent) {
       continue;
     }
     const bool over = flights_[i].stage == Stage::done;

@@ -12,15 +12,19 @@ namespace dyn::sim {
 /// One engine of the fleet: a worker, or one attention-DP rank of a worker.
 struct EngineSlot {
   engine::Engine engine;
-  std::uint32_t pool = 0;           ///< index into Fleet::pools
-  std::uint32_t rank = 0;           ///< index within its pool, as its router knows it
-  std::uint16_t epoch = 0;          ///< of the engine_due event that counts
-  SimTime due = SimTime::max();     ///< when that event is due; max: there is none
-  std::vector<RequestId> decoding;  ///< kept where the router follows output blocks
-  std::int64_t steps_followed = 0;  ///< steps that the router knows of
+  std::uint32_t pool = 0;                   ///< index into Fleet::pools
+  std::uint32_t rank = 0;                   ///< index within its pool, as its router knows it
+  std::uint16_t epoch = 0;                  ///< of the engine_due event that counts
+  SimTime due = SimTime::max();             ///< when that event is due; max: there is none
+  SimTime start = SimTime::min();           ///< of the latest engine_start event
+  std::vector<RequestId> decoding{};        ///< kept where the router follows output blocks
+  std::int64_t steps_followed = 0;          ///< steps that the router knows of
   SimTime quiet_until = SimTime::max();     ///< before then the router has no more to learn of its
                                             ///< cache; kept where engines publish it
   SimTime followed_until = SimTime::min();  ///< the same for steps
+  SimTime busy_since = SimTime::max();      ///< when it began the steps in progress; max: idle
+  Duration busy{0};                         ///< of steps before
+  SimTime step_told = SimTime::min();       ///< end of the last step that the sink was told of
 };
 
 /// The engines of one role, and the router before them.

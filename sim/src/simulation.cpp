@@ -26,7 +26,9 @@ std::int64_t blocks_of(std::int64_t tokens, int block_size) {
 Run::Run(const SimulationSpec& spec, const Workload& workload)
     : spec_(spec),
       workload_(workload),
+      client_(workload),
       fleet_(make_fleet(spec)),
+      tiering_(make_tiering(spec, workload, fleet_)),
       link_(make_link(spec)),
       flights_(workload.requests.size()),
       records_(workload.requests.size()) {
@@ -40,10 +42,13 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  if (spec.timeline_points > 0) {
+    start_timeline();
+  }
 }
 
 SimulationResult Run::run() {
-  start_client();
+  client_.start(now_, pusher());
   const SimTime horizon = spec_.horizon ? SimTime(*spec_.horizon) : SimTime::max();
   bool stopped = false;
   while (!queue_.empty() && !stopped) {
@@ -55,6 +60,9 @@ SimulationResult Run::run() {
       stopped = true;
     } else {
       const Event event = queue_.pop();
+      if (event.at >= next_sample_) {
+        sample(event.at);
+      }
       now_ = event.at;
       handle(event);
     }
@@ -76,29 +84,23 @@ void Run::handle(const Event& event) {
     case EventKind::transfer_done:
       transfer_done(event.target);
       break;
+    case EventKind::network_due:
+      if (event.epoch == network_epoch_) {
+        network_due();
+      }
+      break;
     case EventKind::engine_due: {
       EngineSlot& slot = fleet_.engines[event.target];
       if (event.epoch == slot.epoch && event.at == slot.due) {
         slot.due = SimTime::max();
-        advance(event.target);
+        end_step(event.target);
       }
       break;
     }
-  }
-}
-
-void Run::start_client() {
-  const auto count = static_cast<std::uint32_t>(workload_.requests.size());
-  if (workload_.concurrency == 0) {
-    if (count > 0) {
-      push_send(0, workload_.requests[0].arrival);
-      next_ = 1;
-    }
-    return;
-  }
-  const auto slots = static_cast<std::uint32_t>(workload_.concurrency);
-  for (next_ = 0; next_ < std::min(slots, count); ++next_) {
-    push_send(next_, now_);
+    case EventKind::engine_start:
+      fleet_.engines[event.target].start = SimTime::min();
+      start(event.target);
+      break;
   }
 }
 
@@ -109,11 +111,12 @@ void Run::send(std::uint32_t request) {
   record.sent = now_;
   record.status = RequestStatus::unfinished;
   record.input_tokens = from.input_tokens;
+  record.warmup = request < workload_.warmup;
+  record.request_class = workload_.class_number(request);
+  record.session = workload_.session_of(request);
   flights_[request].stage = Stage::sent;
-  if (workload_.concurrency == 0 && next_ < workload_.requests.size()) {
-    push_send(next_, workload_.requests[next_].arrival);
-    ++next_;
-  }
+  mark(Mark::sent, request, now_, -1, record.input_tokens);
+  client_.sent(request, pusher());
   if (frontend_ > Duration{0}) {
     queue_.push(now_ + frontend_, Phase::arrival, EventKind::deliver, request);
   } else {
@@ -121,19 +124,19 @@ void Run::send(std::uint32_t request) {
   }
 }
 
-/// The request is over; in a closed loop its slot sends the next.
+/// The request is over; what waits for it is sent.
 void Run::left(std::uint32_t request, RequestStatus status, SimTime at) {
   DYN_ASSERT(flights_[request].stage != Stage::done, "a request ends once");
   flights_[request].stage = Stage::done;
   records_[request].status = status;
   records_[request].finished = at;
-  if (workload_.concurrency > 0 && next_ < workload_.requests.size()) {
-    push_send(next_, now_);
-    ++next_;
-  }
+  mark(status == RequestStatus::completed ? Mark::finished : Mark::left, request, at, -1,
+       records_[request].output_tokens);
+  client_.ended(request, now_, pusher());
 }
 
 void Run::deliver(std::uint32_t request) {
+  mark(Mark::delivered, request, now_);
   if (!submit(request, entry_pool_)) {
     left(request, RequestStatus::rejected, now_);
   }
@@ -142,7 +145,8 @@ void Run::deliver(std::uint32_t request) {
 /// Routes a request within a pool and queues it there; false if the router refuses it.
 bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
   Pool& pool = fleet_.pools[pool_index];
-  const engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  engine::EngineRequest to_engine = engine_request(pool, workload_, request);
+  to_engine.future = tiering_.future(workload_, request, pool.block_size);
   observe(pool);
   tell_output(pool);
   const Result<policy::RouteChoice> choice = pool.router.route(
@@ -162,31 +166,56 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
     flight.engine = engine;
     records_[request].worker = worker;
   }
+  mark(Mark::routed, request, now_, engine);
   fleet_.engines[engine].engine.submit(to_engine, now_);
   touch(engine);
   return true;
 }
 
-/// Has the engine advanced at the end of this instant.
+/// Has the engine start a step at the end of this instant, if it can.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.quiet_until = now_;
-  if (slot.due != now_) {
-    slot.due = now_;
-    queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
+  if (slot.start != now_) {
+    slot.start = now_;
+    queue_.push(now_, Phase::start, EventKind::engine_start, engine, 0,
                 static_cast<std::uint16_t>(engine));
   }
 }
 
-/// Brings an engine to this instant, reads what happened and schedules what is due next.
-void Run::advance(std::uint32_t engine) {
-  EngineSlot& slot = fleet_.engines[engine];
-  slot.engine.advance(now_, outcome_);
-  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
+/// The engine's step ends; the next starts at once if nothing else can happen at this instant.
+void Run::end_step(std::uint32_t engine) {
+  fleet_.engines[engine].engine.settle(now_, outcome_);
   read_outcome(engine);
+  const bool alone = queue_.empty() || queue_.next_time() > now_;
+  alone ? start(engine) : schedule(engine);
+}
+
+/// Ends the engine's steps that end by this instant and reads what happened.
+void Run::settle(std::uint32_t engine) {
+  fleet_.engines[engine].engine.settle(now_, outcome_);
+  read_outcome(engine);
+  schedule(engine);
+}
+
+/// Starts the engine's next step.
+void Run::start(std::uint32_t engine) {
+  fleet_.engines[engine].engine.advance(now_, outcome_);
+  read_outcome(engine);
+  schedule(engine);
+}
+
+/// Has what is next at the engine happen when it is due.
+void Run::schedule(std::uint32_t engine) {
+  EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
-  if (slot.due == now_ || slot.due == next) {
-    return;  // due at the end of this instant (what was read may have touched it), or as before
+  if (next <= now_) {
+    return touch(engine);
+  }
+  note_step(engine, next);
+  if (slot.due == next) {
+    return;
   }
   slot.due = next;
   ++slot.epoch;  // whatever was due before is stale
@@ -204,13 +233,15 @@ void Run::observe(const Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
-      advance(pool.first_engine + i);
+      settle(pool.first_engine + i);
     }
   }
 }
 
 void Run::read_outcome(std::uint32_t engine) {
   Pool& pool = pool_of(engine);
+  const engine::DeployedTiers& tiers = tiering_.pools[fleet_.engines[engine].pool];
+  start_tier_transfers(engine);
   const WorkerId worker(fleet_.engines[engine].rank);
   for (const kvbm::KvEvent& event : outcome_.kv_events) {
     pool.router.on_kv_event(worker, event);
@@ -220,10 +251,17 @@ void Run::read_outcome(std::uint32_t engine) {
     if (to.first_scheduled == SimTime::min()) {
       to.first_scheduled = admission.at;
       to.cached_tokens = admission.cached_tokens;
+      for (std::uint8_t level = 1; level <= tiers.levels(); ++level) {
+        to.tier_tokens[tiers.kind(level)] =
+            static_cast<std::uint32_t>(admission.tier_tokens[level - 1]);
+      }
+      to.kv_load = admission.load_time;
+      mark(Mark::scheduled, admission.id.value(), admission.at, engine, admission.cached_tokens);
     }
   }
   for (const RequestId id : outcome_.preempted) {
     ++record(id).preemptions;
+    mark(Mark::preempted, id.value(), now_, engine);
   }
   for (const engine::TokenEvent& token : outcome_.tokens) {
     on_token(engine, token);
@@ -242,6 +280,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
   Pool& pool = pool_of(engine);
   if (token.produced == 1) {
     to.first_token = token.at;
+    mark(Mark::first_token, token.id.value(), token.at, engine);
     pool.router.prefill_done(token.id);
     follow_output(pool, token.id.value(), engine);
   } else if (token.produced == 2) {
@@ -258,6 +297,7 @@ void Run::on_token(std::uint32_t engine, const engine::TokenEvent& token) {
 /// The prompt is computed and its KV held here until it has reached a decode engine.
 void Run::on_prefilled(std::uint32_t engine, std::uint32_t request) {
   const RequestId id(request);
+  mark(Mark::prefilled, request, now_, engine);
   pool_of(engine).router.prefill_done(id);
   if (!submit(request, decode_pool_)) {
     fleet_.engines[engine].engine.release_held(id, now_);
@@ -276,6 +316,7 @@ void Run::on_kv_wanted(std::uint32_t request) {
   const engine::KvLink::Transfer transfer = link_.reserve(
       from, to, fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(request)), now_);
   records_[request].transfer = transfer.ends - now_;
+  mark(Mark::transfer_begun, request, now_, flight.engine, (transfer.ends - now_).count());
   queue_.push(transfer.ends, Phase::transfer, EventKind::transfer_done, request);
 }
 
@@ -283,6 +324,7 @@ void Run::transfer_done(std::uint32_t request) {
   Flight& flight = flights_[request];
   const RequestId id(request);
   flight.stage = Stage::running;
+  mark(Mark::transfer_done, request, now_, flight.engine);
   fleet_.engines[flight.prefill_engine].engine.release_held(id, now_);
   pool_of(flight.prefill_engine).router.finished(id);
   fleet_.engines[flight.engine].engine.kv_received(id, now_);
@@ -299,8 +341,8 @@ void Run::follow_output(const Pool& pool, std::uint32_t request, std::uint32_t e
   Flight& flight = flights_[request];
   const WorkloadRequest& from = workload_.requests[request];
   const std::int64_t steps = slot.engine.load(now_).steps;
-  flight.block_due = steps + blocks_of(from.input_tokens, pool.block_size) * pool.block_size -
-                     from.input_tokens;
+  flight.block_due =
+      steps + blocks_of(from.input_tokens, pool.block_size) * pool.block_size - from.input_tokens;
   flight.last_due = steps + from.output_tokens - 1;
   flight.decoding_slot = static_cast<std::uint32_t>(slot.decoding.size());
   slot.decoding.push_back(RequestId(request));
@@ -332,6 +374,7 @@ void Run::tell_output(Pool& pool) {
     }
     const std::int64_t steps = slot.engine.load(now_).steps;
     slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
+    schedule(pool.first_engine + i);  // looking may have split a run of steps
     if (steps == slot.steps_followed) {
       continue;
     }

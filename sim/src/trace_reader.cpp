@@ -9,10 +9,9 @@
 #include <string_view>
 
 #include "dyn/core/error.h"
-#include "dyn/core/random.h"
 #include "dyn/sim/workload.h"
 #include "plain_scanner.h"
-#include "spread.h"
+#include "trace_builder.h"
 
 namespace dyn::sim {
 namespace {
@@ -38,7 +37,8 @@ class TraceReader {
     root_ = kvbm::chain_root("trace");
   }
 
-  Workload read(const simdjson::padded_string& text);
+  /// The text has SIMDJSON_PADDING bytes after its end.
+  Workload read(std::string_view text);
 
  private:
   enum { timestamp, input_length, output_length, hash_ids, fields };
@@ -79,7 +79,7 @@ void TraceReader::complain(std::string message, const char* field, int column, s
   errors_.push_back({std::move(message), std::move(where), std::move(hint), {}});
 }
 
-Workload TraceReader::read(const simdjson::padded_string& text) {
+Workload TraceReader::read(std::string_view text) {
   const char* at = text.data();
   const char* const end = at + text.size();
   if (text.size() >= 3 && std::memcmp(at, "\xef\xbb\xbf", 3) == 0) {
@@ -302,43 +302,10 @@ void TraceReader::finish_line() {
   out_.requests.push_back(request_);
 }
 
-void apply(const Traffic& traffic, std::uint64_t seed, Workload& workload) {
-  if (traffic.spread_ticks) {
-    spread_ticks(workload.requests, seed);
-  }
-  if (traffic.limit && static_cast<std::size_t>(*traffic.limit) < workload.requests.size()) {
-    workload.requests.resize(static_cast<std::size_t>(std::max<std::int64_t>(*traffic.limit, 1)));
-  }
-  if (traffic.speedup != 1.0) {
-    DYN_ASSERT(traffic.speedup > 0, "a speed-up is positive");
-    for (WorkloadRequest& request : workload.requests) {
-      const double nanos = static_cast<double>(request.arrival.time_since_epoch().count());
-      request.arrival = SimTime(Duration(std::llround(nanos / traffic.speedup)));
-    }
-  }
-  cut_prompts(workload);
-}
-
 }  // namespace
 
-Workload parse_trace(std::string_view text, const std::string& name, const Traffic& traffic,
-                     std::uint64_t seed) {
-  Workload workload = TraceReader(name).read(simdjson::padded_string(text));
-  apply(traffic, seed, workload);
-  return workload;
-}
-
-Workload load_trace(const std::string& path, const Traffic& traffic, std::uint64_t seed) {
-  simdjson::padded_string text;
-  if (simdjson::padded_string::load(path).get(text) != simdjson::SUCCESS) {
-    throw Error(ErrorKind::bad_input, {{"cannot read the trace",
-                                        Where{path, 0, 0, {}},
-                                        "is it there, and a file in Mooncake's JSONL form?",
-                                        {}}});
-  }
-  Workload workload = TraceReader(path).read(text);
-  apply(traffic, seed, workload);
-  return workload;
+Workload read_mooncake(std::string_view text, const std::string& name) {
+  return TraceReader(name).read(text);
 }
 
 }  // namespace dyn::sim

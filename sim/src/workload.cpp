@@ -58,6 +58,7 @@ kvbm::PromptBlocks Workload::prompt_blocks(const WorkloadRequest& request,
 
 std::string to_mooncake(const Workload& workload) {
   DYN_ASSERT(workload.block_tokens == kMooncakeBlock, "Mooncake's blocks are of 512 tokens");
+  DYN_ASSERT(workload.follow_ups.empty(), "Mooncake's requests wait for no other");
   std::string out;
   Numbering number;
   for (const WorkloadRequest& request : workload.requests) {
@@ -78,12 +79,46 @@ std::string to_mooncake(const Workload& workload) {
   return out;
 }
 
+namespace {
+
+/// The longest prompt and answer that every engine takes, where the recipe says so.
+std::optional<std::int64_t> context_of(const Recipe& recipe) {
+  std::optional<std::int64_t> context = recipe.engine.max_model_len;
+  if (recipe.deployment) {
+    context.reset();
+    for (const DeploymentPool& pool : recipe.deployment->pools) {
+      if (pool.engine && pool.engine->max_model_len) {
+        context =
+            std::min(context.value_or(*pool.engine->max_model_len), *pool.engine->max_model_len);
+      }
+    }
+  }
+  return context;
+}
+
+/// The largest block size of the recipe's engines.
+int block_size_of(const Recipe& recipe) {
+  int size = recipe.engine.block_size;
+  if (recipe.deployment) {
+    for (const DeploymentPool& pool : recipe.deployment->pools) {
+      size = pool.engine ? std::max(size, pool.engine->block_size) : size;
+    }
+  }
+  return size;
+}
+
+}  // namespace
+
 Workload make_workload(const Recipe& recipe, const std::string& recipe_path) {
   if (recipe.traffic.trace) {
-    return load_trace(resolve_beside(recipe_path, *recipe.traffic.trace), recipe.traffic,
-                      recipe.seed);
+    TraceOptions options;
+    options.traffic = recipe.traffic;
+    options.seed = recipe.seed;
+    options.block_tokens = block_size_of(recipe);
+    options.max_context = context_of(recipe);
+    return load_trace(resolve_beside(recipe_path, *recipe.traffic.trace), options);
   }
-  return make_synthetic(recipe.traffic, recipe.seed, recipe.engine.block_size);
+  return make_synthetic(recipe.traffic, recipe.seed, recipe.engine.block_size, recipe_path);
 }
 
 }  // namespace dyn::sim

@@ -10,6 +10,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   dyn::Traffic traffic;
+  traffic.format = dyn::TraceFormat::mooncake;
   dyn::sim::Workload workload;
   try {
     workload = dyn::sim::parse_trace(text, "fuzz.jsonl", traffic, 1);

@@ -35,12 +35,12 @@ kvbm::RecomputeCost recompute_cost(const perf::StepTimer& timer, std::int64_t bl
 }  // namespace
 
 DeployedTiers::DeployedTiers(const Plan& plan, const PoolSpec& pool, const perf::StepTimer& timer)
-    : block_bytes_(plan.model.kv_bytes_per_token(plan.kv_cache, 1) * pool.config.block_size),
-      prefetch_(plan.kv_tiers.prefetch),
+    : prefetch_(plan.kv_tiers.prefetch),
       max_transfers_(static_cast<std::uint32_t>(plan.kv_tiers.max_transfers)) {
   if (pool.role == WorkerRole::decode || !pool.config.prefix_caching || plan.kv_tiers.empty()) {
     return;
   }
+  block_bytes_ = plan.model.kv_bytes_per_token(plan.kv_cache, 1) * pool.config.block_size;
   cost_ = recompute_cost(timer, pool.config.block_size);
   const GpuSpec& device = plan.profile.device;
   for (const KvTiers::Named& named : plan.kv_tiers.levels()) {

@@ -260,8 +260,12 @@ TEST_CASE("quantised checkpoints say what their weights are") {
                   {"group_0": {"weights": {"num_bits": 4, "type": "int"}}})") == Precision::int4);
   CHECK(parse(llama(R"("torch_dtype": "float16")")).native_weights == Precision::fp16);
   CHECK(parse(llama(R"("dtype": "float32")")).native_weights == Precision::fp32);
-  CHECK_THAT(error_of(llama(R"("quantization_config": {"quant_method": "bitsandbytes"})")),
-             Catch::Contains("unsupported quantization") && Catch::Contains("mxfp4"));
+  CHECK_THAT(
+      error_of(llama(R"("quantization_config": {"quant_method": "bitsandbytes"})")),
+      Catch::Contains("unsupported quantization 'bitsandbytes' (supp") && Catch::Contains("mxfp4"));
+  CHECK_THAT(error_of(llama(R"("quantization_config": {"quant_method": "modelopt",
+                                "quant_algo": "MIXED_PRECISION"})")),
+             Catch::Contains("'modelopt' with quant_algo MIXED_PRECISION"));
   CHECK_THAT(error_of(llama(R"("quantization_config": {"quant_method": "awq", "bits": 3})")),
              Catch::Contains("4 or 8"));
   CHECK_THAT(error_of(llama(R"("torch_dtype": "float8")")), Catch::Contains("bfloat16"));

@@ -135,6 +135,51 @@ TEST_CASE("An excerpt shows the line with a caret") {
   }
 }
 
+/// The messages of what is wrong with a recipe's traffic.
+void check_traffic_error(const std::string& traffic, const std::string& expected) {
+  INFO(traffic);
+  const Lines errors = errors_of(with_traffic(traffic));
+  REQUIRE(errors.size() == 1);
+  CHECK_THAT(errors[0], Catch::Matchers::Contains(expected));
+}
+
+TEST_CASE("Keys of a load that would do nothing are refused") {
+  const std::string one = "isl: 5, osl: 5, ";
+  check_traffic_error(one + "concurrency: 3, arrivals: gamma", "belongs to an open loop");
+  check_traffic_error(one + "rate: 1/s, arrival_cv: 2", "no effect unless arrivals are gamma");
+  check_traffic_error(one + "rate: 1/s, peak: 2", "no effect on a steady rate");
+  check_traffic_error(one + "rate: 1/s, profile: ramp, peak_share: 0.1", "belongs to profile");
+  check_traffic_error(one + "rate: 1/s, profile: bursts, peak: 20", "exceed the mean rate");
+  check_traffic_error(one + "rate: 1/s, profile: diurnal, peak: 3", "peaks at 2 times");
+  check_traffic_error(one + "rate: 1/s, warmup_per_slot: 2", "belongs to a closed loop");
+  check_traffic_error(one + "concurrency: 2, requests: 5, requests_per_slot: 2", "exclude");
+  check_traffic_error(one + "rate: 1/s, think_time: 3 s", "sessions of one turn");
+  check_traffic_error(one + "rate: 1/s, format: weka", "'format' belongs to a trace");
+  check_traffic_error(one + "rate: 1/s, lengths_from: t.csv", "need each other");
+  check_traffic_error("rate: 1/s, isl: 3, lengths: empirical, lengths_from: t.csv",
+                      "'isl' has no effect");
+  check_traffic_error("rate: 1/s, turns: 3, lengths: empirical, lengths_from: t.csv",
+                      "missing key 'turn_isl'");
+  check_traffic_error("trace: t, rate: 1/s, speedup: 2", "the trace's own times");
+  check_traffic_error("trace: t, warmup_per_slot: 2", "belongs to a synthetic load");
+  check_traffic_error("rate: 1/s, isl: 5, classes: {a: {isl: 5, osl: 5}}", "'classes' are given");
+  check_traffic_error("rate: 1/s, classes: {a: {isl: 5}}", "missing key 'osl'");
+  check_traffic_error("rate: 1/s, classes: {a: {isl: 5, osl: 5, weight: 0}}", "above 0");
+}
+
+TEST_CASE("Classes of a mix have lengths and targets of their own") {
+  const Recipe recipe =
+      parse(with_traffic("rate: 1/s, classes: {chat: {isl: 5, osl: 6, weight: 3, priority: 2, slo: "
+                         "{ttft_p99: 1s}}, batch: {isl: 50, osl: 60, turns: 4}}"));
+  REQUIRE(recipe.traffic.classes.size() == 2);
+  CHECK(recipe.traffic.classes[0].name == "chat");
+  CHECK(recipe.traffic.classes[0].weight == 3);
+  CHECK(recipe.traffic.classes[0].priority == 2);
+  CHECK(recipe.traffic.classes[0].slo.ttft_p99 == std::chrono::seconds(1));
+  CHECK(recipe.traffic.classes[1].isl == Tokens(50));
+  CHECK(recipe.traffic.classes[1].turns == 4);
+}
+
 TEST_CASE("Traffic is either a trace or a synthetic load") {
   CHECK(errors_of(with_traffic("trace: t.jsonl, isl: 5, requests: 10")) ==
         Lines{"r.yaml:4:32: error: /traffic/isl: 'isl' belongs to a synthetic load, but 'trace' is "

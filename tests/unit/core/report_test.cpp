@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <sstream>
 
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
@@ -341,4 +342,78 @@ TEST_CASE("the CSV has AIPerf's two sections, sorted by tag") {
                                "Input Sequence Length (tokens),100.00,"));
   CHECK_THAT(csv, Catch::Contains("\r\n\r\nMetric,Value\r\nBenchmark Duration (sec),1.10\r\n"));
   CHECK_THAT(csv, Catch::Contains("\r\nRequest Count,1.00\r\n"));
+}
+
+TEST_CASE("a mix is reported whole and class by class, by the targets of each") {
+  std::vector<RequestRecord> records{request(0ms, 100ms, 200ms, 2), request(0ms, 300ms, 500ms, 2),
+                                     request(0ms, 300ms, 600ms, 2)};
+  records[1].request_class = records[2].request_class = 1;
+  records[2].warmup = true;
+  dyn::Slo chat;
+  chat.ttft_p99 = 150ms;
+  const std::vector<dyn::ReportClass> classes{{"chat", chat}, {"batch", {}}};
+  dyn::ReportOptions options;
+  options.classes = classes;
+  const Report report = dyn::make_report(records, options);
+  CHECK(avg(report, "request_count") == 2);  // the warm-up does not count
+  CHECK(avg(report, "good_request_count") == 2);
+  REQUIRE(report.classes.size() == 2);
+  const auto of_class = [&](std::size_t i, const std::string& tag) {
+    const auto& metrics = report.classes[i].metrics;
+    const auto found = std::find_if(metrics.begin(), metrics.end(),
+                                    [&](const Metric& metric) { return metric.tag == tag; });
+    return found == metrics.end() ? -1.0 : found->avg;
+  };
+  CHECK(of_class(0, "time_to_first_token") == 100);
+  CHECK(of_class(1, "time_to_first_token") == 300);
+  CHECK(of_class(0, "good_request_count") == 1);
+  CHECK(of_class(1, "good_request_count") == -1);  // it has no target
+  CHECK(of_class(1, "request_count") == 1);
+  const Report read = dyn::parse_report(dyn::Document::parse(dyn::to_json(report), "r.json"));
+  CHECK(dyn::to_json(read) == dyn::to_json(report));
+}
+
+TEST_CASE("the per-request export gives times to the nanosecond") {
+  for (const std::int64_t nanos : {0LL, 1LL, 999'999LL, 1'000'000LL, 123'456'789LL,
+                                   3'600'000'000'001LL, 86'400'000'000'000'000LL}) {
+    const RequestRecord record =
+        request(0ms, std::chrono::nanoseconds(nanos), std::chrono::nanoseconds(nanos), 1);
+    const std::string whole = std::to_string(nanos / 1'000'000);
+    const std::string decimals = std::to_string(1'000'000 + nanos % 1'000'000).substr(1);
+    CHECK_THAT(dyn::to_request_export(std::vector<RequestRecord>(1, record)),
+               Catch::Contains("\"time_to_first_token\":{\"value\":" + whole + '.' + decimals +
+                               ",\"unit\":\"ms\"}"));
+  }
+}
+
+TEST_CASE("the per-request export has AIPerf's fields, turn by turn") {
+  std::vector<RequestRecord> records{request(1ms, 100ms, 200ms, 2), request(2ms, 100ms, 200ms, 1),
+                                     request(300ms, 100ms, 200ms, 2)};
+  records[2].id = 2;
+  records[1].status = RequestStatus::rejected;
+  records[1].session = 1;
+  records[2].tier_tokens = {16, 0, 0};
+  records[2].warmup = true;
+  std::istringstream lines(dyn::to_request_export(records));
+  std::vector<std::string> text;
+  for (std::string line; std::getline(lines, line);) {
+    text.push_back(line);
+    CHECK_NOTHROW(dyn::Document::parse(line, "line"));
+  }
+  REQUIRE(text.size() == 3);
+  for (const char* field : {"session_num", "x_request_id", "x_correlation_id", "conversation_id",
+                            "turn_index", "request_start_ns", "request_end_ns", "worker_id",
+                            "record_processor_id", "benchmark_phase", "was_cancelled"}) {
+    for (const std::string& line : text) {
+      CHECK_THAT(line, Catch::Contains('"' + std::string(field) + "\":"));
+    }
+  }
+  CHECK_THAT(text[0], Catch::Contains("\"request_start_ns\":1000000,\"request_end_ns\":201000000"));
+  CHECK_THAT(text[0],
+             Catch::Contains("\"inter_token_latency\":{\"value\":100.000000,\"unit\":\"ms\"}"));
+  CHECK_THAT(text[0], Catch::EndsWith("\"error\":null}"));
+  CHECK_THAT(text[1], Catch::Contains("\"code\":429"));
+  CHECK_THAT(text[2], Catch::Contains("\"turn_index\":1"));
+  CHECK_THAT(text[2], Catch::Contains("\"benchmark_phase\":\"warmup\""));
+  CHECK_THAT(text[2], Catch::Contains("\"host_cached_tokens\":{\"value\":16"));
 }

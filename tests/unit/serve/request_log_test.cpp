@@ -109,6 +109,10 @@ TEST_CASE("the log is in the order of arrival, with Mooncake's fields and more")
   CHECK(lines[0]["cached_tokens"] == 512);
   CHECK(lines[0]["worker"] == "aggregated/1");
   CHECK(lines[0]["status"] == "completed");
+  CHECK(lines[0]["metadata"]["request_end_ns"] == 1'749'900'000);
+  CHECK(lines[0]["metrics"]["time_to_first_token"]["value"] == 50.0);
+  CHECK(lines[0]["error"].is_null());
+  CHECK(lines[1]["metadata"]["x_request_id"] == "1");
   CHECK(lines[1]["timestamp"] == 1500);
 }
 

@@ -20,7 +20,4 @@ std::string to_json(const std::vector<FigureChange>& changes, double tolerance,
 /// A plan in a few lines.
 std::string summary(const Plan& plan);
 
-/// AIPerf's profile_export.jsonl: one object per request with its metrics in ms and tokens.
-std::string to_request_export(const std::vector<RequestRecord>& records);
-
 }  // namespace dyn::configurator

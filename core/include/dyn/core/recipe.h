@@ -12,6 +12,7 @@
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
 #include "dyn/core/step_timing.h"
+#include "dyn/core/traffic.h"
 
 namespace dyn {
 
@@ -22,27 +23,6 @@ struct IntRange {
   int low = 1;
   int high = 1;
   bool operator==(const IntRange&) const = default;
-};
-
-enum class LengthDistribution { fixed, uniform, normal, lognormal };
-
-/// What the requests look like and when they come: either a trace or a synthetic load.
-struct Traffic {
-  // A trace.
-  std::optional<std::string> trace;  ///< Mooncake JSONL, relative to the recipe's folder
-  double speedup = 1.0;              ///< divides the trace's arrival times
-  bool spread_ticks = true;  ///< spread arrivals that share a timestamp over the gap to the next
-  std::optional<std::int64_t> limit;  ///< use only the first so many requests
-  // A synthetic load: exactly one of `rate` (Poisson) and `concurrency` (closed loop).
-  std::optional<Tokens> isl;
-  std::optional<Tokens> osl;
-  std::optional<RequestsPerSec> rate;
-  std::optional<int> concurrency;
-  LengthDistribution lengths = LengthDistribution::fixed;
-  double length_spread = 0.0;  ///< coefficient of variation, or half-width of uniform, in [0, 2]
-  Tokens shared_prefix{0};     ///< tokens that every prompt of a group begins with
-  int prefix_groups = 1;
-  std::int64_t requests = 1000;  ///< how many requests a synthetic load sends
 };
 
 struct Hardware {

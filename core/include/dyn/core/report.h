@@ -15,13 +15,16 @@ namespace dyn {
 
 class Document;
 
-enum class RequestStatus { completed, rejected, failed, cancelled, unfinished };
+enum class RequestStatus : std::uint8_t { completed, rejected, failed, cancelled, unfinished };
 
 /// What happened to one request, simulated or served. Times are since the start of the run;
 /// those that did not happen are SimTime::min().
 struct RequestRecord {
   std::uint64_t id = 0;
   RequestStatus status = RequestStatus::completed;
+  bool warmup = false;                       ///< sent before the run that is measured
+  std::uint16_t request_class = 0;           ///< into ReportOptions::classes
+  std::uint32_t session = 0;                 ///< of which it is a turn
   SimTime sent = SimTime::min();             ///< the client's send, or the trace's arrival
   SimTime first_scheduled = SimTime::min();  ///< first time in a batch
   SimTime first_token = SimTime::min();
@@ -56,6 +59,12 @@ struct Metric {
   std::optional<double> statistic(const std::string& name) const;
 };
 
+/// The figures of the requests of one class.
+struct ClassReport {
+  std::string name;
+  std::vector<Metric> metrics;  ///< latencies, throughput and goodput
+};
+
 /// The figures of a run (schema dyn.report/1). Definitions are AIPerf's: TTFT from the send to
 /// the first token; time_to_second_token from the first to the second; ITL = (E2E - TTFT) /
 /// (output tokens - 1) per request with two or more output tokens; inter_chunk_latency is the gap
@@ -69,10 +78,13 @@ struct Metric {
 /// below the device had (prefix_cache_hit_rate_host, _disk, _object); kv_load_time, of requests
 /// that waited for a tier; kv_read_..., kv_written_..., bytes from and into each tier, transfers
 /// that ended after the last request included; preemptions, in all;
-/// output_token_throughput_per_gpu; cost_per_million_output_tokens, of all GPUs for the duration.
+/// output_token_throughput_per_gpu; cost_per_million_output_tokens and cost_per_million_tokens, of
+/// all GPUs for the duration; gpu_energy, gpu_power (of one GPU) and energy_per_output_token.
 struct Report {
-  std::vector<Metric> metrics;    ///< fixed order
-  std::uint64_t fingerprint = 0;  ///< hash of the simulated events; 0 for a served run
+  std::vector<Metric> metrics;       ///< fixed order
+  std::uint64_t fingerprint = 0;     ///< hash of the simulated events; 0 for a served run
+  std::vector<ClassReport> classes;  ///< where the load is a mix
+  std::optional<Estimate> energy;    ///< J of all GPUs for the duration; for add_costs
 
   const Metric* find(const std::string& tag) const;
 };
@@ -81,6 +93,12 @@ struct Report {
 struct GapCount {
   Duration gap{0};
   std::int64_t count = 0;
+};
+
+/// A class of requests; those of class i have `request_class` i.
+struct ReportClass {
+  std::string name;
+  Slo slo;  ///< empty: the report's
 };
 
 /// What a run moved from and into one tier.
@@ -92,15 +110,19 @@ struct TierBytes {
 
 struct ReportOptions {
   Slo slo;
+  std::span<const ReportClass> classes;         ///< empty: the load is of one kind
   int gpus = 0;                                 ///< for per-GPU throughput; 0: left out
   std::optional<DollarsPerHour> price_per_gpu;  ///< for cost per million output tokens
   std::span<const GapCount> gaps;
   std::vector<TierBytes> tiers;  ///< those that the engines have, in order
 };
 
-/// The figures of the records. Only completed requests count towards latencies; the others are
-/// counted in error_request_count.
+/// The figures of the records; those of a warm-up do not count. Only completed requests count
+/// towards latencies; the others are counted in error_request_count.
 Report make_report(std::span<const RequestRecord> records, const ReportOptions& options);
+
+/// Adds what the run costs, in money where there is a price and in energy where that is known.
+void add_costs(Report& report, int gpus, std::optional<DollarsPerHour> price_per_gpu);
 
 /// The layout of AIPerf's profile_export_aiperf.json (its schema 1.4, of AIPerf 0.13): one object
 /// per metric at top level. Byte-identical for equal reports.
@@ -110,6 +132,12 @@ std::string to_json(const Report& report);
 /// metric, all else is left aside. Throws Error(bad_input) for a metric that is none, another
 /// schema, or a document without metrics.
 Report parse_report(const Document& document);
+
+/// AIPerf's profile_export.jsonl (MetricRecordInfo of AIPerf 0.13): one object a line and request,
+/// with metadata, metrics in ms and tokens, and error. Times are since the start of the run; a
+/// warm-up's requests have the phase warmup. Beyond AIPerf's: the prefill worker, queue and
+/// transfer times, cached tokens (with those of other tiers than the device), preemptions.
+std::string to_request_export(std::span<const RequestRecord> records);
 
 /// AIPerf's CSV layout: metrics with a distribution, an empty line, the others; two decimals.
 std::string to_csv(const Report& report);

@@ -19,6 +19,10 @@ void describe(EnumSchema<Provenance>& s);
 void describe(EnumSchema<AttentionKind>& s);
 void describe(EnumSchema<OperatorKind>& s);
 void describe(EnumSchema<LengthDistribution>& s);
+void describe(EnumSchema<TraceFormat>& s);
+void describe(EnumSchema<ArrivalProcess>& s);
+void describe(EnumSchema<RateProfile>& s);
+void describe(EnumSchema<TurnCount>& s);
 void describe(EnumSchema<Objective>& s);
 void describe(EnumSchema<RouterKind>& s);
 void describe(EnumSchema<WorkerRole>& s);
@@ -30,8 +34,14 @@ void describe(EnumSchema<TierScope>& s);
 void describe(EnumSchema<TierWrite>& s);
 
 void describe(ObjectSchema<Slo>& s);
+void describe(ObjectSchema<TrafficClass>& s);
 void describe(ObjectSchema<Traffic>& s);
 void describe(ObjectSchema<Hardware>& s);
+void describe(EnumSchema<DraftKind>& s);
+void describe(EnumSchema<QueuePolicy>& s);
+void describe(EnumSchema<CapacityPolicy>& s);
+void describe(ObjectSchema<SpeculationConfig>& s);
+void describe(ObjectSchema<SglangConfig>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
@@ -63,6 +73,7 @@ void describe(ObjectSchema<PlannedMetric>& s);
 void describe(ObjectSchema<Plan>& s);
 
 void describe(ObjectSchema<Metric>& s);
+void describe(ObjectSchema<ClassReport>& s);
 void describe(ObjectSchema<Report>& s);
 
 const DocumentSchema& recipe_schema();   ///< dyn.recipe/1

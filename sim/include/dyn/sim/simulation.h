@@ -10,6 +10,8 @@
 #include "dyn/core/report.h"
 #include "dyn/engine/engine.h"
 #include "dyn/perf/step_timer.h"
+#include "dyn/sim/run_sink.h"
+#include "dyn/sim/timeline.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::sim {
@@ -21,6 +23,9 @@ struct SimulationSpec {
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
   std::uint64_t seed = 1;
   engine::Stepping stepping = engine::Stepping::fast_forward;
+  RunSink* sink = nullptr;  ///< told of everything; with every_step also of each step
+  /// How busy the pools are over time, in at most so many intervals (2 or more); 0: not looked at.
+  std::size_t timeline_points = 0;
   std::optional<Duration> horizon;  ///< stop here; requests still running are `unfinished`
   /// Polled now and then; a run that is cancelled returns what it has, marked unfinished.
   const std::atomic<bool>* cancelled = nullptr;
@@ -28,11 +33,12 @@ struct SimulationSpec {
 
 struct SimulationResult {
   Report report;
-  std::vector<RequestRecord> records;       ///< by request number
+  std::vector<RequestRecord> records;       ///< of those that were sent, by request number
   std::vector<engine::EngineLoad> engines;  ///< at the end, pool by pool
   std::uint64_t events = 0;
   std::uint64_t steps = 0;
   std::uint64_t fingerprint = 0;  ///< hash of every event in order
+  Timeline timeline;
 };
 
 /// Runs a workload through a plan's fleet in virtual time: client, router, engines, KV transfers.

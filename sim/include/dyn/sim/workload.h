@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace dyn::sim {
 
 /// One request of a workload.
 struct WorkloadRequest {
-  SimTime arrival;  ///< open loop; ignored in a closed loop
+  SimTime arrival;  ///< open loop: not before then; ignored in a closed loop
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::uint32_t first_block = 0;    ///< into Workload::blocks
@@ -24,15 +25,50 @@ struct WorkloadRequest {
   std::uint32_t segment_count = 0;  ///< 0: not cut; then no prompt of the workload is
 };
 
-/// The requests of a run. Immutable once made; simulations on other threads share it.
+/// A request that waits for another one to end: the next turn of a session, or a sub-agent.
+struct FollowUp {
+  std::uint32_t before = 0;
+  std::uint32_t after = 0;  ///< > before
+  Duration delay{0};        ///< think or tool time, from the end of `before`
+};
+
+/// Requests of a kind, with targets of their own.
+struct RequestClass {
+  std::string name;
+  int priority = 0;  ///< more is served first
+  Slo slo;           ///< empty: the plan's
+};
+
+/// The requests of a run. Immutable once made; simulations on other threads share it. What only
+/// some loads have is empty in others.
 struct Workload {
-  std::vector<WorkloadRequest> requests;  ///< open loop: by arrival
+  std::vector<WorkloadRequest> requests;  ///< those that follow no other: by arrival
   std::vector<kvbm::BlockHash> blocks;    ///< chained hashes, `block_tokens` tokens each
   /// The prompts cut where they part from one another, so that what they share is found without
   /// a look at each block. Ends count blocks of `block_tokens`.
   std::vector<kvbm::PromptSegment> segments;
   std::int32_t block_tokens = 512;  ///< a multiple of the engine's block size
   std::int32_t concurrency = 0;     ///< closed loop with so many slots; 0: open loop
+  std::uint32_t warmup = 0;         ///< closed loop: the first so many do not count, and the
+                                    ///< others come when they have ended
+
+  std::vector<FollowUp> follow_ups;      ///< by `before`
+  std::vector<std::uint32_t> sessions;   ///< by request: its session, from 0; empty: each its own
+  std::vector<RequestClass> classes;     ///< empty: one
+  std::vector<std::uint8_t> class_of;    ///< by request, into `classes`; empty: all the first
+  std::vector<std::int32_t> priorities;  ///< by request; empty: those of the classes
+
+  std::uint32_t session_of(std::uint32_t request) const {
+    return sessions.empty() ? request : sessions[request];
+  }
+  std::uint8_t class_number(std::uint32_t request) const {
+    return class_of.empty() ? 0 : class_of[request];
+  }
+  int priority_of(std::uint32_t request) const {
+    return !priorities.empty() ? priorities[request]
+           : classes.empty()   ? 0
+                               : classes[class_number(request)].priority;
+  }
 
   /// The full engine blocks of a request's prompt. Asserts that `block_tokens` is a multiple of
   /// the engine's block size.
@@ -43,29 +79,48 @@ struct Workload {
 /// they are many times faster. O(blocks) memory accesses at most, mostly O(segments).
 void cut_prompts(Workload& workload);
 
-/// Reads a Mooncake JSONL trace: timestamp (ms, fractions allowed), input_length, output_length,
-/// hash_ids (one a 512-token block, the partial last one included; [] if the prompt shares
-/// nothing). Other fields, such as session_id and delay, are ignored: the timestamps say when each
-/// request comes. Arrivals that share a timestamp are spread over the gap to the next (at most
-/// the trace's median gap) with seeded jitter if `traffic` says so; then `limit` and `speedup`
-/// apply. Throws Error(bad_input) with file:line:column and field for every line (the first 20)
-/// that does not parse, goes back in time, has lengths below 1 or the wrong number of ids.
-Workload load_trace(const std::string& path, const Traffic& traffic, std::uint64_t seed);
+/// What a trace is read for.
+struct TraceOptions {
+  Traffic traffic;
+  std::uint64_t seed = 1;
+  int block_tokens = 64;  ///< of prompts that are given as text: the engine's block size
+  /// Longest prompt and answer that the engines take; a request beyond is an error.
+  std::optional<std::int64_t> max_context;
+};
+
+/// Reads a trace of the form that `traffic.format` says, or that its content shows (TraceFormat
+/// lists them). Arrivals that share a timestamp are spread over the gap to the next (at most the
+/// trace's median gap) with seeded jitter if `traffic` says so; then `limit`, `speedup` and
+/// `max_delay` apply; `rate` or `concurrency` stand in for the trace's times, and one of them must
+/// where it has none. Throws Error(bad_input) with file:line:column and field for every line (the
+/// first 20) that does not parse, goes back in time, asks for more than `max_context`, has lengths
+/// below 1 or the wrong number of ids.
+Workload load_trace(const std::string& path, const TraceOptions& options);
 /// The same for a trace in memory; `name` stands for the file in errors.
+Workload parse_trace(std::string_view text, const std::string& name, const TraceOptions& options);
+Workload load_trace(const std::string& path, const Traffic& traffic, std::uint64_t seed);
 Workload parse_trace(std::string_view text, const std::string& name, const Traffic& traffic,
                      std::uint64_t seed);
 
+/// The form of a trace, by its first lines: never `detect`. Throws Error(bad_input) where it is
+/// none that is known.
+TraceFormat detect_format(std::string_view text, const std::string& name);
+
 /// Writes requests in Mooncake's form, one JSON object a line, with block ids numbered by first
-/// appearance. Asserts 512-token blocks; arrivals of a closed loop are written as they are (0).
+/// appearance. Asserts 512-token blocks and no follow-ups; arrivals of a closed loop are written
+/// as they are (0).
 std::string to_mooncake(const Workload& workload);
 
-/// A synthetic load: Poisson arrivals or a closed loop, lengths from the distribution, whose mean
-/// they keep: uniform and truncated normal are symmetric about it, and lognormal is not
-/// truncated. A prompt is at least one token longer than the shared prefix, of which whole blocks
-/// of `engine_block_size` are shared. Throws Error(bad_input) where `traffic` asks for no
-/// synthetic load (isl and osl, and one of rate and concurrency) or for a shared prefix that does
-/// not fit the prompt.
-Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size = 16);
+/// A synthetic load: an open loop whose rate may change over time, or a closed loop; lengths from
+/// the distribution, whose mean they keep: uniform and truncated normal are symmetric about it,
+/// and lognormal is not truncated. A prompt is at least one token longer than the shared prefix, of
+/// which whole blocks of `engine_block_size` are shared. Requests of a session follow each other
+/// in the list. Each class draws from streams of its own, so that one class does not change
+/// another's lengths. Empirical lengths are read from files beside `recipe_path`. Throws
+/// Error(bad_input) where `traffic` asks for no synthetic load (isl and osl, and one of rate and
+/// concurrency) or for a shared prefix that does not fit the prompt.
+Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size = 16,
+                        const std::string& recipe_path = {});
 
 /// A seeded trace in Mooncake's form with conversations that grow and share prefixes, for demos
 /// and tests: `requests` of them over `span`. Its figures resemble those of Mooncake's public

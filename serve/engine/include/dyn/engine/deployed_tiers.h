@@ -15,8 +15,7 @@ namespace dyn::engine {
 class DeployedTiers {
  public:
   DeployedTiers() = default;  ///< none
-  /// `pool` has its block size, which may be coarser than the plan's. A pool whose KV comes from
-  /// another one (decode) has no tiers. `timer` says what blocks cost to compute again. Throws
+  /// A pool whose KV comes from another one (decode) has no tiers. `timer` says what blocks cost to compute again. Throws
   /// Error(bad_input) for a tier that has no room for a block, or that is larger than the memory
   /// of the machine where that is known (a CPU).
   DeployedTiers(const Plan& plan, const PoolSpec& pool, const perf::StepTimer& timer);

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include "dyn/core/quantity.h"
+#include "dyn/engine/engine.h"
+
+namespace dyn::sim {
+
+/// What happens to a request, in the order in which it does.
+enum class Mark : std::uint8_t {
+  sent,       ///< by the client
+  delivered,  ///< the frontend is done with it
+  routed,     ///< queued at an engine
+  scheduled,  ///< first time in a batch
+  preempted,
+  prefilled,       ///< its prompt is computed at a prefill engine
+  transfer_begun,  ///< the decode engine has room; its KV sets out
+  transfer_done,
+  first_token,
+  finished,  ///< last token
+  left,      ///< it ended otherwise
+};
+
+/// Is told of everything in a run, as it happens. A run without one pays a branch an event.
+class RunSink {
+ public:
+  virtual ~RunSink() = default;
+  /// `engine`: index over all pools, -1 where none is concerned. `value`: scheduled: prompt tokens
+  /// found cached; transfer_begun: nanoseconds that it takes; finished: output tokens.
+  virtual void on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32_t engine,
+                       std::int64_t value) = 0;
+  /// A step, or in fast-forward a run of steps, that begins with this load.
+  virtual void on_step(std::uint32_t engine, SimTime begin, SimTime end,
+                       const engine::EngineLoad& load) = 0;
+
+ protected:
+  RunSink() = default;
+  RunSink(const RunSink&) = default;
+  RunSink& operator=(const RunSink&) = default;
+};
+
+}  // namespace dyn::sim

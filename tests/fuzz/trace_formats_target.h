@@ -1,0 +1,62 @@
+#pragma once
+
+#include <string_view>
+
+#include "dyn/core/check.h"
+#include "dyn/core/error.h"
+#include "dyn/sim/workload.h"
+
+namespace dyn::fuzz {
+
+/// Whatever a trace says, what was made of it can be run.
+inline void check_workload(const sim::Workload& workload, std::int64_t max_context) {
+  DYN_ASSERT(!workload.requests.empty(), "a trace has requests");
+  const auto count = static_cast<std::uint32_t>(workload.requests.size());
+  std::vector<bool> follows(count, false);
+  std::uint32_t last = 0;
+  for (const sim::FollowUp& follow : workload.follow_ups) {
+    DYN_ASSERT(follow.before >= last && follow.after > follow.before && follow.after < count,
+               "follow-ups are in order and lead forward");
+    DYN_ASSERT(follow.delay >= Duration{0}, "a delay is no less than 0");
+    last = follow.before;
+    follows[follow.after] = true;
+  }
+  SimTime arrival{};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const sim::WorkloadRequest& request = workload.requests[i];
+    DYN_ASSERT(request.input_tokens >= 1 && request.output_tokens >= 1, "lengths are at least 1");
+    DYN_ASSERT(request.input_tokens + request.output_tokens <= max_context,
+               "requests fit the context");
+    DYN_ASSERT(workload.session_of(i) < count, "sessions are numbered from 0");
+    DYN_ASSERT(request.arrival >= SimTime{}, "nothing arrives before the start");
+    if (!follows[i]) {
+      DYN_ASSERT(request.arrival >= arrival, "first requests come in order");
+      arrival = request.arrival;
+    }
+    workload.prompt_blocks(request, 1);
+  }
+}
+
+/// The first byte says which reader is to have the rest.
+inline void try_trace(std::string_view data) {
+  if (data.empty()) {
+    return;
+  }
+  sim::TraceOptions options;
+  const auto choice = static_cast<unsigned char>(data.front());
+  options.traffic.format = static_cast<TraceFormat>(choice % 9);
+  if ((choice / 9) % 2 == 1) {
+    options.traffic.concurrency = 4;
+  }
+  options.traffic.max_delay = std::chrono::hours(1);
+  options.max_context = 1'000'000;
+  options.block_tokens = 16;
+  try {
+    check_workload(sim::parse_trace(data.substr(1), "fuzz", options), *options.max_context);
+  } catch (const Error& error) {
+    DYN_ASSERT(error.kind() == ErrorKind::bad_input, "a bad trace is bad input");
+    DYN_ASSERT(!error.items().empty() && error.items()[0].where, "an error says where");
+  }
+}
+
+}  // namespace dyn::fuzz

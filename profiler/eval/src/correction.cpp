@@ -15,8 +15,8 @@ namespace {
 /// Residuals beyond a factor of 20 are no measurement of this model.
 constexpr double kMostResidual = 3;
 constexpr std::size_t kCentres = 300;  ///< of each figure; both share them
-constexpr std::size_t kKernelRows = 400;
-constexpr int kKernelRounds = 50;
+constexpr std::size_t kKernelRows = 500;
+constexpr int kKernelRounds = 18;
 
 /// A deployment as its two residuals see it.
 struct PointPair {

@@ -15,15 +15,18 @@ constexpr std::size_t kNames = Descriptor::kNames;
 constexpr std::size_t kParameters = kNumbers + kKernelTerms + 1;
 using Parameters = std::array<double, kParameters>;
 
-/// Priors of the logarithms, all weak: weights near exp(-2), amplitudes near exp(-3).
-constexpr double kWeightPrior = -2;
-constexpr double kAmplitudePrior = -3;
+/// Priors of the logarithms, all weak, and where the search begins. They are round figures: what
+/// residuals of several versions of this model had in common.
+constexpr std::array<double, kNumbers> kWeightPriors{-1, -5, -4, -5, -5, -1, -3, -2, -2, -4, -4,
+                                                     -4, -2, -1, -3, -5, -4, -3, -4, -4, -4};
+constexpr std::array<double, kKernelTerms> kAmplitudePriors{-3, -3, -5, -6, -5, -4,
+                                                            -2, -6, -6, -4, -5, -4};
 constexpr double kNoisePrior = -4.5;
 constexpr double kWeightPrecision = 0.1;
 constexpr double kOtherPrecision = 0.05;
 constexpr double kLeast = -12;
 constexpr double kMost = 3;
-constexpr double kFirstStep = 0.2;
+constexpr double kFirstStep = 0.3;
 constexpr double kLeastStep = 1e-3;
 constexpr double kMostStep = 1.0;
 
@@ -54,9 +57,9 @@ double parts_product(const CodedPoint& a, const CodedPoint& b) {
 
 double prior_of(std::size_t parameter) {
   if (parameter < kNumbers) {
-    return kWeightPrior;
+    return kWeightPriors[parameter];
   }
-  return parameter + 1 < kParameters ? kAmplitudePrior : kNoisePrior;
+  return parameter + 1 < kParameters ? kAmplitudePriors[parameter - kNumbers] : kNoisePrior;
 }
 
 Parameters first_guess() {

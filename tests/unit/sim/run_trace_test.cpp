@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 Workload busy_load() {
   std::vector<Ask> asks;
   for (int i = 0; i < 60; ++i) {
-    asks.push_back({ms(3 * i), 200 + 13 * i, 5 + i % 20});
+    asks.push_back({ms(3 * i), 64 + 5 * i, 120 + i % 20});
   }
   return workload(asks);
 }
@@ -29,7 +29,7 @@ Fleet crowded(bool split) {
   Fleet fleet = split ? disaggregated(1, 2, times, times) : aggregated(2, times);
   fleet.plan.transfer = {BytesPerSec(1e9), us(100), Bytes(2000)};
   for (PoolSpec& pool : fleet.plan.pools) {
-    pool.config.kv_blocks = 100;  // requests are preempted
+    pool.config.kv_blocks = 80;  // requests are preempted
     pool.config.max_num_seqs = 16;
   }
   return fleet;

@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
@@ -119,7 +121,15 @@ int gate(const Context& context, const configurator::StoredResult& baseline,
   return kOk;
 }
 
+/// Arrays as long as the load come and go with every run: their pages are kept, since getting new
+/// ones from the system takes as long as a simulation of them.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 128 << 20);
+}
+
 int simulate(const Context& context, const SimulateFlags& flags) {
+  keep_freed_memory();
   const double tolerance = parse_tolerance(flags.tolerance);
   Recipe recipe = load_recipe(flags.recipe, flags.set);
   recipe.seed = flags.seed.value_or(recipe.seed);

@@ -27,6 +27,10 @@ void resolve_memory(const Problem& problem, const Profile& profile, PoolSpec& po
   if (!config.kv_blocks) {
     perf::PerfTarget target = problem.target(pool.layout);
     target.engine = config.kind;
+    target.speculation.reset();
+    if (config.speculation) {
+      target.speculation = perf::speculation_of(problem.model, *config.speculation);
+    }
     const perf::MemoryUse use = perf::memory_use(target, profile.device, config);
     if (use.kv_blocks <= 0) {
       throw Error(ErrorKind::infeasible,
@@ -47,6 +51,7 @@ PoolSpec make_pool(const Problem& problem, const DeploymentPool& from) {
   pool.layout = from.layout;
   pool.config = from.engine.value_or(problem.recipe->engine);
   pool.timing = from.timing.value_or(problem.recipe->timing);
+  resolve_speculation(problem, pool.config);
   if (from.gpu) {
     pool.profile = perf::builtin_profile(find_gpu(*from.gpu).id);
   }

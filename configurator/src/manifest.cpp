@@ -98,6 +98,15 @@ void add_scheduler(const Plan& plan, const PoolSpec& pool, std::vector<std::stri
                                           : "--no-enable-prefix-caching");
   args.emplace_back(config.chunked_prefill ? "--enable-chunked-prefill"
                                            : "--no-enable-chunked-prefill");
+  if (config.queue == QueuePolicy::priority) {
+    add("--scheduling-policy", "priority");
+  }
+  if (config.speculation) {
+    add("--speculative-config",
+        fmt::format(R"({{"method":"{}","num_speculative_tokens":{}}})",
+                    config.speculation->kind == DraftKind::mtp ? "mtp" : "eagle",
+                    config.speculation->draft_tokens));
+  }
   if (plan.kv_cache == Precision::fp8) {
     add("--kv-cache-dtype", "fp8");
   }

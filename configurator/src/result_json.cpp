@@ -1,13 +1,14 @@
 #include <openssl/evp.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 
 #include "dyn/configurator/located.h"
 #include "dyn/configurator/result.h"
@@ -27,16 +28,22 @@ constexpr const char* kSchema = "dyn.result/1";
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) {
+  std::string text;
+  std::error_code unknown;
+  const std::uintmax_t size = std::filesystem::file_size(path, unknown);
+  text.reserve(unknown ? 0 : size);
+  std::array<char, 1 << 16> chunk{};
+  while (file.read(chunk.data(), chunk.size()) || file.gcount() > 0) {
+    text.append(chunk.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  if (!file.eof() || file.bad()) {
     throw Error(ErrorKind::bad_input,
                 {ErrorItem{std::string("cannot read the file: ") + std::strerror(errno),
                            Where{path, 0, 0, {}},
                            {},
                            {}}});
   }
-  return text.str();
+  return text;
 }
 
 class Digest {

@@ -33,6 +33,9 @@ class EngineModel {
   EngineModel(const Problem& problem, const Space& space, const Shape& shape, int engines)
       : stats_(problem.stats), timer_(*space.layouts[shape.layout].model), config_(shape.config) {
     reuse_ = reuse_at(problem, shape, engines);
+    if (config_.speculation) {
+      per_step_ = config_.speculation->acceptance_length.value_or(1);
+    }
     input_ = stats_.summary.mean_input;
     output_ = std::max(1.0, stats_.summary.mean_output);
     computed_ = shape.role == WorkerRole::decode ? 0 : std::max(1.0, input_ * (1 - reuse_));
@@ -77,8 +80,12 @@ class EngineModel {
 
   /// Mean time between two tokens of a sequence when `batch` of them decode and prompts come in
   /// as fast as answers end: some steps hold a chunk of prompt, the others none.
-  double token_time(double batch) const {
-    const double needed = batch * computed_ / output_;  // prompt tokens a step, on average
+  double token_time(double batch) const { return round_time(batch) / per_step_; }
+
+  /// The same for the tokens that one step makes.
+  double round_time(double batch) const {
+    const double needed =
+        batch * computed_ * per_step_ / output_;  // prompt tokens a step, on average
     if (needed <= 0) {
       return step(batch, 0);
     }
@@ -132,6 +139,7 @@ class EngineModel {
   double output_ = 0;
   double computed_ = 0;  // prompt tokens that are computed, not found
   double max_batch_ = 1;
+  double per_step_ = 1;  // tokens that a sequence makes in a step
 };
 
 /// Adds queueing and prefill of an engine that gets `requests`/s.

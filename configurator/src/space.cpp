@@ -216,6 +216,7 @@ class Enumerator {
           Shape shape{l, role, problem_.recipe->engine, space_.layouts[l].rejected};
           shape.config.max_num_batched_tokens = budget;
           shape.config.max_num_seqs = sequences;
+          resolve_speculation(problem_, shape.config);
           if (shape.rejected.empty()) {
             resolve_memory(problem_, space_.layouts[l].layout, shape);
           }
@@ -289,6 +290,13 @@ std::string gigabytes(Bytes bytes) {
 }
 
 }  // namespace
+
+void resolve_speculation(const Problem& problem, EngineConfig& config) {
+  if (config.speculation) {
+    config.speculation->acceptance_length =
+        perf::speculation_of(problem.model, *config.speculation).acceptance_length;
+  }
+}
 
 std::int64_t Problem::wanted_context() const {
   return recipe->engine.max_model_len.value_or(std::max(model.max_context, stats.summary.longest));

@@ -10,6 +10,7 @@
 #include "dyn/core/profile.h"
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
+#include "dyn/perf/speculation.h"
 #include "workload_stats.h"
 
 namespace dyn::configurator {
@@ -30,6 +31,9 @@ struct Problem {
     target.kv_cache = kv_cache;
     target.layout = layout;
     target.engine = recipe->engine.kind;
+    if (recipe->engine.speculation) {
+      target.speculation = perf::speculation_of(model, *recipe->engine.speculation);
+    }
     return target;
   }
   /// Tokens that one request may have: the recipe's limit, else the model's context or the load's
@@ -85,6 +89,9 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
 
 /// The link between a plan's prefill and decode workers.
 TransferSpec make_transfer(const Problem& problem, const Plan& plan);
+
+/// Writes down the acceptance length that a recipe leaves to what was measured.
+void resolve_speculation(const Problem& problem, EngineConfig& config);
 
 /// What the model would need, for the error that nothing fits; a sentence.
 std::string what_would_fit(const Problem& problem);

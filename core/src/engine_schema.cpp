@@ -7,6 +7,56 @@ constexpr std::int64_t kMostTokens = 100'000'000;
 
 }  // namespace
 
+void describe(EnumSchema<DraftKind>& s) {
+  s.value(DraftKind::mtp, "mtp", "the model's own draft layers.")
+      .value(DraftKind::eagle, "eagle", "one dense layer trained beside the model.");
+}
+
+void describe(EnumSchema<QueuePolicy>& s) {
+  s.value(QueuePolicy::fcfs, "fcfs", "first come, first served.")
+      .value(QueuePolicy::priority, "priority",
+             "the most urgent first; where the cache is full the least urgent is preempted.");
+}
+
+void describe(EnumSchema<CapacityPolicy>& s) {
+  s.value(CapacityPolicy::guaranteed_no_evict, "guaranteed_no_evict",
+          "admits a request only if it and all that runs fit to their last tokens.")
+      .value(CapacityPolicy::max_utilization, "max_utilization",
+             "admits what fits now, and preempts where that was too much.");
+}
+
+void describe(ObjectSchema<SpeculationConfig>& s) {
+  s.about("speculation",
+          "Speculative decoding: in each step a sequence has 1 + draft_tokens tokens computed and "
+          "keeps acceptance_length of them on average, spread evenly over the steps.");
+  s.field("kind", &SpeculationConfig::kind, "Where drafts come from.")
+      .because("models that have draft layers do best with them");
+  s.field("draft_tokens", &SpeculationConfig::draft_tokens, "Tokens drafted in a step.")
+      .between(1, 64)
+      .because("one draft pays in most loads");
+  s.field("acceptance_length", &SpeculationConfig::acceptance_length,
+          "Tokens that a sequence gets from a step on average, from 1 to 1 + draft_tokens.")
+      .at_least(1)
+      .unset("what was measured for the model or its relatives");
+  s.check([](const SpeculationConfig& speculation, Checker& checker) {
+    if (speculation.acceptance_length.value_or(1) > 1 + speculation.draft_tokens) {
+      checker.error("acceptance_length", "more tokens than are computed: at most 1 + draft_tokens");
+    }
+  });
+}
+
+void describe(ObjectSchema<SglangConfig>& s) {
+  s.about("sglang", "What SGLang's scheduler has and the others have not.");
+  s.field("schedule_conservativeness", &SglangConfig::schedule_conservativeness,
+          "Factor of the share of output that is kept room for.")
+      .between(0, 100)
+      .because("SGLang's own");
+  s.field("clip_max_new_tokens", &SglangConfig::clip_max_new_tokens,
+          "Output of one request beyond this is kept no room for.")
+      .between(1, kMostTokens)
+      .because("SGLang's own");
+}
+
 void describe(ObjectSchema<EngineConfig>& s) {
   s.about("engine", "Limits of one engine's scheduler and KV cache, in vLLM's terms.");
   s.field("kind", &EngineConfig::kind, "Whose scheduler is followed.")
@@ -42,6 +92,16 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
       .at_least(1)
       .unset("what the memory model leaves");
+  s.field("queue", &EngineConfig::queue, "In which order waiting requests are admitted.")
+      .because("the engines' own")
+      .brief();
+  s.field("speculation", &EngineConfig::speculation, "Speculative decoding.")
+      .brief()
+      .unset("one token a step");
+  s.field("sglang", &EngineConfig::sglang, "Settings of SGLang alone.").brief();
+  s.field("capacity", &EngineConfig::capacity, "TensorRT-LLM's capacity scheduler.")
+      .because("TensorRT-LLM's own")
+      .brief();
 }
 
 }  // namespace dyn

@@ -33,6 +33,11 @@ void check_pool(const PoolSpec& pool, Checker& checker) {
     checker.error("config", "missing key 'kv_blocks'",
                   "a simulated engine needs the number of its KV blocks");
   }
+  if (engine.kind == EngineKind::simulated && pool.config.speculation &&
+      !pool.config.speculation->acceptance_length) {
+    checker.error("config", "missing key 'speculation.acceptance_length'",
+                  "a simulated engine needs to know how many tokens a step makes");
+  }
   if (engine.kind == EngineKind::simulated && !pool.config.max_model_len) {
     checker.error("config", "missing key 'max_model_len'",
                   "a simulated engine needs the longest request that it takes, in tokens");

@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <iterator>
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
 #include <unordered_map>
 
 #include "dyn/core/report.h"
@@ -12,6 +12,9 @@ namespace {
 std::int64_t nanos(SimTime time) {
   return time.time_since_epoch().count();
 }
+
+constexpr std::size_t kUsualLine = 1024;        ///< bytes
+constexpr std::size_t kMostReserved = 100'000;  ///< lines
 
 /// Writes one request's line.
 class LineWriter {
@@ -43,16 +46,19 @@ class LineWriter {
   void metadata(const RequestRecord& record, std::uint32_t turn) {
     // A request that has no end ends where it was last seen.
     const SimTime end = std::max({record.finished, record.first_token, record.sent});
-    fmt::format_to(std::back_inserter(out_),
-                   "{{\"metadata\":{{\"session_num\":{},\"x_request_id\":\"{}\","
-                   "\"x_correlation_id\":\"{}\",\"conversation_id\":\"{}\",\"turn_index\":{},"
-                   "\"request_start_ns\":{},\"request_end_ns\":{},\"worker_id\":\"{}\","
-                   "\"prefill_worker_id\":\"{}\",\"record_processor_id\":\"dyn\","
-                   "\"benchmark_phase\":\"{}\",\"was_cancelled\":{}}}",
-                   record.session, record.id, record.session, record.session, turn,
-                   nanos(record.sent), nanos(end), record.worker, record.prefill_worker,
-                   record.warmup ? "warmup" : "profiling",
-                   record.status == RequestStatus::cancelled);
+    put("{\"metadata\":{\"session_num\":", record.session);
+    put(",\"x_request_id\":\"", record.id);
+    put("\",\"x_correlation_id\":\"", record.session);
+    put("\",\"conversation_id\":\"", record.session);
+    put("\",\"turn_index\":", turn);
+    put(",\"request_start_ns\":", nanos(record.sent));
+    put(",\"request_end_ns\":", nanos(end));
+    put(",\"worker_id\":\"", record.worker);
+    put("\",\"prefill_worker_id\":\"", record.prefill_worker);
+    put("\",\"record_processor_id\":\"dyn\",\"benchmark_phase\":\"");
+    put(record.warmup ? "warmup" : "profiling");
+    put(record.status == RequestStatus::cancelled ? "\",\"was_cancelled\":true}"
+                                                  : "\",\"was_cancelled\":false}");
   }
 
   void latencies(const RequestRecord& record) {
@@ -94,15 +100,51 @@ class LineWriter {
     return R"({"code":500,"type":"Failed","message":"the worker failed"})";
   }
 
-  template <class Value>
-  void metric(const char* name, Value value, const char* unit) {
-    fmt::format_to(std::back_inserter(out_), "{}\"{}\":{{\"value\":{},\"unit\":\"{}\"}}",
-                   first_ ? "" : ",", name, value, unit);
+  void metric(std::string_view name, std::int64_t value, std::string_view unit) {
+    begin(name);
+    put("", value);
+    finish(unit);
+  }
+  void millis(std::string_view name, Duration time) {
+    begin(name);
+    // Milliseconds with six decimals are nanoseconds.
+    const std::int64_t size = std::abs(time.count());
+    put(time.count() < 0 ? "-" : "", size / 1'000'000);
+    char decimals[7] = {'.'};
+    std::int64_t rest = size % 1'000'000;
+    for (int i = 6; i > 0; --i, rest /= 10) {
+      decimals[i] = static_cast<char>('0' + rest % 10);
+    }
+    put({decimals, sizeof decimals});
+    finish("ms");
+  }
+  void millis(std::string_view name, Duration time, double parts) {
+    begin(name);
+    char digits[350];  // of the largest double
+    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, to_millis(time) / parts,
+                                            std::chars_format::fixed, 6);
+    put({digits, static_cast<std::size_t>(end - digits)});
+    finish("ms");
+  }
+
+  void begin(std::string_view name) {
+    put(first_ ? "\"" : ",\"");
+    put(name);
+    put("\":{\"value\":");
     first_ = false;
   }
-  void millis(const char* name, Duration time, double parts = 1) {
-    fmt::format_to(std::back_inserter(out_), ",\"{}\":{{\"value\":{:.6f},\"unit\":\"ms\"}}", name,
-                   to_millis(time) / parts);
+  void finish(std::string_view unit) {
+    put(",\"unit\":\"");
+    put(unit);
+    put("\"}");
+  }
+  void put(std::string_view text) { out_.append(text); }
+  template <class Integer>
+  void put(std::string_view text, Integer number) {
+    out_.append(text);
+    char digits[24];
+    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, number);
+    out_.append(digits, static_cast<std::size_t>(end - digits));
   }
 
   std::string& out_;
@@ -114,6 +156,7 @@ class LineWriter {
 std::string to_request_export(std::span<const RequestRecord> records) {
   std::unordered_map<std::uint32_t, std::uint32_t> turns;  // looked up only, never iterated
   std::string text;
+  text.reserve(std::min(records.size(), kMostReserved) * kUsualLine);
   LineWriter writer(text);
   for (const RequestRecord& record : records) {
     writer.write(record, turns[record.session]++);

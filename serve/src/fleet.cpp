@@ -137,6 +137,8 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
   const engine::DeployedTiers tiers =
       is_relayed(spec) ? engine::DeployedTiers() : engine::DeployedTiers(plan, spec, *timer);
   const net::any_io_executor common = net::make_strand(executor);
+  net::any_io_executor strand;  // of the ranks of one worker
+  std::shared_ptr<SimulatedWorker> first;
   for (std::uint32_t i = 0; i < count; ++i) {
     const WorkerId id(i);
     if (is_relayed(spec)) {
@@ -148,11 +150,17 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
       TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};
       paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
-      // Who shares a store takes turns.
-      const net::any_io_executor strand =
-          tiers.shares() ? common : net::any_io_executor(net::make_strand(executor));
-      pool.workers.push_back(std::make_shared<SimulatedWorker>(
-          strand, clock_, std::move(engine), timer, std::move(paths), listener(index, id)));
+      const bool opens = i % static_cast<std::uint32_t>(spec.layout.data) == 0;
+      if (opens) {
+        // Who shares a store takes turns.
+        strand = tiers.shares() ? common : net::any_io_executor(net::make_strand(executor));
+        first = nullptr;
+      }
+      const auto worker =
+          std::make_shared<SimulatedWorker>(strand, clock_, std::move(engine), timer,
+                                            std::move(paths), listener(index, id), first.get());
+      first = opens ? worker : first;
+      pool.workers.push_back(worker);
     }
   }
 }

@@ -18,13 +18,14 @@ engine::EngineOptions with_tiers(engine::EngineOptions options, const TierPaths&
 SimulatedWorker::SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock,
                                  engine::EngineOptions options,
                                  std::shared_ptr<const perf::StepTimer> timer, TierPaths paths,
-                                 WorkerListener listener)
+                                 WorkerListener listener, SimulatedWorker* first)
     : strand_(strand),
       clock_(clock),
       listener_(std::move(listener)),
       paths_(std::move(paths)),
       options_(with_tiers(std::move(options), paths_)),
-      engine_(options_, std::move(timer)),
+      engine_(first != nullptr ? first->engine_.another_rank(options_)
+                               : engine::Engine(options_, std::move(timer))),
       timer_(strand) {
   load_ = engine_.load(last_);
 }
@@ -200,7 +201,7 @@ void SimulatedWorker::dispatch() {
 
 void SimulatedWorker::retire(Call call) {
   // A request that leaves within a step is looked at until the step ends.
-  retired_.emplace_back(engine_.next_event().value_or(last_), std::move(call.job));
+  retired_.emplace_back(engine_.step_end().value_or(last_), std::move(call.job));
 }
 
 void SimulatedWorker::settle() {

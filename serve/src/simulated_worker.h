@@ -23,12 +23,14 @@ struct TierPaths {
 };
 
 /// A worker whose engine is the simulator's state machine, driven by the real clock: everything
-/// happens on one strand, and a timer waits for the engine's next event.
+/// happens on one strand, and a timer waits for the engine's next event. The ranks of one worker
+/// step together, so they share a strand.
 class SimulatedWorker final : public Worker, public std::enable_shared_from_this<SimulatedWorker> {
  public:
+  /// `first`: another rank of the same worker, on the same strand.
   SimulatedWorker(const net::any_io_executor& strand, const ServeClock& clock,
                   engine::EngineOptions options, std::shared_ptr<const perf::StepTimer> timer,
-                  TierPaths paths, WorkerListener listener);
+                  TierPaths paths, WorkerListener listener, SimulatedWorker* first = nullptr);
 
   void start(std::shared_ptr<const Job> job, std::optional<Prefilled> prefilled,
              std::shared_ptr<EventSink> sink) override;

@@ -31,16 +31,16 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
 }  // namespace
 
 /// Has every engine report the steps that ended by now within a run of steps in progress.
-void Run::settle(SimTime end) {
+void Run::settle_all(SimTime end) {
   for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
-    fleet_.engines[i].engine.load(end);  // ends them; advance() hands out what they made
-    fleet_.engines[i].engine.advance(end, outcome_);
+    fleet_.engines[i].engine.load(end);  // ends them; settle() hands out what they made
+    fleet_.engines[i].engine.settle(end, outcome_);
     read_outcome(i);
   }
 }
 
 SimulationResult Run::result(SimTime end) {
-  settle(end);
+  settle_all(end);
   SimulationResult out;
   out.events = queue_.popped();
   out.fingerprint = queue_.fingerprint();

@@ -89,17 +89,14 @@ Fleet make_fleet(const SimulationSpec& spec) {
     const PoolSpec& from = spec.plan->pools[i];
     fleet.pools.push_back(make_pool(spec, from, static_cast<std::uint32_t>(fleet.engines.size())));
     const Pool& pool = fleet.pools.back();
+    const engine::EngineOptions options{from.config, from.role, spec.stepping, pool.publishes_kv};
     for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
-      engine::EngineOptions options{from.config, from.role, spec.stepping, pool.publishes_kv};
-      fleet.engines.push_back({engine::Engine(std::move(options), spec.timers[i]),
-                               static_cast<std::uint32_t>(i),
-                               rank,
-                               0,
-                               SimTime::max(),
-                               {},
-                               0,
-                               SimTime::max(),
-                               SimTime::min()});
+      const bool further = rank % pool.ranks_per_worker != 0;
+      EngineSlot slot{further ? fleet.engines.back().engine.another_rank(options)
+                              : engine::Engine(options, spec.timers[i])};
+      slot.pool = static_cast<std::uint32_t>(i);
+      slot.rank = rank;
+      fleet.engines.push_back(std::move(slot));
     }
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");
@@ -115,6 +112,7 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.max_output_tokens = pool.role == WorkerRole::prefill ? 1 : from.output_tokens;
   out.blocks = workload.prompt_blocks(from, pool.block_size);
   out.remote_prefill = pool.role == WorkerRole::decode;
+  out.priority = workload.priority_of(request);
   return out;
 }
 

@@ -16,7 +16,8 @@ struct EngineSlot {
   std::uint32_t rank = 0;                   ///< index within its pool, as its router knows it
   std::uint16_t epoch = 0;                  ///< of the engine_due event that counts
   SimTime due = SimTime::max();             ///< when that event is due; max: there is none
-  std::vector<RequestId> decoding;          ///< kept where the router follows output blocks
+  SimTime start = SimTime::min();           ///< of the latest engine_start event
+  std::vector<RequestId> decoding{};        ///< kept where the router follows output blocks
   std::int64_t steps_followed = 0;          ///< steps that the router knows of
   SimTime quiet_until = SimTime::max();     ///< before then the router has no more to learn of its
                                             ///< cache; kept where engines publish it

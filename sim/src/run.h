@@ -58,7 +58,10 @@ class Run {
   bool submit(std::uint32_t request, std::uint32_t pool);
   void transfer_done(std::uint32_t request);
   void touch(std::uint32_t engine);
-  void advance(std::uint32_t engine);
+  void end_step(std::uint32_t engine);
+  void settle(std::uint32_t engine);
+  void start(std::uint32_t engine);
+  void schedule(std::uint32_t engine);
   void observe(const Pool& pool);
   void read_outcome(std::uint32_t engine);
   void on_token(std::uint32_t engine, const engine::TokenEvent& token);
@@ -89,7 +92,7 @@ class Run {
   void tell_output(Pool& pool);
 
   // The end (accounting.cpp).
-  void settle(SimTime end);
+  void settle_all(SimTime end);
   SimulationResult result(SimTime end);
   void keep_sent_records();
   void release_unfinished(SimTime end);

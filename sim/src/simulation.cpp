@@ -93,10 +93,14 @@ void Run::handle(const Event& event) {
       EngineSlot& slot = fleet_.engines[event.target];
       if (event.epoch == slot.epoch && event.at == slot.due) {
         slot.due = SimTime::max();
-        advance(event.target);
+        end_step(event.target);
       }
       break;
     }
+    case EventKind::engine_start:
+      fleet_.engines[event.target].start = SimTime::min();
+      start(event.target);
+      break;
   }
 }
 
@@ -168,27 +172,50 @@ bool Run::submit(std::uint32_t request, std::uint32_t pool_index) {
   return true;
 }
 
-/// Has the engine advanced at the end of this instant.
+/// Has the engine start a step at the end of this instant, if it can.
 void Run::touch(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.quiet_until = now_;
-  if (slot.due != now_) {
-    slot.due = now_;
-    queue_.push(now_, Phase::engine, EventKind::engine_due, engine, ++slot.epoch,
+  if (slot.start != now_) {
+    slot.start = now_;
+    queue_.push(now_, Phase::start, EventKind::engine_start, engine, 0,
                 static_cast<std::uint16_t>(engine));
   }
 }
 
-/// Brings an engine to this instant, reads what happened and schedules what is due next.
-void Run::advance(std::uint32_t engine) {
-  EngineSlot& slot = fleet_.engines[engine];
-  slot.engine.advance(now_, outcome_);
-  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
+/// The engine's step ends; the next starts at once if nothing else can happen at this instant.
+void Run::end_step(std::uint32_t engine) {
+  fleet_.engines[engine].engine.settle(now_, outcome_);
   read_outcome(engine);
+  const bool alone = queue_.empty() || queue_.next_time() > now_;
+  alone ? start(engine) : schedule(engine);
+}
+
+/// Ends the engine's steps that end by this instant and reads what happened.
+void Run::settle(std::uint32_t engine) {
+  fleet_.engines[engine].engine.settle(now_, outcome_);
+  read_outcome(engine);
+  schedule(engine);
+}
+
+/// Starts the engine's next step.
+void Run::start(std::uint32_t engine) {
+  fleet_.engines[engine].engine.advance(now_, outcome_);
+  read_outcome(engine);
+  schedule(engine);
+}
+
+/// Has what is next at the engine happen when it is due.
+void Run::schedule(std::uint32_t engine) {
+  EngineSlot& slot = fleet_.engines[engine];
+  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
+  if (next <= now_) {
+    return touch(engine);
+  }
   note_step(engine, next);
-  if (slot.due == now_ || slot.due == next) {
-    return;  // due at the end of this instant (what was read may have touched it), or as before
+  if (slot.due == next) {
+    return;
   }
   slot.due = next;
   ++slot.epoch;  // whatever was due before is stale
@@ -206,7 +233,7 @@ void Run::observe(const Pool& pool) {
   }
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     if (fleet_.engines[pool.first_engine + i].quiet_until <= now_) {
-      advance(pool.first_engine + i);
+      settle(pool.first_engine + i);
     }
   }
 }
@@ -347,6 +374,7 @@ void Run::tell_output(Pool& pool) {
     }
     const std::int64_t steps = slot.engine.load(now_).steps;
     slot.followed_until = slot.engine.step_end().value_or(SimTime::min());
+    schedule(pool.first_engine + i);  // looking may have split a run of steps
     if (steps == slot.steps_followed) {
       continue;
     }

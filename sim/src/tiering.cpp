@@ -68,7 +68,9 @@ Tiering make_tiering(const SimulationSpec& spec, const Workload& workload, Fleet
       engine::EngineOptions options{pool.config, pool.role, spec.stepping,
                                     fleet.pools[i].publishes_kv};
       options.tiering = tiering.pools[i].for_engine(tiering.network, tiering.sites[index]);
-      fleet.engines[index].engine = engine::Engine(std::move(options), spec.timers[i]);
+      const bool further = rank % fleet.pools[i].ranks_per_worker != 0;
+      fleet.engines[index].engine = further ? fleet.engines[index - 1].engine.another_rank(options)
+                                            : engine::Engine(options, spec.timers[i]);
     }
   }
   return tiering;

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kLeastCases = 6;
+constexpr std::size_t kLeastCases = 100;
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -164,6 +164,43 @@ TEST_CASE("every golden recipe gives what is written beside it") {
     }
   }
   CHECK((paths.size() >= kLeastCases || !environment("DYN_GOLDEN").empty()));
+}
+
+double mean_of(const sim::SimulationResult& result, const char* tag) {
+  const Metric* metric = result.report.find(tag);
+  REQUIRE(metric != nullptr);
+  return metric->avg;
+}
+
+/// A recipe of the folder `mocker`, in fast-forward.
+sim::SimulationResult replayed(const std::string& name) {
+  const std::string path = test::source_path("tests/golden/sim/mocker/" + name + ".yaml");
+  return load(path).run(engine::Stepping::fast_forward);
+}
+
+TEST_CASE("with the step times of Dynamo's mocker its scenarios come out as there, within 2 %") {
+  const Json peer = Json::parse(read(test::source_path("tests/golden/sim/mocker/peer.json")));
+  REQUIRE(peer.at("scenarios").size() >= 6);
+  for (const Json& scenario : peer.at("scenarios")) {
+    const auto name = scenario.at("name").get<std::string>();
+    INFO(name);
+    const sim::SimulationResult result = replayed(name);
+    CHECK(mean_of(result, "time_to_first_token") ==
+          Approx(scenario.at("ttft_ms").get<double>()).epsilon(0.02));
+    CHECK(mean_of(result, "inter_token_latency") ==
+          Approx(scenario.at("tpot_ms").get<double>()).epsilon(0.02));
+    CHECK(mean_of(result, "request_latency") ==
+          Approx(scenario.at("e2e_ms").get<double>()).epsilon(0.02));
+  }
+}
+
+TEST_CASE("prompts first make first tokens later and the others sooner than mixed steps do") {
+  const sim::SimulationResult mixed = replayed("closed64");
+  const sim::SimulationResult prompts_first = replayed("closed64_sglang");
+  CHECK(mean_of(prompts_first, "time_to_first_token") / mean_of(mixed, "time_to_first_token") ==
+        Approx(4.2).epsilon(0.05));
+  CHECK(mean_of(prompts_first, "inter_token_latency") / mean_of(mixed, "inter_token_latency") ==
+        Approx(0.75).epsilon(0.05));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -82,18 +83,19 @@ class Driver {
       if (commands_.empty() && !due) {
         break;
       }
-      const std::int64_t engine_at = due ? due->time_since_epoch().count() / 1000 : 0;
-      const bool engine_turn = due && (commands_.empty() || engine_at < commands_.begin()->at ||
-                                       (engine_at == commands_.begin()->at && engine_first_));
-      const std::int64_t now = engine_turn ? engine_at : commands_.begin()->at;
-      if (engine_turn) {
-        ++seen_.events;
-      } else {
+      const std::int64_t engine_at = due ? due->time_since_epoch().count() / 1000 : kNever;
+      const std::int64_t command_at = commands_.empty() ? kNever : commands_.begin()->at;
+      const std::int64_t now = std::min(engine_at, command_at);
+      seen_.events += engine_at == now ? 1 : 0;
+      if (engine_first_) {
+        read([&] { engine_.settle(time(now), outcome_); }, now);
+      }
+      while (!commands_.empty() && commands_.begin()->at == now) {
         const Command command = *commands_.begin();
         commands_.erase(commands_.begin());
         apply(command);
       }
-      advance(now);
+      read([&] { engine_.advance(time(now), outcome_); }, now);
       engine_.check_invariants();
       seen_.end = now;
     }
@@ -104,6 +106,7 @@ class Driver {
   }
 
  private:
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
   static SimTime time(std::int64_t us) { return SimTime(std::chrono::microseconds(us)); }
 
   void apply(const Command& command) {
@@ -138,15 +141,17 @@ class Driver {
 
   void look(std::int64_t at) {
     const engine::EngineLoad load = engine_.load(time(at));
-    advance(at);
+    read([&] { engine_.settle(time(at), outcome_); }, at);
     seen_.looks.push_back({at, load.running, load.waiting, load.used_blocks, load.cached_blocks,
                            load.steps, load.preemptions,
                            static_cast<std::int64_t>(seen_.kv_events.size())});
   }
 
-  void advance(std::int64_t at) {
+  /// Calls the engine and notes what it hands out.
+  template <class Call>
+  void read(Call call, std::int64_t at) {
     outcome_.clear();
-    engine_.advance(time(at), outcome_);
+    call();
     for (const auto& a : outcome_.admitted) {
       seen_.admitted.emplace_back(a.id.value(), a.at.time_since_epoch().count(), a.cached_tokens);
       seen_.tiers.emplace_back(a.tier_tokens, a.load_time.count());

@@ -37,6 +37,16 @@ Case random_case(WorkerRole role, bool tiers) {
   config.chunked_prefill = *rc::gen::element(true, true, false);
   config.kv_blocks = *rc::gen::inRange<std::int64_t>(8, tiers ? 20 : 60);
   config.max_model_len = 10'000;
+  config.queue = *rc::gen::element(QueuePolicy::fcfs, QueuePolicy::fcfs, QueuePolicy::priority);
+  config.capacity = *rc::gen::element(CapacityPolicy::guaranteed_no_evict,
+                                      CapacityPolicy::max_utilization);
+  config.sglang.schedule_conservativeness = *rc::gen::element(0.0, 0.3, 1.0);
+  if (*rc::gen::inRange(0, 3) == 0) {
+    config.speculation = SpeculationConfig{};
+    config.speculation->draft_tokens = *rc::gen::inRange(1, 5);
+    config.speculation->acceptance_length =
+        std::min(*rc::gen::element(1.0, 1.7, 2.3, 3.9), 1.0 + config.speculation->draft_tokens);
+  }
   c.options.role = role;
   c.options.publish_kv_events = *rc::gen::arbitrary<bool>();
   const int count = *rc::gen::inRange(1, tiers ? 40 : 25);
@@ -47,6 +57,7 @@ Case random_case(WorkerRole role, bool tiers) {
     request.spec.id = RequestId(static_cast<std::uint32_t>(i));
     request.spec.prompt_tokens = *rc::gen::inRange(1, 60);
     request.spec.max_output_tokens = *rc::gen::element(1, 2, 3, 7, 20, 60);
+    request.spec.priority = *rc::gen::inRange(0, 3);
     request.spec.remote_prefill =
         role == WorkerRole::decode && *rc::gen::element(true, true, true, false);
     request.reply_delay = *rc::gen::inRange(1, 40);

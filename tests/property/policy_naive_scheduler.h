@@ -105,7 +105,7 @@ class NaiveScheduler {
       : config_(config), pool(static_cast<int>(*config.kv_blocks)) {}
 
   void submit(const policy::EngineRequest& spec, const std::vector<kvbm::BlockHash>& hashes) {
-    waiting_.push_back({spec, hashes, {}, 0, 0});
+    enqueue({spec, hashes, {}, 0, 0, false, next_arrival_++}, false);
   }
   void cancel(RequestId id) {
     const auto is = [&](const Request& r) { return r.spec.id == id; };
@@ -118,19 +118,21 @@ class NaiveScheduler {
     budget_ = config_.max_num_batched_tokens;
     batch_ = {};
     bool preempted = false;
-    for (std::size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
-      const std::int64_t tokens = std::min(running_[i].known() - running_[i].computed, budget_);
-      bool placed = false;
-      while (i < running_.size() && !(placed = place(running_[i], tokens))) {
-        Request victim = running_.back();
-        running_.pop_back();
-        pool.release(victim.blocks);
-        victim.blocks.clear();
-        victim.computed = 0;
-        outcome.preempted.push_back(victim.spec.id);
-        waiting_.push_front(victim);
-        preempted = true;
-      }
+    while (needed() > pool.free()) {
+      const auto victim = least_urgent();
+      Request taken = *victim;
+      running_.erase(victim);
+      keep(taken);
+      pool.release(taken.blocks);
+      taken.blocks.clear();
+      taken.computed = 0;
+      taken.decoding = false;
+      outcome.preempted.push_back(taken.spec.id);
+      enqueue(taken, true);
+      preempted = true;
+    }
+    for (Request& r : running_) {
+      place(r, std::min(r.known() - r.computed, budget_));
     }
     while (!preempted && !waiting_.empty() && budget_ > 0 &&
            static_cast<std::int64_t>(running_.size()) < limit() && admit(outcome)) {
@@ -144,9 +146,14 @@ class NaiveScheduler {
       const auto leaving = std::find(leaving_.begin(), leaving_.end(), r.spec.id);
       bool stays = leaving == leaving_.end();
       if (stays && r.computed == r.known()) {
-        ++r.produced;
-        stays = r.produced < r.spec.max_output_tokens;
-        outcome.tokens.push_back({r.spec.id, now, r.produced, !stays});
+        const std::int64_t more = r.decoding ? gain() : 1;
+        for (std::int64_t j = 0; j < more && stays; ++j) {
+          ++r.produced;
+          stays = r.produced < r.spec.max_output_tokens;
+          outcome.tokens.push_back({r.spec.id, now, r.produced, !stays});
+        }
+        r.computed = r.known() - 1;
+        r.decoding = true;
       }
       if (stays) {
         left.push_back(r);
@@ -165,6 +172,7 @@ class NaiveScheduler {
     }
     gone_.clear();
     leaving_.clear();
+    steps_ += batch_.empty() ? 0 : 1;
     running_ = left;
   }
 
@@ -175,30 +183,91 @@ class NaiveScheduler {
     std::vector<int> blocks;
     std::int64_t computed;
     std::int64_t produced;
+    bool decoding = false;
+    int arrived = 0;
 
     std::int64_t known() const { return spec.prompt_tokens + produced; }
   };
 
   std::int64_t limit() const {
-    return std::min<std::int64_t>(config_.max_num_seqs, config_.max_num_batched_tokens);
+    return std::min<std::int64_t>(
+        config_.max_num_seqs,
+        std::max<std::int64_t>(1, config_.max_num_batched_tokens / (1 + drafts())));
+  }
+  std::int64_t drafts() const {
+    return config_.speculation ? config_.speculation->draft_tokens : 0;
+  }
+  /// Tokens that a decoding request makes in this step.
+  std::int64_t gain() const {
+    const double kept = config_.speculation ? *config_.speculation->acceptance_length : 1;
+    const auto made = [&](int steps) { return static_cast<std::int64_t>(steps * kept); };
+    return made(steps_ + 1) - made(steps_);
+  }
+  static bool more_urgent(const Request& a, const Request& b) {
+    return a.spec.priority != b.spec.priority ? a.spec.priority > b.spec.priority
+                                              : a.arrived < b.arrived;
+  }
+  bool priorities() const { return config_.queue == QueuePolicy::priority; }
+  void enqueue(const Request& r, bool preempted) {
+    auto place = preempted ? waiting_.begin() : waiting_.end();
+    if (priorities()) {
+      place = std::find_if(waiting_.begin(), waiting_.end(),
+                           [&](const Request& other) { return more_urgent(r, other); });
+    }
+    waiting_.insert(place, r);
+  }
+  std::vector<Request>::iterator least_urgent() {
+    return priorities() ? std::max_element(running_.begin(), running_.end(), more_urgent)
+                        : running_.end() - 1;
+  }
+  /// Tokens for which a request has blocks when `tokens` more of it are computed.
+  std::int64_t held(const Request& r, std::int64_t tokens) const {
+    const bool completes = r.computed + tokens == r.known();
+    return r.computed + tokens + (r.decoding ? drafts() + gain() - 1 : completes ? drafts() : 0);
+  }
+  std::int64_t missing(const Request& r, std::int64_t tokens) const {
+    return std::max<std::int64_t>(
+        0, blocks_for(held(r, tokens)) - static_cast<std::int64_t>(r.blocks.size()));
+  }
+  /// Blocks that the running requests need for this step.
+  std::int64_t needed() const {
+    std::int64_t left = config_.max_num_batched_tokens;
+    std::int64_t sum = 0;
+    for (const Request& r : running_) {
+      const std::int64_t tokens = std::min(r.known() - r.computed, left);
+      sum += missing(r, tokens);
+      left -= tokens + (r.decoding ? drafts() : 0);
+    }
+    return sum;
   }
   std::int64_t blocks_for(std::int64_t tokens) const {
     return (tokens + config_.block_size - 1) / config_.block_size;
   }
 
-  bool place(Request& r, std::int64_t tokens) {
-    const std::int64_t need =
-        blocks_for(r.computed + tokens) - static_cast<std::int64_t>(r.blocks.size());
-    if (need > pool.free()) {
-      return false;
+  /// What a preempted request has computed beyond its hashed prompt can be found by itself.
+  void keep(Request& victim) {
+    const std::int64_t full = victim.computed / config_.block_size;
+    for (auto b = static_cast<std::int64_t>(victim.spec.blocks.size());
+         config_.prefix_caching && b < full; ++b) {
+      const kvbm::BlockHash root = kvbm::chain_root("what a preempted request has computed");
+      const kvbm::BlockHash own = kvbm::chain(root, victim.spec.id.value());
+      const auto index = static_cast<std::uint32_t>(b - victim.spec.blocks.size());
+      if (static_cast<std::int64_t>(victim.hashes.size()) == b) {
+        victim.hashes.push_back(kvbm::nth_block(own, index));
+      }
+      pool.name(victim.blocks[b], victim.hashes[b]);
     }
+  }
+
+  void place(Request& r, std::int64_t tokens) {
+    const std::int64_t need = missing(r, tokens);
     for (std::int64_t i = 0; i < need; ++i) {
       r.blocks.push_back(pool.take());
     }
     const std::int64_t prior = r.computed;
     r.computed += tokens;
     if (config_.prefix_caching) {
-      for (std::size_t b = 0; b < r.hashes.size() &&
+      for (std::size_t b = 0; b < r.spec.blocks.size() &&
                               static_cast<std::int64_t>(b + 1) * config_.block_size <= r.computed;
            ++b) {
         pool.name(r.blocks[b], r.hashes[b]);
@@ -210,8 +279,7 @@ class NaiveScheduler {
     } else {
       batch_.add_prefill(tokens, prior, completes);
     }
-    budget_ -= tokens;
-    return true;
+    budget_ -= tokens + (r.decoding ? drafts() : 0);
   }
 
   bool admit(policy::Outcome& outcome) {
@@ -224,7 +292,8 @@ class NaiveScheduler {
       return false;
     }
     tokens = std::min(tokens, budget_);
-    const std::int64_t need = blocks_for(cached + tokens) - static_cast<std::int64_t>(hits.size());
+    const std::int64_t need =
+        blocks_for(r.known() + drafts()) - static_cast<std::int64_t>(hits.size());
     if (need + pool.idle(hits) > pool.free()) {
       return false;
     }
@@ -249,6 +318,8 @@ class NaiveScheduler {
   std::vector<RequestId> seen_;
   perf::StepBatch batch_;
   std::int64_t budget_ = 0;
+  int steps_ = 0;
+  int next_arrival_ = 0;
 
  public:
   NaivePool pool;

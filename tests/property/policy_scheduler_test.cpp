@@ -24,11 +24,21 @@ std::vector<std::tuple<std::uint32_t, std::int64_t, bool>> tokens(const policy::
   return result;
 }
 
+/// Events block by block, as (kind, hash).
+std::vector<std::pair<int, kvbm::BlockHash>> single(const std::vector<kvbm::KvEvent>& events) {
+  std::vector<std::pair<int, kvbm::BlockHash>> result;
+  for (const kvbm::KvEvent& event : events) {
+    for (std::uint32_t i = 0; i < event.count; ++i) {
+      const bool removed = event.kind == kvbm::KvEvent::Kind::removed;
+      const std::uint32_t block = event.first + (removed ? event.count - 1 - i : i);
+      result.emplace_back(static_cast<int>(event.kind), kvbm::nth_block(event.hash, block));
+    }
+  }
+  return result;
+}
+
 bool same_events(const std::vector<kvbm::KvEvent>& a, const std::vector<kvbm::KvEvent>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const kvbm::KvEvent& x, const kvbm::KvEvent& y) {
-                      return x.kind == y.kind && x.hash == y.hash;
-                    });
+  return single(a) == single(b);
 }
 
 EngineConfig random_config() {
@@ -39,6 +49,13 @@ EngineConfig random_config() {
   config.prefix_caching = *rc::gen::element(true, true, false);
   config.chunked_prefill = *rc::gen::element(true, true, false);
   config.kv_blocks = *rc::gen::inRange<std::int64_t>(6, 50);
+  config.queue = *rc::gen::element(QueuePolicy::fcfs, QueuePolicy::priority);
+  if (*rc::gen::inRange(0, 3) == 0) {
+    config.speculation = SpeculationConfig{};
+    config.speculation->draft_tokens = *rc::gen::inRange(1, 5);
+    config.speculation->acceptance_length =
+        std::min(*rc::gen::element(1.0, 1.5, 2.25, 3.75), 1.0 + config.speculation->draft_tokens);
+  }
   return config;
 }
 
@@ -70,6 +87,7 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
         request.id = RequestId(next++);
         request.prompt_tokens = *rc::gen::inRange(1, 60);
         request.max_output_tokens = *rc::gen::element(1, 2, 3, 10, 40);
+        request.priority = *rc::gen::inRange(0, 3);
         prompts.push_back(random_prompt(next, request.prompt_tokens / config.block_size));
         request.blocks = kvbm::PromptBlocks(prompts.back());
         const std::int64_t most = request.prompt_tokens + request.max_output_tokens - 1;
@@ -123,6 +141,7 @@ TEST_CASE("the steps foretold as quiet are: one after the other they change noth
       request.id = RequestId(id);
       request.prompt_tokens = *rc::gen::inRange(1, 40);
       request.max_output_tokens = *rc::gen::inRange(1, 40);
+      request.priority = *rc::gen::inRange(0, 3);
       const std::int64_t most = request.prompt_tokens + request.max_output_tokens - 1;
       if (scheduler.fits(request) &&
           (config.chunked_prefill || most <= config.max_num_batched_tokens)) {

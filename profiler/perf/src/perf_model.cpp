@@ -8,6 +8,7 @@
 #include "dyn/core/check.h"
 #include "dyn/core/quantity_text.h"
 #include "dyn/perf/operator_work.h"
+#include "dyn/perf/speculation.h"
 #include "fit_choice.h"
 #include "mixed_attention.h"
 #include "operators.h"
@@ -203,6 +204,9 @@ PerfTarget target_of(const Plan& plan, const PoolSpec& pool) {
   target.kv_cache = plan.kv_cache;
   target.layout = pool.layout;
   target.engine = pool.config.kind;
+  if (pool.config.speculation) {
+    target.speculation = speculation_of(plan.model, *pool.config.speculation);
+  }
   return target;
 }
 

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "dyn/core/error.h"
+
 namespace dyn::perf {
 
 // github.com/SemiAnalysisAI/InferenceX/actions/runs/..., as each file of its speculation folder
@@ -94,6 +96,27 @@ std::optional<Speculation> measured_speculation(const ModelSpec& model, int draf
     return std::nullopt;
   }
   return Speculation{kind, draft_tokens, row->lengths[static_cast<std::size_t>(draft_tokens - 1)]};
+}
+
+Speculation speculation_of(const ModelSpec& model, const SpeculationConfig& config) {
+  Speculation speculation;
+  speculation.kind =
+      config.kind == DraftKind::eagle ? SpeculationKind::eagle : SpeculationKind::mtp;
+  speculation.draft_tokens = config.draft_tokens;
+  if (config.acceptance_length) {
+    speculation.acceptance_length = *config.acceptance_length;
+    return speculation;
+  }
+  const AcceptanceLengths* measured = find_acceptance(model.name, speculation.kind);
+  const auto drafts = static_cast<std::size_t>(config.draft_tokens);
+  if (measured == nullptr || drafts > measured->lengths.size()) {
+    throw Error(ErrorKind::bad_input,
+                "no acceptance length was measured for " + model.name + " with " +
+                    std::to_string(config.draft_tokens) + " draft tokens",
+                "give speculation.acceptance_length");
+  }
+  speculation.acceptance_length = measured->lengths[drafts - 1];
+  return speculation;
 }
 
 }  // namespace dyn::perf

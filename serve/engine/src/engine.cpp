@@ -36,121 +36,214 @@ void move_to(std::vector<T>& from, std::vector<T>& to) {
 
 }  // namespace
 
-/// A run is one step, or several decode steps in which nothing can change. `ends` has the end of
-/// each of its steps; `begun` of them are begun in the scheduler's books, the others follow when
+/// The step in progress of all ranks of a worker, which begin and end it together. A run is one
+/// step, or several decode steps in which nothing can change at any rank. `ends` has the end of
+/// each of its steps; `begun` of them are begun in the schedulers' books, the others follow when
 /// somebody looks (sync) or the run ends.
-struct Engine::Impl {
-  Impl(EngineOptions given, std::shared_ptr<const perf::StepTimer> step_timer)
-      : options(std::move(given)),
-        timer(std::move(step_timer)),
-        scheduler(scheduler_options(options, timer)) {}
-
+struct Engine::Lockstep {
   bool active() const { return !ends.empty(); }
-  void start(SimTime now, Outcome& outcome);
-  void finish(Outcome& outcome);
-  void catch_up(SimTime now, Outcome& outcome);
-  void sync(SimTime now, Outcome& outcome);
-  void begin_more(std::size_t steps, Outcome& outcome);
+  void start(SimTime now);
+  void foresee(SimTime now);
+  void finish();
+  void catch_up(SimTime now);
+  void split(SimTime now);
+  void sync(SimTime now);
+  void begin_more(std::size_t count);
   void cut(SimTime now, bool needed);
-  void publish_events(Outcome& outcome);
 
-  EngineOptions options;
   std::shared_ptr<const perf::StepTimer> timer;
-  policy::Scheduler scheduler;
+  bool forward = false;
+  std::vector<Impl*> ranks;
+  SimTime latest{};           ///< of any call to any rank
   SimTime began{};            ///< of the run
   std::vector<SimTime> ends;  ///< empty: idle
   std::size_t begun = 0;
+  std::optional<SimTime> ready;  ///< idle with work: when the step before ended
   std::int64_t longest_run = kShortestRun;
-  Outcome pending;  ///< of steps finished by calls other than advance
+  std::vector<std::pair<perf::StepBatch, const policy::Scheduler*>> batches;  ///< scratch
+};
+
+/// One rank: a scheduler and its cache.
+struct Engine::Impl {
+  Impl(EngineOptions given, std::shared_ptr<Lockstep> with)
+      : options(std::move(given)),
+        lockstep(std::move(with)),
+        scheduler(scheduler_options(options, lockstep->timer)) {
+    lockstep->ranks.push_back(this);
+  }
+  ~Impl() { std::erase(lockstep->ranks, this); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  /// Takes part in the step in progress.
+  bool steps_along() const { return !scheduler.batch().empty(); }
+  void publish_events() {
+    if (options.publish_kv_events) {
+      move_to(scheduler.kv_events(), pending.kv_events);
+    }
+    move_to(scheduler.tier_transfers(), pending.tier_transfers);
+  }
+  void hand_out(Outcome& outcome);
+  /// Something may have happened at `at` that the driver must see.
+  void note(SimTime at) {
+    if (!due && !pending.empty()) {
+      due = at;
+    }
+  }
+
+  EngineOptions options;
+  std::shared_ptr<Lockstep> lockstep;
+  policy::Scheduler scheduler;
+  Outcome pending;             ///< not yet handed out
+  std::optional<SimTime> due;  ///< since when something waits in there that a driver must see
   GapCounts gaps;
   std::int64_t steps = 0;  ///< ended
 };
 
 /// Begins a step at `now`, and foresees those that must follow.
-void Engine::Impl::start(SimTime now, Outcome& outcome) {
-  do {  // again where a preemption has emptied the batch
-    scheduler.begin_step(now, outcome);
-  } while (scheduler.batch().empty() && scheduler.may_admit());
-  perf::StepBatch batch = scheduler.batch();
-  if (batch.empty()) {
-    publish_events(outcome);
-    return;
+void Engine::Lockstep::start(SimTime now) {
+  ready.reset();
+  bool any = false;
+  for (Impl* rank : ranks) {
+    if (!rank->scheduler.has_work()) {
+      continue;
+    }
+    do {  // again where a preemption has emptied the batch
+      rank->scheduler.begin_step(now, rank->pending);
+    } while (rank->scheduler.batch().empty() && rank->scheduler.may_admit());
+    if (rank->scheduler.batch().empty()) {
+      rank->publish_events();
+    } else {
+      any = true;
+    }
+    rank->note(now);
   }
+  if (any) {
+    foresee(now);
+  }
+}
+
+/// Computes the ends of the run that begins at `now`. Every step takes as long as that of the
+/// slowest rank; ranks without a batch wait for the others.
+void Engine::Lockstep::foresee(SimTime now) {
   began = now;
   begun = 1;
-  const bool forward = options.stepping == Stepping::fast_forward;
-  const std::int64_t count = forward ? std::min(scheduler.quiet_steps(), longest_run) : 1;
+  std::int64_t count = forward ? longest_run : 1;
+  batches.clear();
+  for (const Impl* rank : ranks) {
+    if (rank->steps_along()) {
+      count = std::min(count, rank->scheduler.quiet_steps());
+      batches.push_back({rank->scheduler.batch(), &rank->scheduler});
+    }
+  }
   SimTime end = now;
   for (std::int64_t i = 0; i < count; ++i) {
-    const Duration time = timer->step_time(batch);
-    DYN_ASSERT(time.count() > 0, "a step takes time");
-    end += time;
+    Duration longest{0};
+    for (auto& [batch, scheduler] : batches) {
+      longest = std::max(longest, timer->step_time(batch));
+      batch.decode_context += batch.decode_sequences * scheduler->growth(i);
+    }
+    DYN_ASSERT(longest.count() > 0, "a step takes time");
+    end += longest;
     ends.push_back(end);
-    batch.decode_context += batch.decode_sequences;
   }
 }
 
 /// Ends the run: its last step is over.
-void Engine::Impl::finish(Outcome& outcome) {
-  begin_more(ends.size() - begun, outcome);
+void Engine::Lockstep::finish() {
+  begin_more(ends.size() - begun);
   const SimTime end = ends.back();
   const SimTime last_began = ends.size() > 1 ? ends[ends.size() - 2] : began;
-  const std::int64_t continued = scheduler.end_step(end, outcome);
-  gaps.add(end - last_began, continued);
-  for (const Duration gap : scheduler.resumed_gaps()) {
-    gaps.add(gap, 1);
+  for (Impl* rank : ranks) {
+    if (!rank->steps_along()) {
+      continue;
+    }
+    const std::int64_t continued = rank->scheduler.end_step(end, rank->pending);
+    rank->gaps.add(end - last_began, continued);
+    for (const Duration gap : rank->scheduler.resumed_gaps()) {
+      rank->gaps.add(gap, 1);
+    }
+    ++rank->steps;
+    rank->publish_events();
+    rank->note(end);
   }
-  ++steps;
-  publish_events(outcome);
   if (static_cast<std::int64_t>(ends.size()) == longest_run) {
     longest_run = std::min(2 * longest_run, kLongestRun);
   }
   ends.clear();
 }
 
-void Engine::Impl::catch_up(SimTime now, Outcome& outcome) {
-  while (active() && ends.back() <= now) {
+/// Finishes the steps that ended at or before `now` and begins those that follow before it. One
+/// that would begin right at `now` is begun by advance(), with all that this instant brings.
+void Engine::Lockstep::catch_up(SimTime given) {
+  const SimTime now = latest = std::max(latest, given);
+  split(now);
+  while (active() ? ends.back() <= now : ready && *ready < now) {
+    if (!active()) {
+      start(*ready);
+      split(now);
+      continue;
+    }
     const SimTime end = ends.back();
-    finish(outcome);
-    if (scheduler.has_work()) {
-      start(end, outcome);
+    finish();
+    if (std::any_of(ranks.begin(), ranks.end(),
+                    [](const Impl* rank) { return rank->scheduler.has_work(); })) {
+      ready = end;
     }
   }
 }
 
+/// Ends the run at `now` if one of its steps ends then.
+void Engine::Lockstep::split(SimTime now) {
+  if (ends.size() < 2 || now >= ends.back()) {
+    return;
+  }
+  const auto end = std::lower_bound(ends.begin(), ends.end(), now);
+  if (*end == now) {
+    ends.erase(end + 1, ends.end());
+  }
+}
+
 /// Begins those steps of the run that begin at or before `now`.
-void Engine::Impl::sync(SimTime now, Outcome& outcome) {
+void Engine::Lockstep::sync(SimTime now) {
   if (!active() || ends.size() == begun || ends[begun - 1] > now) {
     return;
   }
   const auto past = std::upper_bound(ends.begin(), ends.end(), now);
   const std::size_t begin = std::min<std::size_t>(past - ends.begin() + 1, ends.size());
   // The events of all but the step in progress are out.
-  begin_more(begin - 1 - begun, outcome);
-  publish_events(outcome);
-  begin_more(1, outcome);
+  begin_more(begin - 1 - begun);
+  for (Impl* rank : ranks) {
+    rank->publish_events();
+  }
+  begin_more(1);
 }
 
 /// Ends the step in progress, a decode step, and does `count` more, but for the end of the last.
-void Engine::Impl::begin_more(std::size_t count, Outcome& outcome) {
+void Engine::Lockstep::begin_more(std::size_t count) {
   if (count == 0) {
     return;
   }
-  const std::int64_t continued = scheduler.batch().decode_sequences;
-  SimTime from = begun > 1 ? ends[begun - 2] : began;
   const SimTime first_end = ends[begun - 1];
-  for (std::size_t i = 0; i < count; ++i) {
-    const SimTime end = ends[begun - 1 + i];
-    gaps.add(end - from, continued);
-    from = end;
+  for (Impl* rank : ranks) {
+    if (!rank->steps_along()) {
+      continue;
+    }
+    const std::int64_t continued = rank->scheduler.batch().decode_sequences;
+    SimTime from = begun > 1 ? ends[begun - 2] : began;
+    for (std::size_t i = 0; i < count; ++i) {
+      const SimTime end = ends[begun - 1 + i];
+      rank->gaps.add(end - from, continued);
+      from = end;
+    }
+    rank->scheduler.repeat(static_cast<std::int64_t>(count), first_end, rank->pending);
+    rank->steps += static_cast<std::int64_t>(count);
   }
-  scheduler.repeat(static_cast<std::int64_t>(count), first_end, outcome);
   begun += count;
-  steps += static_cast<std::int64_t>(count);
 }
 
 /// Ends the run with the step in progress at `now`, if what happened may change the next.
-void Engine::Impl::cut(SimTime now, bool needed) {
+void Engine::Lockstep::cut(SimTime now, bool needed) {
   if (!needed || ends.size() <= 1) {
     return;
   }
@@ -162,15 +255,35 @@ void Engine::Impl::cut(SimTime now, bool needed) {
   }
 }
 
-void Engine::Impl::publish_events(Outcome& outcome) {
-  if (options.publish_kv_events) {
-    move_to(scheduler.kv_events(), outcome.kv_events);
+void Engine::Impl::hand_out(Outcome& outcome) {
+  due.reset();
+  move_to(scheduler.tier_transfers(), pending.tier_transfers);
+  if (outcome.empty()) {
+    std::swap(outcome, pending);
+    return;
   }
-  move_to(scheduler.tier_transfers(), outcome.tier_transfers);
+  move_to(pending.admitted, outcome.admitted);
+  move_to(pending.tokens, outcome.tokens);
+  move_to(pending.prefilled, outcome.prefilled);
+  move_to(pending.kv_wanted, outcome.kv_wanted);
+  move_to(pending.preempted, outcome.preempted);
+  move_to(pending.kv_events, outcome.kv_events);
+  move_to(pending.tier_transfers, outcome.tier_transfers);
 }
 
-Engine::Engine(EngineOptions options, std::shared_ptr<const perf::StepTimer> timer)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(timer))) {}
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Engine::Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer) {
+  auto lockstep = std::make_shared<Lockstep>();
+  lockstep->timer = std::move(timer);
+  lockstep->forward = options.stepping == Stepping::fast_forward;
+  impl_ = std::make_unique<Impl>(options, std::move(lockstep));
+}
+
+Engine Engine::another_rank(const EngineOptions& options) {
+  return Engine(std::make_unique<Impl>(options, impl_->lockstep));
+}
+
 Engine::~Engine() = default;
 Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
@@ -195,43 +308,43 @@ std::optional<errc> Engine::why_impossible(const EngineRequest& request) const {
 
 void Engine::submit(const EngineRequest& request, SimTime now) {
   DYN_ASSERT(!why_impossible(request), "the request cannot run here");
-  impl_->catch_up(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
   impl_->scheduler.submit(request);
-  impl_->cut(now, impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
 }
 
 void Engine::cancel(RequestId id, SimTime now) {
-  impl_->catch_up(now, impl_->pending);
-  impl_->sync(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
   const bool in_batch = impl_->scheduler.cancel(id);
-  impl_->cut(now, in_batch || impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, in_batch || impl_->scheduler.may_admit());
 }
 
 void Engine::kv_received(RequestId id, SimTime now) {
-  impl_->catch_up(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
   impl_->scheduler.kv_received(id);
-  impl_->cut(now, impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
 }
 
 void Engine::release_held(RequestId id, SimTime now) {
-  impl_->catch_up(now, impl_->pending);
-  impl_->sync(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
   impl_->scheduler.release_held(id);
-  impl_->cut(now, impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
 }
 
 void Engine::transfer_done(kvbm::TierTransferId id, SimTime now) {
-  impl_->catch_up(now, impl_->pending);
-  impl_->sync(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
   impl_->scheduler.transfer_done(id, now);
-  impl_->cut(now, impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
 }
 
 void Engine::give_up_transfers(SimTime now) {
-  impl_->catch_up(now, impl_->pending);
-  impl_->sync(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
   impl_->scheduler.give_up_transfers();
-  impl_->cut(now, impl_->scheduler.may_admit());
+  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
 }
 
 const kvbm::Tiers* Engine::tiers() const {
@@ -242,36 +355,44 @@ std::int64_t Engine::tokens_wanted(RequestId id) const {
   return impl_->scheduler.tokens_wanted(id);
 }
 
-void Engine::advance(SimTime now, Outcome& outcome) {
-  Outcome& pending = impl_->pending;
-  move_to(pending.admitted, outcome.admitted);
-  move_to(pending.tokens, outcome.tokens);
-  move_to(pending.prefilled, outcome.prefilled);
-  move_to(pending.kv_wanted, outcome.kv_wanted);
-  move_to(pending.preempted, outcome.preempted);
-  move_to(pending.kv_events, outcome.kv_events);
-  move_to(pending.tier_transfers, outcome.tier_transfers);
-  impl_->catch_up(now, outcome);
-  if (!impl_->active() && impl_->scheduler.has_work()) {
-    impl_->start(now, outcome);
-  }
-  move_to(impl_->scheduler.tier_transfers(), outcome.tier_transfers);
+void Engine::settle(SimTime now, Outcome& outcome) {
+  impl_->lockstep->catch_up(now);
   if (impl_->options.publish_kv_events) {
-    impl_->sync(now, outcome);
+    impl_->lockstep->sync(now);
   }
+  impl_->hand_out(outcome);
+}
+
+void Engine::advance(SimTime now, Outcome& outcome) {
+  impl_->lockstep->catch_up(now);
+  if (!impl_->lockstep->active() && impl_->scheduler.has_work()) {
+    impl_->lockstep->start(impl_->lockstep->latest);
+  }
+  if (impl_->options.publish_kv_events) {
+    impl_->lockstep->sync(now);
+  }
+  impl_->hand_out(outcome);
 }
 
 std::optional<SimTime> Engine::next_event() const {
-  return impl_->active() ? std::optional(impl_->ends.back()) : std::nullopt;
+  if (impl_->due) {
+    return impl_->due;
+  }
+  const Lockstep& lockstep = *impl_->lockstep;
+  if (!impl_->scheduler.has_work() && !impl_->steps_along()) {
+    return std::nullopt;
+  }
+  return lockstep.active() ? std::optional(lockstep.ends.back()) : lockstep.ready;
 }
 
 std::optional<SimTime> Engine::step_end() const {
-  return impl_->active() ? std::optional(impl_->ends[impl_->begun - 1]) : std::nullopt;
+  const Lockstep& lockstep = *impl_->lockstep;
+  return lockstep.active() ? std::optional(lockstep.ends[lockstep.begun - 1]) : std::nullopt;
 }
 
 EngineLoad Engine::load(SimTime now) const {
-  impl_->catch_up(now, impl_->pending);
-  impl_->sync(now, impl_->pending);
+  impl_->lockstep->catch_up(now);
+  impl_->lockstep->sync(now);
   EngineLoad load;
   load.running = impl_->scheduler.running();
   load.waiting = impl_->scheduler.waiting();

@@ -43,6 +43,7 @@ struct Request {
   std::int64_t cached = 0;    ///< prompt tokens found in the cache at the last admission
   std::int64_t nameless = 0;  ///< blocks held without hash; stale while decoding
   kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
+  std::int64_t kept = 0;      ///< blocks behind the prompt's own that are in the cache (see keep)
   SimTime last_token{};       ///< of a preempted request that had one
 
   /// What a request has from tiers, in blocks by level.
@@ -55,9 +56,11 @@ struct Request {
     Duration time{0};                        ///< it has waited
   };
   Loads loads;
-  std::uint64_t place = 0;  ///< in the queue, by submission
+  std::uint64_t place = 0;  ///< in the queue, by submission; distinct
 
   std::int64_t known() const { return spec.prompt_tokens + produced; }
+  /// Output tokens still to come; not while decoding.
+  std::int64_t output_left() const { return spec.max_output_tokens - produced; }
 };
 
 /// The requests of one scheduler: records in slots that are reused, found by id.

@@ -1,6 +1,7 @@
 #include "dyn/policy/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "dyn/core/check.h"
 #include "scheduler_impl.h"
@@ -17,32 +18,54 @@ void Outcome::clear() {
   tier_transfers.clear();
 }
 
-Habits habits_of(const std::string& kind) {
+bool Outcome::empty() const {
+  return admitted.empty() && tokens.empty() && prefilled.empty() && kv_wanted.empty() &&
+         preempted.empty() && kv_events.empty() && tier_transfers.empty();
+}
+
+Habits habits_of(const EngineConfig& config) {
   Habits habits;
-  if (kind == "sglang") {
-    // SGLang 0.5: new_token_ratio from 0.7 to 0.14 of that over 600 decode steps
-    // (schedule_conservativeness 1), outputs clipped at CLIP_MAX_NEW_TOKENS.
+  if (config.kind == "sglang") {
+    // SGLang 0.5: new_token_ratio falls from 0.7 to 0.14 of that over 600 decode steps
+    // (times schedule_conservativeness), outputs are clipped at CLIP_MAX_NEW_TOKENS.
     habits.prefill_first = true;
-    habits.share = 0.7;
-    habits.least_share = 0.7 * 0.14;
-    habits.relaxing_steps = 600;
-    habits.most_output = 4096;
-  } else if (kind == "trtllm") {
-    // TensorRT-LLM's default capacity scheduler, GUARANTEED_NO_EVICT.
-    habits.share = 1;
-    habits.least_share = 1;
+    habits.whole_pages = true;
+    habits.retracts = true;
+    habits.reserve = Reserve::estimate;
+    habits.share = std::min(0.7 * config.sglang.schedule_conservativeness, 1.0);
+    habits.least_share = 0.14 * habits.share;
+    habits.decay = (habits.share - habits.least_share) / 600;
+    habits.most_output = config.sglang.clip_max_new_tokens;
+  } else if (config.kind == "trtllm" && config.capacity == CapacityPolicy::guaranteed_no_evict) {
+    habits.reserve = Reserve::to_the_end;
   }
   return habits;
 }
 
+Pace pace_of(const SchedulerOptions& options) {
+  Pace pace;
+  const std::optional<SpeculationConfig>& speculation = options.config.speculation;
+  if (speculation && options.role != WorkerRole::prefill) {
+    pace.drafts = speculation->draft_tokens;
+    const double kept = std::clamp(speculation->acceptance_length.value_or(1), 1.0,
+                                   static_cast<double>(1 + pace.drafts));
+    pace.tokens_per_step = std::llround(kept * static_cast<double>(std::int64_t{1} << Pace::kBits));
+  }
+  return pace;
+}
+
 Scheduler::Impl::Impl(const SchedulerOptions& given)
     : options(given),
-      habits(habits_of(given.config.kind)),
+      habits(habits_of(given.config)),
+      separate(habits.prefill_first && given.role != WorkerRole::decode),
       block_size(given.config.block_size),
-      max_running(static_cast<std::int32_t>(
-          std::min<std::int64_t>(given.config.max_num_seqs, given.config.max_num_batched_tokens))),
+      page(habits.whole_pages && block_size <= given.config.max_num_batched_tokens ? block_size
+                                                                                   : 1),
+      max_running(static_cast<std::int32_t>(std::min<std::int64_t>(
+          given.config.max_num_seqs, std::max<std::int64_t>(1, given.config.max_num_batched_tokens /
+                                                                   (1 + pace_of(given).drafts))))),
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
-      decodes(given.config.block_size) {
+      decodes(given.config.block_size, pace_of(given)) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
   if (!given.tiering.tiers.levels.empty() && given.config.prefix_caching) {
     DYN_ASSERT(given.tiering.timer != nullptr, "loads are weighed against computing");
@@ -50,17 +73,22 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
     tiers = std::make_unique<kvbm::Tiers>(given.tiering.tiers);
   }
   pool.record_events(given.kv_events || tiers != nullptr);
+  ratio_from = habits.share;
 }
 
-/// Gives back all blocks and takes a decoding request out of the sums.
+/// Takes a decoding request out of the sums; it then holds blocks like any other.
+void Scheduler::Impl::leave_decodes(Request& request) {
+  decodes.leave(request.base);
+  finish_sum -= request.finish;
+  long_outputs -= request.spec.max_output_tokens > habits.most_output ? 1 : 0;
+  request.nameless = blocks_for(decodes.held_tokens(request.base)) -
+                     static_cast<std::int64_t>(request.named.size());
+}
+
+/// Gives back all blocks.
 void Scheduler::Impl::release_blocks(Request& request) {
   if (tiers != nullptr) {
     std::erase_if(computed, [&](const Computed& part) { return &requests[part.slot] == &request; });
-  }
-  if (request.state == State::decoding) {
-    decodes.leave(request.base);
-    request.nameless = blocks_for(request.base + decodes.steps() - 1) -
-                       static_cast<std::int64_t>(request.named.size());
   }
   pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
@@ -68,8 +96,24 @@ void Scheduler::Impl::release_blocks(Request& request) {
   blocked = false;
 }
 
+/// Puts a request into the queue: last, or where its priority has it.
+void Scheduler::Impl::enqueue(Slot slot) {
+  Slot next = kNoSlot;
+  if (options.config.queue == QueuePolicy::priority) {
+    Slot after = waiting.tail;
+    while (after != kNoSlot && more_urgent(requests[slot], requests[after])) {
+      next = after;
+      after = requests[after].previous;
+    }
+  }
+  waiting.insert(requests, slot, next);
+}
+
 void Scheduler::Impl::remove(Slot slot) {
   Request& request = requests[slot];
+  if (request.state == State::decoding) {
+    leave_decodes(request);
+  }
   release_blocks(request);
   switch (request.state) {
     case State::unused:
@@ -110,11 +154,7 @@ Scheduler::Scheduler(Scheduler&&) noexcept = default;
 Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
 
 bool Scheduler::fits(const EngineRequest& request) const {
-  // The last token is handed out without ever getting KV.
-  const bool prefill_only = impl_->options.role == WorkerRole::prefill;
-  const std::int64_t output = prefill_only ? 1 : request.max_output_tokens;
-  const std::int64_t tokens = request.prompt_tokens + output - 1;
-  return impl_->blocks_for(tokens) <= total_blocks();
+  return impl_->blocks_to_the_end(request) <= total_blocks();
 }
 
 void Scheduler::submit(const EngineRequest& request) {
@@ -130,8 +170,8 @@ void Scheduler::submit(const EngineRequest& request) {
     return;
   }
   impl_->requests[slot].state = State::waiting;
-  impl_->blocked = impl_->blocked && !impl_->waiting.empty();
-  impl_->waiting.push_back(impl_->requests, slot);
+  impl_->enqueue(slot);
+  impl_->blocked = impl_->blocked && impl_->waiting.head != slot;
 }
 
 bool Scheduler::cancel(RequestId id) {
@@ -192,12 +232,17 @@ void Scheduler::begin_step(SimTime now, Outcome& outcome) {
   impl_->begin_step(now, outcome);
 }
 
+std::int64_t Scheduler::growth(std::int64_t ahead) const {
+  return impl_->decodes.gain(ahead);
+}
+
 const perf::StepBatch& Scheduler::batch() const {
   return impl_->batch;
 }
 
 bool Scheduler::may_admit() const {
-  const bool somebody = !impl_->received.empty() || (!impl_->waiting.empty() && !impl_->blocked);
+  const bool head = !impl_->waiting.empty() && (!impl_->blocked || impl_->room_again(1));
+  const bool somebody = !impl_->received.empty() || head;
   return somebody && impl_->running.size < impl_->max_running;
 }
 
@@ -207,12 +252,12 @@ std::int64_t Scheduler::quiet_steps() const {
       !impl_->pauses.empty()) {
     return 1;
   }
-  const std::int64_t to_finish = impl_->next_finish() - impl_->decodes.steps();
+  const std::int64_t to_finish = impl_->decodes.steps_until(impl_->next_finish());
   // A tier that is written back must hear of an eviction when it happens.
   const bool hears = impl_->tiers != nullptr && impl_->tiers->writes_back();
   const std::int64_t blocks =
       hears ? static_cast<std::int64_t>(impl_->pool.uncached_front()) : impl_->free_blocks();
-  return 1 + impl_->decodes.steps_within(blocks, to_finish - 1);
+  return 1 + impl_->steps_blocked(impl_->decodes.steps_within(blocks, to_finish - 1));
 }
 
 void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) {
@@ -220,7 +265,7 @@ void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) 
     return;
   }
   impl_->had_prefill = false;
-  impl_->report_second(first_end, impl_->decodes.steps() + 1, outcome);
+  impl_->report_second(first_end, outcome);
   const std::size_t events = impl_->pool.events().size();
   impl_->pool.take(static_cast<std::uint64_t>(impl_->decodes.blocks_ahead(steps)));
   impl_->note_evictions(events);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "dyn/core/check.h"
 #include "scheduler_impl.h"
@@ -14,40 +13,50 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
 
 void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
+  charged = 0;
+  reserved = 0;
   completing.clear();
   preempted = false;
   paused = false;
   if (had_prefill) {
     blocked = false;
   }
-  if (habits.prefill_first && options.role != WorkerRole::decode) {
-    place_partial(now, outcome);
-    if (!preempted) {
+  if (separate) {
+    place_partial();
+    if (partial == kNoSlot) {
       admit(now, outcome);
     }
     if (!batch.empty()) {
       pause_decodes(now);
       return;
     }
-    place_decodes(now, outcome);
+    retract(now, outcome);
+    place_decodes();
     return;
   }
-  place_decodes(now, outcome);
-  place_partial(now, outcome);
+  habits.retracts ? retract(now, outcome) : make_room(now, outcome);
+  place_decodes();
+  place_partial();
   if (!preempted) {
     admit(now, outcome);
   }
 }
 
-/// The next chunk of the prompt that the budget cut off.
-void Scheduler::Impl::place_partial(SimTime now, Outcome& outcome) {
+/// The next chunk of the prompt that the budget cut off; where steps compute prompts only, as much
+/// of it as there is room for.
+void Scheduler::Impl::place_partial() {
   if (partial == kNoSlot) {
     return;
   }
   const Slot slot = partial;
-  partial = kNoSlot;
-  if (!place_chunk(slot, options.config.max_num_batched_tokens - batch.tokens())) {
-    preempt_last(now, outcome);
+  const Request& request = requests[slot];
+  const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+  const std::int64_t room =
+      (owned + free_blocks()) * block_size - request.computed - decodes.drafts();
+  const std::int64_t most = separate ? std::min(budget(), room) : budget();
+  if (!separate || most >= page || most >= request.known() - request.computed) {
+    partial = kNoSlot;
+    DYN_ASSERT(place_chunk(slot, most), "room was made for it");
   }
 }
 
@@ -63,53 +72,72 @@ void Scheduler::Impl::pause_decodes(SimTime now) {
   }
 }
 
-/// Gives every decoding request the block it may need for this step's token.
-void Scheduler::Impl::place_decodes(SimTime now, Outcome& outcome) {
-  if (decodes.blocks_needed() <= free_blocks()) {
-    pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
-  } else {
-    for (Slot slot = running.head; slot != kNoSlot;) {
-      const Request& request = requests[slot];
-      const bool needs = request.state == State::decoding &&
-                         (request.base + decodes.steps() - 1) % block_size == 0;
-      bool survives = true;
-      while (needs && survives && pool.free() == 0) {
-        survives = running.tail != slot;
-        preempt_last(now, outcome);
-      }
-      if (!survives) {
-        break;
-      }
-      if (needs) {
-        pool.take(1);
-      }
-      slot = requests[slot].next;
+/// Preempts until those that stay have the blocks that they need in this step.
+void Scheduler::Impl::make_room(SimTime now, Outcome& outcome) {
+  while (decodes.blocks_needed() + blocks_for_partial() > free_blocks()) {
+    preempt(least_urgent(), now, outcome);
+  }
+}
+
+/// Blocks that the next chunk of the prompt that was cut off needs beside all that decode.
+std::int64_t Scheduler::Impl::blocks_for_partial() const {
+  if (partial == kNoSlot) {
+    return 0;
+  }
+  const Request& request = requests[partial];
+  const std::int64_t most =
+      options.config.max_num_batched_tokens - decodes.count() * (1 + decodes.drafts());
+  const std::int64_t end = std::min(request.known(), request.computed + most);
+  const std::int64_t filled = end + (end == request.known() ? decodes.drafts() : 0);
+  const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
+  return std::max<std::int64_t>(blocks_for(filled) - owned, 0);
+}
+
+/// Who is preempted first: the last admitted, or with priorities the least urgent that runs.
+Slot Scheduler::Impl::least_urgent() const {
+  Slot least = running.tail;
+  if (options.config.queue == QueuePolicy::priority) {
+    for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
+      least = more_urgent(requests[least], requests[slot]) ? slot : least;
     }
   }
+  return least;
+}
+
+/// Gives every decoding request the blocks that it needs for this step's tokens.
+void Scheduler::Impl::place_decodes() {
+  pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
   batch.decode_sequences = static_cast<std::int32_t>(decodes.count());
   batch.sampled = batch.decode_sequences;
   batch.decode_context = decodes.context();
 }
 
-/// The request admitted last goes back to the head of the queue, without its blocks.
-void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
-  const Slot slot = running.tail;
+/// A running request goes back to the queue, without its blocks.
+void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   if (request.state == State::decoding) {
-    request.produced = request.base + decodes.steps() - request.spec.prompt_tokens;
+    request.produced = request.base + decodes.made() - request.spec.prompt_tokens;
     request.last_token = now;
+    leave_decodes(request);
+    request.computed = request.known() - 1;
+  }
+  if (!habits.retracts) {
+    keep(request, request.computed);
   }
   release_blocks(request);
   running.remove(requests, slot);
   if (partial == slot) {
     partial = kNoSlot;
   }
-  relaxed_at = decodes.steps();
   request.state = State::waiting;
   request.computed = 0;
   request.remote = false;
   request.loads.done = false;
-  waiting.push_front(requests, slot);
+  if (options.config.queue == QueuePolicy::priority || habits.retracts) {
+    enqueue(slot);
+  } else {
+    waiting.push_front(requests, slot);
+  }
   blocked = false;
   preempted = true;
   ++preemptions;
@@ -117,12 +145,17 @@ void Scheduler::Impl::preempt_last(SimTime now, Outcome& outcome) {
 }
 
 /// Schedules the next chunk of a running request's prompt; false if the blocks do not suffice.
-bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
+bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   Request& request = requests[slot];
   const std::int64_t prior = request.computed;
-  const std::int64_t tokens = std::min(request.known() - prior, budget);
+  std::int64_t tokens = request.known() - prior;
+  if (tokens > most) {
+    tokens = most / page * page;
+  }
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-  const std::int64_t need = std::max<std::int64_t>(blocks_for(prior + tokens) - owned, 0);
+  const bool completes = prior + tokens == request.known();
+  const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
+  const std::int64_t need = std::max<std::int64_t>(blocks_for(filled) - owned, 0);
   if (need > free_blocks()) {
     return false;
   }
@@ -130,7 +163,7 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t budget) {
   request.nameless += need;
   request.computed = prior + tokens;
   publish_prompt(request, request.computed);
-  const bool completes = request.computed == request.known();
+  charge(request, tokens, completes);
   if (completes && tokens == 1) {
     if (request.remote) {  // its prompt was computed elsewhere: it decodes
       batch.add_decode(request.computed);
@@ -166,7 +199,7 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
 }
 
 void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
-  while (running.size < max_running && batch.tokens() < options.config.max_num_batched_tokens) {
+  while (running.size < max_running && budget() > 0) {
     const bool more = received.empty() ? admit_waiting(now, outcome) : join_received(now, outcome);
     if (!more) {
       break;
@@ -190,14 +223,14 @@ bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
 
 /// Admits the head of the queue; false if there is none or it does not fit.
 bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
-  if (waiting.empty() || blocked) {
+  if (waiting.empty() || (blocked && !room_again(0))) {
     return false;
   }
   const Slot slot = waiting.head;
   Request& request = requests[slot];
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
-  const kvbm::BlockPool::Match match =
+  kvbm::BlockPool::Match match =
       pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
   if (tiers != nullptr && !request.remote) {
     const LoadStart start = load(slot, match, now);
@@ -206,25 +239,33 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
       return !blocked;
     }
   }
-  const std::int64_t cached = match.blocks * block_size;
-  const std::int64_t budget = options.config.max_num_batched_tokens - batch.tokens();
-  std::int64_t end = known;
-  if (!request.remote && known - cached > budget) {
-    if (!options.config.chunked_prefill) {
-      blocked = true;
-      return false;
-    }
-    end = cached + budget;
+  found_kept.clear();
+  if (request.kept > 0 && match.blocks == request.spec.blocks.size()) {
+    const kvbm::BlockPool::Match kept = match_kept(request, reusable - match.blocks);
+    match.blocks += kept.blocks;
+    match.idle += kept.idle;
   }
-  const std::int64_t need = blocks_for(end) - match.blocks;
-  const std::int64_t room = free_blocks() - match.idle;
-  if (need > room || !leaves_room(request, room + match.blocks)) {
-    blocked = true;
+  const std::int64_t cached = match.blocks * block_size;
+  const std::int64_t left = budget();
+  const bool cut = !request.remote && known - cached > left;
+  if (cut && (!options.config.chunked_prefill || left < page)) {
+    block({});
+    return false;
+  }
+  // All of it must fit, not only its first chunk (vLLM's scheduler_reserve_full_isl).
+  const std::int64_t need = blocks_for(known + decodes.drafts()) - match.blocks;
+  if (need > free_blocks() - match.idle) {
+    block({});
+    return false;
+  }
+  if (!leaves_room(request, match)) {
     return false;
   }
   waiting.remove(requests, slot);
   pool.acquire(found);
+  pool.acquire(found_kept);
   request.named = found;
+  request.named.append(found_kept);
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {
@@ -233,48 +274,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   }
   request.computed = cached;
   enter_batch(slot, now, outcome);
-  DYN_ASSERT(place_chunk(slot, budget), "the blocks were counted");
+  DYN_ASSERT(place_chunk(slot, left), "the blocks were counted");
   return true;
-}
-
-/// The part of its output still to come that a request counts for where others ask to be admitted.
-double Scheduler::Impl::output_share() const {
-  const auto relaxed = static_cast<double>(decodes.steps() - relaxed_at) / habits.relaxing_steps;
-  return std::max(habits.least_share, habits.share - relaxed * (habits.share - habits.least_share));
-}
-
-/// Whether `request` can run beside all that runs, each with its share of the output to come, if
-/// `room` blocks are free or its own.
-bool Scheduler::Impl::leaves_room(const Request& request, std::int64_t room) {
-  if (habits.share == 0 || options.role == WorkerRole::prefill) {
-    return true;
-  }
-  if (running.empty()) {
-    relaxed_at = decodes.steps();
-  }
-  const double share = running.empty() ? 1 : output_share();
-  const std::int64_t in_progress = batch.decode_sequences > 0 && !habits.prefill_first ? 1 : 0;
-  const auto to_come = [&](std::int64_t output) {
-    // The last token is handed out without ever getting KV.
-    const auto counted = static_cast<double>(std::min(output, habits.most_output)) * share;
-    return std::max<std::int64_t>(static_cast<std::int64_t>(std::ceil(counted)) - 1, 0);
-  };
-  std::int64_t need =
-      blocks_for(request.known() + to_come(request.spec.max_output_tokens - request.produced));
-  for (const RequestList* list : {&running, &receiving, &received}) {
-    for (Slot slot = list->head; slot != kNoSlot && need <= room; slot = requests[slot].next) {
-      const Request& other = requests[slot];
-      if (other.state == State::decoding) {
-        const std::int64_t tokens = other.base + decodes.steps();
-        need += blocks_for(tokens + to_come(other.finish - decodes.steps())) -
-                blocks_for(tokens - 1 + in_progress);
-      } else {
-        need += blocks_for(other.known() + to_come(other.spec.max_output_tokens - other.produced)) -
-                static_cast<std::int64_t>(other.named.size()) - other.nameless;
-      }
-    }
-  }
-  return need <= room;
 }
 
 void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {

@@ -10,7 +10,7 @@ void Scheduler::check_invariants() const {
   std::uint64_t references = 0;
   std::uint64_t nameless = 0;
   std::size_t requests = 0;
-  DecodeSet decodes(s.block_size);
+  DecodeSet decodes(s.block_size, pace_of(s.options));
   decodes.advance(s.decodes.steps());
   // Between begin_step and end_step, decoding requests already have the block of that step.
   const std::int64_t in_progress = s.batch.empty() || s.paused ? 0 : 1;
@@ -23,9 +23,9 @@ void Scheduler::check_invariants() const {
     references += request.named.size();
     std::int64_t held = request.nameless;
     if (request.state == State::decoding) {
-      const std::int64_t known = decodes.join(request.base + decodes.steps());
+      const std::int64_t known = decodes.join(request.base + decodes.made());
       DYN_ASSERT(known == request.base, "a sequence has lost count");
-      held = s.blocks_for(request.base + decodes.steps() - 1 + in_progress) -
+      held = s.blocks_for(decodes.held_tokens(request.base) + in_progress * decodes.gain()) -
              static_cast<std::int64_t>(request.named.size());
     }
     DYN_ASSERT(held >= 0, "a request owes blocks");

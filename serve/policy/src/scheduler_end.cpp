@@ -24,6 +24,10 @@ std::int64_t Scheduler::Impl::end_step(SimTime now, Outcome& outcome) {
   }
   completing.clear();
   batch = {};
+  if (running.empty() && waiting.empty()) {  // idle engines start afresh
+    ratio_from = habits.share;
+    ratio_since = decodes.steps();
+  }
   return continued;
 }
 
@@ -40,7 +44,7 @@ std::int64_t Scheduler::Impl::end_decodes(SimTime now, Outcome& outcome) {
     report_every(now, outcome);
     fresh.clear();
   } else {
-    report_second(now, decodes.steps(), outcome);
+    report_second(now, outcome);
   }
   finish_due(now, outcome);
   return continued;
@@ -50,35 +54,48 @@ void Scheduler::Impl::report_every(SimTime now, Outcome& outcome) {
   for (Slot slot = running.head; slot != kNoSlot; slot = requests[slot].next) {
     const Request& request = requests[slot];
     if (request.state == State::decoding) {
-      const std::int64_t produced = request.base + decodes.steps() - request.spec.prompt_tokens;
-      outcome.tokens.push_back({request.spec.id, now, produced, request.finish == decodes.steps()});
+      const std::int64_t made = std::min(decodes.made(), request.finish);
+      for (std::int64_t i = decodes.made(-1) + 1; i <= made; ++i) {
+        outcome.tokens.push_back({request.spec.id, now,
+                                  request.base + i - request.spec.prompt_tokens,
+                                  i == request.finish});
+      }
     }
   }
 }
 
-/// The second tokens of those who made their first in the step before; `steps` have ended.
-void Scheduler::Impl::report_second(SimTime now, std::int64_t steps, Outcome& outcome) {
+/// The second tokens of those who made their first in the step before; last ones are reported by
+/// finish_due.
+void Scheduler::Impl::report_second(SimTime now, Outcome& outcome) {
   for (const Fresh& entry : fresh) {
     const Request& request = requests[entry.slot];
     const bool there = request.state == State::decoding && request.order == entry.order;
-    if (there && request.finish != steps) {
+    if (there && request.spec.max_output_tokens > 2) {
       outcome.tokens.push_back({request.spec.id, now, 2, false});
     }
   }
   fresh.clear();
 }
 
-/// Removes those who made their last token in this step.
+/// Removes those who made their last token in this step, in order of admission.
 void Scheduler::Impl::finish_due(SimTime now, Outcome& outcome) {
-  while (next_finish() == decodes.steps()) {
-    const Slot slot = finishes.front().slot;
+  due.clear();
+  for (std::int64_t next = next_finish(); next >= 0 && next <= decodes.made();
+       next = next_finish()) {
+    due.push_back(finishes.front());
     std::pop_heap(finishes.begin(), finishes.end(), std::greater<>{});
     finishes.pop_back();
-    const EngineRequest& spec = requests[slot].spec;
+  }
+  if (decodes.drafts() > 0) {  // then not all of them finish with the same token
+    std::sort(due.begin(), due.end(),
+              [](const Finish& a, const Finish& b) { return a.order < b.order; });
+  }
+  for (const Finish& finish : due) {
+    const EngineRequest& spec = requests[finish.slot].spec;
     if (!options.every_token) {
       outcome.tokens.push_back({spec.id, now, spec.max_output_tokens, true});
     }
-    remove(slot);
+    remove(finish.slot);
   }
 }
 
@@ -105,7 +122,9 @@ void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome)
   }
   request.state = State::decoding;
   request.base = decodes.join(request.known());
-  request.finish = decodes.steps() + request.spec.max_output_tokens - request.produced;
+  request.finish = decodes.made() + request.spec.max_output_tokens - request.produced;
+  finish_sum += request.finish;
+  long_outputs += request.spec.max_output_tokens > habits.most_output ? 1 : 0;
   finishes.push_back({request.finish, request.order, slot});
   std::push_heap(finishes.begin(), finishes.end(), std::greater<>{});
   if (request.produced == 1) {
@@ -113,13 +132,13 @@ void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome)
   }
 }
 
-/// The step count at which the next decoding request finishes; none (-1) if none decodes.
+/// What made() will be when the next decoding request finishes; none (-1) if none decodes.
 std::int64_t Scheduler::Impl::next_finish() {
   while (!finishes.empty()) {
     const Finish& soonest = finishes.front();
     const Request& request = requests[soonest.slot];
     if (request.state == State::decoding && request.order == soonest.order) {
-      return soonest.step;
+      return soonest.made;
     }
     std::pop_heap(finishes.begin(), finishes.end(), std::greater<>{});
     finishes.pop_back();

@@ -14,47 +14,92 @@
 
 namespace dyn::policy {
 
+/// How much of the cache is kept free for the output to come of those that run.
+enum class Reserve : std::uint8_t { none, estimate, to_the_end };
+
 /// What an engine's scheduler does differently from vLLM's.
 struct Habits {
   /// A step computes prompts or decodes, never both; prompts first.
   bool prefill_first = false;
-  /// For how much of its output to come, up to `most_output` tokens, every running request counts
-  /// when another asks to be admitted: `share` at first and after a preemption, falling to
-  /// `least_share` over `relaxing_steps` decode steps. 0: for none.
+  /// Prompts are cut and charged in whole blocks.
+  bool whole_pages = false;
+  /// Where decoding requests find no block, those with the least output go, to the end of the
+  /// queue, and what they have made is computed again.
+  bool retracts = false;
+  Reserve reserve = Reserve::none;
+  /// estimate: every running request counts for `share` of its output to come, of at most
+  /// `most_output` tokens; the share falls by `decay` each decode step, down to `least_share`.
   double share = 0;
   double least_share = 0;
-  double relaxing_steps = 1;
+  double decay = 0;
   std::int64_t most_output = std::numeric_limits<std::int64_t>::max();
 };
-Habits habits_of(const std::string& kind);
+Habits habits_of(const EngineConfig& config);
+/// How fast an engine's sequences decode.
+Pace pace_of(const SchedulerOptions& options);
+
+/// Decode steps that SGLang expects those to make who are left after a retraction
+/// (SGLANG_RETRACT_DECODE_STEPS).
+inline constexpr std::int64_t kRetractDecodeSteps = 20;
 
 struct Scheduler::Impl {
   explicit Impl(const SchedulerOptions& options);
 
   // Requests (scheduler.cpp).
+  void leave_decodes(Request& request);
   void release_blocks(Request& request);
+  void enqueue(Slot slot);
   void remove(Slot slot);
+  static bool more_urgent(const Request& a, const Request& b) {
+    return a.spec.priority != b.spec.priority ? a.spec.priority > b.spec.priority
+                                              : a.place < b.place;
+  }
   std::int64_t blocks_for(std::int64_t tokens) const {
     return (tokens + block_size - 1) / block_size;
   }
   std::int64_t free_blocks() const { return static_cast<std::int64_t>(pool.free()); }
 
+  // What a preempted request had computed stays in the cache (scheduler_kept.cpp).
+  void keep(Request& request, std::int64_t tokens);
+  kvbm::BlockPool::Match match_kept(const Request& request, std::int64_t limit);
+
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);
   void choose_batch(SimTime now, Outcome& outcome);
-  void place_decodes(SimTime now, Outcome& outcome);
-  void preempt_last(SimTime now, Outcome& outcome);
-  bool place_chunk(Slot slot, std::int64_t budget);
+  void make_room(SimTime now, Outcome& outcome);
+  std::int64_t blocks_for_partial() const;
+  void place_decodes();
+  void preempt(Slot slot, SimTime now, Outcome& outcome);
+  Slot least_urgent() const;
+  bool place_chunk(Slot slot, std::int64_t most);
   void admit(SimTime now, Outcome& outcome);
   bool join_received(SimTime now, Outcome& outcome);
   bool admit_waiting(SimTime now, Outcome& outcome);
-  void place_partial(SimTime now, Outcome& outcome);
+  void place_partial();
   void pause_decodes(SimTime now);
-  double output_share() const;
-  bool leaves_room(const Request& request, std::int64_t room);
   void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
   void enter_batch(Slot slot, SimTime now, Outcome& outcome);
   void publish_prompt(Request& request, std::int64_t tokens);
+
+  // Room for the output to come (scheduler_reserve.cpp).
+  /// What the head of the queue needs before it fits; 0 tokens: only a freed block helps.
+  struct Wanted {
+    std::int64_t tokens = 0;  ///< to compute and to come
+    std::int64_t idle = 0;    ///< blocks that are free now but its own
+  };
+  std::int64_t budget() const;
+  void charge(const Request& request, std::int64_t tokens, bool completes);
+  void block(Wanted wanted_room);
+  bool leaves_room(const Request& request, const kvbm::BlockPool::Match& match);
+  std::int64_t blocks_to_the_end(const EngineRequest& request) const;
+  bool fits_to_the_end(const Request& request, std::int64_t room) const;
+  double ratio(std::int64_t ahead) const;
+  std::int64_t output_to_come(std::int64_t ahead) const;
+  double estimated_room(std::int64_t ahead) const;
+  bool room_again(std::int64_t ahead) const;
+  std::int64_t steps_blocked(std::int64_t limit) const;
+  Slot next_retracted() const;
+  void retract(SimTime now, Outcome& outcome);
 
   // Tiers below the device (scheduler_tiers.cpp).
   kvbm::PromptUse prompt_of(const Request& request) const {
@@ -82,14 +127,16 @@ struct Scheduler::Impl {
   std::int64_t end_step(SimTime now, Outcome& outcome);
   std::int64_t end_decodes(SimTime now, Outcome& outcome);
   void report_every(SimTime now, Outcome& outcome);
-  void report_second(SimTime now, std::int64_t steps, Outcome& outcome);
+  void report_second(SimTime now, Outcome& outcome);
   void finish_due(SimTime now, Outcome& outcome);
   void complete_prefill(Slot slot, SimTime now, Outcome& outcome);
   std::int64_t next_finish();
 
   SchedulerOptions options;
   Habits habits;
+  bool separate;  ///< steps compute prompts or decode, never both
   std::int64_t block_size;
+  std::int64_t page;  ///< prompts are cut and charged in multiples of so many tokens
   std::int32_t max_running;
   kvbm::BlockPool pool;
   RequestTable requests;
@@ -112,14 +159,15 @@ struct Scheduler::Impl {
 
   /// When a decoding request makes its last token; stale if it was removed or preempted.
   struct Finish {
-    std::int64_t step;
+    std::int64_t made;  ///< what DecodeSet::made() is then
     std::uint64_t order;
     Slot slot;
     bool operator>(const Finish& other) const {
-      return step != other.step ? step > other.step : order > other.order;
+      return made != other.made ? made > other.made : order > other.order;
     }
   };
   std::vector<Finish> finishes;  ///< a binary heap, soonest first
+  std::vector<Finish> due;       ///< scratch
   struct Fresh {
     Slot slot;
     std::uint64_t order;
@@ -133,9 +181,16 @@ struct Scheduler::Impl {
     std::int64_t count;
   };
   std::vector<Pause> pauses;
-  bool paused = false;          ///< the step in progress computes prompts only
-  std::int64_t relaxed_at = 0;  ///< decode steps done when `share` last began to fall
-  kvbm::HeldBlocks found;       ///< scratch
+  bool paused = false;            ///< the step in progress computes prompts only
+  double ratio_from = 0;          ///< share of the output to come when it last was set
+  std::int64_t ratio_since = 0;   ///< decode steps done then
+  std::int64_t finish_sum = 0;    ///< over decoding requests, of `finish`
+  std::int32_t long_outputs = 0;  ///< decoding requests with more output than is ever counted
+  std::int64_t charged = 0;       ///< prompt tokens of this step, in whole blocks
+  std::int64_t reserved = 0;      ///< output of those whose prompts end in this step
+  Wanted wanted;                  ///< of the blocked head of the queue
+  kvbm::HeldBlocks found;         ///< scratch
+  kvbm::HeldBlocks found_kept;    ///< scratch
   std::uint64_t next_order = 0;
   std::uint64_t next_place = 0;
 

@@ -70,8 +70,11 @@ Scheduler::Impl::LoadStart Scheduler::Impl::load(Slot slot, const kvbm::BlockPoo
   if (blocks == 0 || !tiers->may_load(runs)) {
     return LoadStart::none;
   }
-  const std::int64_t room = free_blocks() - match.idle;
-  if (blocks > room || !leaves_room(request, room + match.blocks)) {
+  if (blocks > free_blocks() - match.idle) {
+    block({});
+    return LoadStart::no_room;
+  }
+  if (!leaves_room(request, match)) {
     return LoadStart::no_room;
   }
   waiting.remove(requests, slot);
@@ -109,12 +112,15 @@ void Scheduler::Impl::queue_again(Slot slot) {
   Request& request = requests[slot];
   request.loads.done = request.loads.done || request.state == State::loading;
   request.state = State::waiting;
+  blocked = false;
+  if (options.config.queue == QueuePolicy::priority) {
+    return enqueue(slot);
+  }
   Slot next = waiting.head;
   while (next != kNoSlot && requests[next].place < request.place) {
     next = requests[next].next;
   }
   waiting.insert(requests, slot, next);
-  blocked = false;
 }
 
 /// A request is admitted for the first time: it uses its prompt's blocks.

@@ -48,22 +48,24 @@ def environment(build):
 
 
 def ask(port, path, body):
-    """(text, token texts, finish reason) of an answer, streamed or whole."""
+    """(text, tokens, finish reason) of an answer, streamed or whole. The tokens are those of its
+    log-probabilities: a stream's chunk may hold several where its reader is behind."""
     request = urllib.request.Request(f'http://127.0.0.1:{port}{path}', json.dumps(body).encode(),
                                      {'Content-Type': 'application/json'})
-    texts, reason = [], None
+    text, tokens, reason = '', [], None
     with urllib.request.urlopen(request, timeout=300) as answer:
-        if not body.get('stream'):
-            choice = json.load(answer)['choices'][0]
-            texts = [choice['message']['content'] if 'message' in choice else choice['text']]
-            return texts, choice['finish_reason']
-        for line in answer:
-            if line.startswith(b'data: {'):
-                for choice in json.loads(line[6:])['choices']:
-                    texts.append(choice['delta'].get('content') if 'delta' in choice
-                                 else choice['text'])
-                    reason = choice['finish_reason'] or reason
-    return [text for text in texts if text], reason
+        if body.get('stream'):
+            choices = [choice for line in answer if line.startswith(b'data: {')
+                       for choice in json.loads(line[6:])['choices']]
+        else:
+            choices = json.load(answer)['choices']
+    for choice in choices:
+        content = choice.get('delta') or choice.get('message')
+        text += (content.get('content') if content else choice.get('text')) or ''
+        logprobs = choice.get('logprobs') or {}
+        tokens += logprobs.get('tokens') or [t['token'] for t in logprobs.get('content') or []]
+        reason = choice['finish_reason'] or reason
+    return text, tokens, reason
 
 
 def requests(model):
@@ -71,8 +73,8 @@ def requests(model):
         for stream in (False, True):
             common = {'model': model, 'temperature': 0, 'max_tokens': 24, 'stream': stream,
                       'seed': 1}
-            yield '/v1/completions', {**common, 'prompt': prompt}
-            yield '/v1/chat/completions', {**common,
+            yield '/v1/completions', {**common, 'prompt': prompt, 'logprobs': 0}
+            yield '/v1/chat/completions', {**common, 'logprobs': True,
                                            'messages': [{'role': 'user', 'content': prompt}]}
 
 
@@ -104,7 +106,7 @@ def compare(server, expected):
     differ = 0
     for path, body, direct in expected:
         relayed = ask(server.port, path, body)
-        if relayed not in direct:
+        if relayed not in direct or not relayed[1]:
             differ += 1
             print(f'DIFFERS {path} {body}\n  engine {direct}\n  dyn    {relayed}')
     return differ

@@ -11,7 +11,8 @@ The peer is any Python that can `import dynamo._core` (PyPI: ai-dynamo-runtime==
 DYN_PEER_PYTHON=/path/to/venv/bin/python. Without it this is skipped, unless `--scale` asks for our
 own cost from 10^4 to 10^7 requests.
 
-usage: replay_vs_peer_bench.py BUILD_DIR [--timing model] [--repeats N] [--scale] [SCENARIO ...]
+usage: replay_vs_peer_bench.py BUILD_DIR [--timing model] [--repeats N] [--scale]
+                              [--scenario NAME ...]
 """
 
 import argparse
@@ -30,8 +31,7 @@ TRACE = ROOT.parent / 'shared/data/traces/conversation_trace.jsonl'
 RECIPE = '''schema: dyn.recipe/1
 model: Qwen/Qwen3-32B
 weights: fp8
-hardware: {gpu: h200}
-timing: {kind: %(timing)s}
+%(hardware)stiming: {kind: %(timing)s}
 engine: {block_size: 64, kv_blocks: 16384, max_num_seqs: 256, max_num_batched_tokens: 8192,
          max_model_len: 200000}
 router: {kind: %(router)s, max_queued_per_worker: 1000000}
@@ -115,7 +115,8 @@ def scenarios():
 def run_ours(build, folder, scenario, timing):
     """(wall, cpu, peak MB) of one process."""
     recipe = folder / f'{scenario.name}.yaml'
-    recipe.write_text(RECIPE % dict(scenario.recipe, timing=timing))
+    hardware = 'hardware: {gpu: h200}\n' if timing == 'model' else ''
+    recipe.write_text(RECIPE % dict(scenario.recipe, timing=timing, hardware=hardware))
     command = [str(build / 'bin/dyn'), 'simulate', str(recipe)]
     if scenario.function == 'run_mocker_trace_replay':
         command += ['-o', str(folder / scenario.name)]
@@ -178,7 +179,7 @@ def scale(options, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('build', type=pathlib.Path)
-    parser.add_argument('scenario', nargs='*')
+    parser.add_argument('--scenario', action='append', default=[])
     parser.add_argument('--timing', default='polynomial', choices=['polynomial', 'model'])
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--scale', action='store_true')

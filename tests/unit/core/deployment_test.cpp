@@ -64,7 +64,8 @@ TEST_CASE("Hardware may be left out only where nothing is derived from it") {
 
 TEST_CASE("A search has no step times of its own") {
   CHECK(error_of("hardware: {gpu: h100}\ntiming: {kind: constant}\n") ==
-        "r.yaml:5:9: error: /timing: a search needs the latency model");
+        "r.yaml:5:9: error: /timing: a search needs the latency model (give a deployment too, or "
+        "leave 'timing' out)");
 }
 
 TEST_CASE("The keys of one kind of timing are errors in another") {

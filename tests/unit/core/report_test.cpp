@@ -373,6 +373,19 @@ TEST_CASE("a mix is reported whole and class by class, by the targets of each") 
   CHECK(dyn::to_json(read) == dyn::to_json(report));
 }
 
+TEST_CASE("the per-request export gives times to the nanosecond") {
+  for (const std::int64_t nanos : {0LL, 1LL, 999'999LL, 1'000'000LL, 123'456'789LL,
+                                   3'600'000'000'001LL, 86'400'000'000'000'000LL}) {
+    const RequestRecord record =
+        request(0ms, std::chrono::nanoseconds(nanos), std::chrono::nanoseconds(nanos), 1);
+    const std::string whole = std::to_string(nanos / 1'000'000);
+    const std::string decimals = std::to_string(1'000'000 + nanos % 1'000'000).substr(1);
+    CHECK_THAT(dyn::to_request_export(std::vector<RequestRecord>(1, record)),
+               Catch::Contains("\"time_to_first_token\":{\"value\":" + whole + '.' + decimals +
+                               ",\"unit\":\"ms\"}"));
+  }
+}
+
 TEST_CASE("the per-request export has AIPerf's fields, turn by turn") {
   std::vector<RequestRecord> records{request(1ms, 100ms, 200ms, 2), request(2ms, 100ms, 200ms, 1),
                                      request(300ms, 100ms, 200ms, 2)};

@@ -86,9 +86,9 @@ TEST_CASE("decode steps in which nothing can change are one event") {
   CHECK(outcome.tokens.size() == 1);
   CHECK(engine.next_event() == at(140ms));  // 11 more tokens
   // 20 prompt tokens fill 5 blocks; the step from 30 ms begins the sixth, that from 70 another.
-  CHECK(engine.load(at(69ms)).used_blocks == 6);
-  CHECK(engine.load(at(70ms)).used_blocks == 7);
+  CHECK(engine.load(at(70ms)).used_blocks == 6);  // at 70 it is yet to begin
   CHECK(engine.load(at(70ms)).steps == 5);
+  CHECK(engine.load(at(71ms)).used_blocks == 7);
   outcome.clear();
   engine.advance(at(140ms), outcome);
   REQUIRE(outcome.tokens.size() == 2);
@@ -107,18 +107,49 @@ TEST_CASE("an arrival in a run joins the step after the one in progress") {
     Outcome outcome;
     engine.advance(at(0ms), outcome);
     engine.advance(at(30ms), outcome);
-    engine.submit(request(2, 10, 1), at(100ms));  // at the very end of a step: the next has begun
-    engine.advance(at(100ms), outcome);
-    CHECK(engine.next_event() == at(110ms));
-    engine.submit(request(3, 20, 1), at(104ms));
-    engine.advance(at(104ms), outcome);
+    engine.submit(request(2, 10, 1), at(99ms));
+    engine.advance(at(99ms), outcome);
+    CHECK(engine.next_event() == at(100ms));
     outcome.clear();
-    engine.advance(at(110ms), outcome);
+    engine.settle(at(100ms), outcome);
+    engine.submit(request(3, 20, 1), at(100ms));  // right where a step begins: it joins that one
+    CHECK(engine.next_event() == at(100ms));
+    engine.advance(at(100ms), outcome);
     REQUIRE(outcome.admitted.size() == 2);
     CHECK(outcome.admitted[0].id == RequestId(2));
-    CHECK(outcome.admitted[1].at == at(110ms));
-    CHECK(engine.next_event() == at(150ms));
+    CHECK(outcome.admitted[1].at == at(100ms));
+    CHECK(engine.next_event() == at(140ms));
     engine.check_invariants();
+  }
+}
+
+TEST_CASE("the ranks of a worker step together, as long as the slowest takes") {
+  for (const Stepping stepping : {Stepping::every_step, Stepping::fast_forward}) {
+    std::vector<Engine> ranks;
+    ranks.push_back(make(options(stepping)));
+    ranks.push_back(ranks[0].another_rank(options(stepping)));
+    ranks[0].submit(request(1, 20, 50), at(0ms));
+    Outcome outcome;
+    ranks[0].advance(at(0ms), outcome);
+    CHECK(ranks[0].next_event() == at(30ms));
+    CHECK_FALSE(ranks[1].next_event());  // idle: it waits
+    ranks[1].submit(request(2, 60, 2), at(10ms));
+    ranks[1].advance(at(10ms), outcome);
+    CHECK(ranks[1].next_event() == at(30ms));
+    ranks[1].settle(at(30ms), outcome);
+    ranks[0].settle(at(30ms), outcome);
+    ranks[0].advance(at(30ms), outcome);
+    // 60 prompt tokens take 70 ms; the one that decodes beside them waits.
+    CHECK(ranks[0].next_event() == at(100ms));
+    outcome.clear();
+    ranks[1].advance(at(30ms), outcome);
+    REQUIRE(outcome.admitted.size() == 1);
+    CHECK(outcome.admitted[0].at == at(30ms));
+    ranks[0].settle(at(100ms), outcome);
+    CHECK(ranks[0].load(at(100ms)).steps == 2);
+    CHECK(ranks[1].load(at(100ms)).steps == 1);
+    ranks[0].check_invariants();
+    ranks[1].check_invariants();
   }
 }
 

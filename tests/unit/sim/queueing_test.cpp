@@ -59,6 +59,74 @@ TEST_CASE("one server with constant service waits as an M/D/1 queue") {
   }
 }
 
+/// Mean wait of an M/M/c queue (Erlang C), for a mean service time.
+double erlang_wait(int servers, double rho, double service) {
+  const double load = servers * rho;
+  double term = 1;  // load^k / k!
+  double sum = 0;
+  for (int k = 0; k < servers; ++k) {
+    sum += term;
+    term *= load / (k + 1);
+  }
+  const double waits = term / (1 - rho) / (sum + term / (1 - rho));
+  return waits * service / (servers * (1 - rho));
+}
+
+/// An engine whose steps take as long whatever is in them serves max_num_seqs requests at a time
+/// from one queue.
+Fleet servers(int count) {
+  Fleet fleet = aggregated(1, {.base = kStep});
+  fleet.plan.pools[0].config.max_num_seqs = count;
+  return fleet;
+}
+
+TEST_CASE("a batch of constant step time with exponential service waits as an M/M/c queue") {
+  constexpr int kServers = 4;
+  for (const double rho : {0.5, 0.8}) {
+    const SimulationResult result =
+        simulate(servers(kServers).spec(), exponential_load(kServers * rho));
+    const double service = to_millis(kStep) * kMeanTokens;
+    CHECK(mean_of(result.report, "request_latency") ==
+          Approx(service + erlang_wait(kServers, rho, service)).epsilon(0.05));
+  }
+}
+
+TEST_CASE("with other service it waits as an M/G/c queue, (1 + cv^2) / 2 times as long") {
+  constexpr int kServers = 4;
+  constexpr double kRho = 0.8;
+  const double service = to_millis(kStep) * kMeanTokens;
+  const double wait = erlang_wait(kServers, kRho, service);
+  const auto latency = [&](const Workload& load) {
+    return mean_of(simulate(servers(kServers).spec(), load).report, "request_latency");
+  };
+  const Workload constant =
+      queue_load(kServers * kRho, [] { return static_cast<std::int64_t>(kMeanTokens); });
+  CHECK(latency(constant) == Approx(service + wait / 2).epsilon(0.05));
+  // One in ten takes eleven times as long as the others.
+  RandomStream service_stream(8, "service");
+  const Workload mixed = queue_load(kServers * kRho, [&] {
+    return service_stream.uniform() < 0.1 ? std::int64_t{275} : std::int64_t{25};
+  });
+  const double second = 0.1 * 275 * 275 + 0.9 * 25 * 25;
+  CHECK(latency(mixed) ==
+        Approx(service + wait * second / (kMeanTokens * kMeanTokens) / 2).epsilon(0.08));
+}
+
+TEST_CASE("steps as long as their batch share the engine as processor sharing does") {
+  Fleet fleet = aggregated(1, {.base = Duration{0}, .per_prefill = kStep, .per_decode = kStep});
+  fleet.plan.pools[0].config.max_num_seqs = 4096;
+  const double service = to_millis(kStep) * kMeanTokens;
+  for (const double rho : {0.4, 0.7}) {
+    // The mean time in the system does not depend on how service is distributed.
+    const Workload constant =
+        queue_load(rho, [] { return static_cast<std::int64_t>(kMeanTokens); });
+    for (const Workload& load : {exponential_load(rho), constant}) {
+      CHECK(mean_of(simulate(fleet.spec(), load).report, "request_latency") ==
+            Approx(service / (1 - rho)).epsilon(0.07));
+    }
+  }
+}
+
 TEST_CASE("requests in the system are arrival rate times time in the system (Little)") {
   const double rho = 0.7;
   Workload load = exponential_load(rho);

@@ -6,6 +6,37 @@
 
 namespace dyn {
 
+enum class DraftKind {
+  mtp,    ///< the model's own draft layers
+  eagle,  ///< EAGLE: one dense layer trained beside the model
+};
+
+/// Speculative decoding: in each step a sequence has 1 + draft_tokens tokens computed and keeps
+/// acceptance_length of them on average, spread evenly over the steps.
+struct SpeculationConfig {
+  DraftKind kind = DraftKind::mtp;
+  int draft_tokens = 1;                     ///< >= 1
+  std::optional<double> acceptance_length;  ///< [1, 1 + draft_tokens]; default as measured
+  bool operator==(const SpeculationConfig&) const = default;
+};
+
+enum class QueuePolicy {
+  fcfs,      ///< first come, first served
+  priority,  ///< by priority, then by arrival; preempts who is least urgent
+};
+
+/// What SGLang's scheduler has and the others have not.
+struct SglangConfig {
+  double schedule_conservativeness = 1.0;   ///< factor of the output that is expected to come
+  std::int64_t clip_max_new_tokens = 4096;  ///< output of a request beyond this is not expected
+  bool operator==(const SglangConfig&) const = default;
+};
+
+enum class CapacityPolicy {
+  guaranteed_no_evict,  ///< admits only what fits to its last token
+  max_utilization,      ///< admits what fits now; may have to preempt
+};
+
 /// Limits of one engine's scheduler and KV cache, in vLLM's terms.
 struct EngineConfig {
   std::string kind = "vllm";  ///< whose scheduler is followed
@@ -17,6 +48,10 @@ struct EngineConfig {
   double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
+  QueuePolicy queue = QueuePolicy::fcfs;
+  std::optional<SpeculationConfig> speculation;
+  SglangConfig sglang;
+  CapacityPolicy capacity = CapacityPolicy::guaranteed_no_evict;  ///< of trtllm
   bool operator==(const EngineConfig&) const = default;
 };
 

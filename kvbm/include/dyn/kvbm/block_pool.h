@@ -18,6 +18,11 @@ class HeldBlocks {
     pieces_.clear();
     size_ = 0;
   }
+  /// Adds blocks that follow these.
+  void append(const HeldBlocks& others) {
+    pieces_.insert(pieces_.end(), others.pieces_.begin(), others.pieces_.end());
+    size_ += others.size_;
+  }
   bool operator==(const HeldBlocks&) const = default;
 
  private:

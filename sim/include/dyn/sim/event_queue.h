@@ -14,7 +14,8 @@ namespace dyn::sim {
 enum class Phase : std::uint8_t {
   transfer,  ///< KV that has arrived can be used by a step that starts now
   arrival,   ///< requests that arrive now can join a step that starts now
-  engine,    ///< a step ends and the next starts, with all that this instant brought
+  engine,    ///< steps end
+  start,     ///< and the next start, with all that this instant brought
 };
 
 /// What is due. The meaning of `Event::target` is in the comment.
@@ -22,7 +23,8 @@ enum class EventKind : std::uint16_t {
   send,           ///< the client sends a request (request number)
   deliver,        ///< the frontend hands a request to the router (request number)
   transfer_done,  ///< a request's KV has reached its decode worker (request number)
-  engine_due,     ///< an engine's step or run of steps ends, or it has new work (engine index)
+  engine_due,     ///< an engine's step or run of steps ends (engine index)
+  engine_start,   ///< an engine with work may start a step (engine index)
   network_due,    ///< something has arrived over the network
 };
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dyn/core/engine_config.h"
 #include "dyn/core/model_spec.h"
 #include "dyn/perf/perf_model.h"
 
@@ -33,5 +34,9 @@ const AcceptanceLengths* find_acceptance(std::string_view model, SpeculationKind
 /// nothing was. MTP where the model has draft layers, else EAGLE.
 std::optional<Speculation> measured_speculation(const ModelSpec& model, int draft_tokens,
                                                 bool thinking = true);
+
+/// What an engine's settings mean for a model; where they leave the acceptance length out, as
+/// measured. Throws Error(bad_input) where none was.
+Speculation speculation_of(const ModelSpec& model, const SpeculationConfig& config);
 
 }  // namespace dyn::perf

@@ -59,18 +59,26 @@ struct EngineOptions {
 /// engine starts a step then. Then wait until `next_event()` or the next call.
 ///
 /// Every call first finishes the steps that ended at or before its `now` and starts those that
-/// follow, whether or not the driver advanced before; so a request submitted at the very end of a
-/// step joins the one after next, in either stepping. What happens then is handed out by the next
-/// `advance`. Calling `advance` earlier than `next_event` is allowed and cheap; within a run it
-/// hands out the KV events of the steps that ended by `now`, so that a router which must see
-/// evictions in time advances the engines before it chooses. KV events become visible when the
+/// follow before it, whether or not the driver advanced before. The step that would start right at
+/// `now` is started by `advance` alone, so that everything that arrives at that instant can join
+/// it, in either stepping: where several things happen at one instant, a driver first settles all
+/// engines and submits all requests, and advances then. What happens is handed out by the next
+/// `settle` or `advance`. Calling these earlier than `next_event` is allowed and cheap; within a
+/// run they hand out the KV events of the steps that ended by `now`, so that a router which must
+/// see evictions in time settles the engines before it chooses. KV events become visible when the
 /// step that caused them ends. Second tokens of a run may be reported as late as the run's end,
 /// with their own `at`.
 ///
 /// Which requests enter a step is decided by policy::Scheduler.
 class Engine {
  public:
-  Engine(EngineOptions options, std::shared_ptr<const perf::StepTimer> timer);
+  Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer);
+  /// A further attention-DP rank of the same worker: an engine with a scheduler and a cache of its
+  /// own that steps together with this one. A step begins at all ranks and ends when the slowest is
+  /// done; a rank without work waits. Calls to one rank bring all up to `now`, so all must be on
+  /// one thread; what happened at the others waits there until their own settle() or advance(),
+  /// which next_event() says is due.
+  Engine another_rank(const EngineOptions& options);
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
@@ -98,9 +106,11 @@ class Engine {
   void give_up_transfers(SimTime now);
   const kvbm::Tiers* tiers() const;  ///< null: none
 
-  /// Finishes every step that ends at or before `now` and starts the next where there is work.
+  /// Finishes every step that ends at or before `now`, without starting one at `now`.
+  void settle(SimTime now, Outcome& outcome);
+  /// The same, and starts the next step where there is work.
   void advance(SimTime now, Outcome& outcome);
-  /// When the step (or run of steps) in progress ends; none when idle.
+  /// When the step (or run of steps) in progress ends, or the next is to start; none when idle.
   std::optional<SimTime> next_event() const;
 
   /// When the step in progress ends, which may be one of a run; none when idle. Before then, unless
@@ -118,6 +128,8 @@ class Engine {
 
  private:
   struct Impl;
+  struct Lockstep;
+  explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -18,6 +18,7 @@ struct EngineRequest {
   std::int64_t max_output_tokens = 1;  ///< >= 1; exactly so many are made unless cancelled before
   kvbm::PromptBlocks blocks;    ///< full prompt blocks; must stay valid until the request leaves
   bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
+  int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
   kvbm::NextUses future{};      ///< of `blocks`, where it is known
 };
 
@@ -51,6 +52,7 @@ struct Outcome {
   /// Movements of KV between tiers that have begun; the driver says when they end.
   std::vector<kvbm::TierTransfer> tier_transfers;
   void clear();
+  bool empty() const;
 };
 
 }  // namespace dyn::policy

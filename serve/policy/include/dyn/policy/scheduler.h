@@ -99,6 +99,8 @@ class Scheduler {
   /// request arrives, leaves or receives its KV.
   void begin_step(SimTime now, Outcome& outcome);
   const perf::StepBatch& batch() const;
+  /// Tokens that each decoding sequence makes in the step after `ahead` more steps.
+  std::int64_t growth(std::int64_t ahead) const;
   /// How many steps, the current one included, are certain to have the same requests and no
   /// preemption, unless calls intervene: 1 if the batch has prefill or somebody may be admitted.
   std::int64_t quiet_steps() const;

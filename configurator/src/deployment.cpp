@@ -239,9 +239,7 @@ Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) 
                      [](const PoolSpec& a, const PoolSpec& b) {
                        return a.role == WorkerRole::prefill && b.role == WorkerRole::decode;
                      });
-    if (!problem.profile.name.empty()) {
-      plan.transfer = make_transfer(problem);
-    }
+    plan.transfer = make_transfer(problem);
   }
   keep_what_is_needed(problem, plan);
   follow_recipe(*problem.recipe, plan);

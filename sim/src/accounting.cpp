@@ -72,6 +72,12 @@ void Run::settle_all(SimTime end) {
     fleet_.engines[i].engine.settle(end, outcome);
     finish_reading(i, outcome);
   }
+  // Whatever step would begin at the very end begins, as it does where each step is an event.
+  for (std::uint32_t i = 0; i < fleet_.engines.size(); ++i) {
+    engine::Outcome& outcome = begin_reading();
+    fleet_.engines[i].engine.advance(end, outcome);
+    finish_reading(i, outcome);
+  }
 }
 
 SimulationResult Run::result(SimTime end) {

@@ -29,7 +29,7 @@ struct SimulationSpec {
   /// How busy the pools are over time, in at most so many intervals (2 or more); 0: not looked at.
   std::size_t timeline_points = 0;
   const FaultSpec* faults = nullptr;  ///< null: none
-  std::optional<Duration> horizon;  ///< stop here; requests still running are `unfinished`
+  std::optional<Duration> horizon;    ///< stop here; requests still running are `unfinished`
   /// Polled now and then; a run that is cancelled returns what it has, marked unfinished.
   const std::atomic<bool>* cancelled = nullptr;
 };

@@ -79,6 +79,7 @@ void refuse(std::span<const char* const> keys, const std::string& belongs, const
       checker.error(key, std::string("'") + key + "' belongs to " + belongs + ", but " + given,
                     std::string_view(key) == "requests" ? "'limit' shortens a trace"
                     : std::string_view(key) == "limit"  ? "'requests' is how many are sent"
+                    : given == "none is given"          ? "give 'trace' too"
                                                         : "give one or the other");
     }
   }

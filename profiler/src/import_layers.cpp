@@ -76,7 +76,7 @@ std::vector<LayerFolder> layer_folders(const fs::path& root) {
 class LayerImport {
  public:
   LayerImport(const ImportOptions& options, const GpuSpec& gpu)
-      : options_(options), gpu_(gpu), plain_(gpu, kSource) {}
+      : options_(options), gpu_(gpu), plain_(kSource) {}
 
   void read(const LayerFolder& folder) {
     key_ = OperatorFit{};

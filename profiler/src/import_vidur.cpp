@@ -27,7 +27,7 @@ const TableColumn& median_of(const TableRows& rows, const std::string& layer) {
 class VidurImport {
  public:
   explicit VidurImport(const GpuSpec& gpu)
-      : gpu_(gpu), plain_(gpu, std::string(kSource) + ", " + gpu.id) {
+      : gpu_(gpu), plain_(std::string(kSource) + ", " + gpu.id) {
     key_.source = std::string(kSource) + ", " + gpu.id;
   }
 

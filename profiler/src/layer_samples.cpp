@@ -9,13 +9,17 @@
 namespace dyn::profiler {
 namespace {
 
+constexpr std::size_t kMostSamples = 500;  // a roofline needs no more, and its fit compares all
+
 OperatorFit plain_fit(OperatorKind kind, const std::vector<Sample>& samples, const GpuSpec& gpu,
                       const std::string& source) {
   FitInput input;
   input.kind = kind;
   input.peak = gpu.peak_for(Precision::bf16);
   input.bandwidth = gpu.memory_bandwidth;
-  input.samples = samples;
+  for (std::size_t i = 0; i < samples.size(); i += samples.size() / kMostSamples + 1) {
+    input.samples.push_back(samples[i]);
+  }
   input.source = source;
   OperatorFit fit = fit_operator(input);
   fit.provenance = Provenance::interpolated;
@@ -25,13 +29,13 @@ OperatorFit plain_fit(OperatorKind kind, const std::vector<Sample>& samples, con
 
 }  // namespace
 
-std::vector<OperatorFit> PlainSamples::fits() const {
+std::vector<OperatorFit> PlainSamples::fits(const GpuSpec& gpu) const {
   std::vector<OperatorFit> fits;
   if (elementwise_.size() > 1) {
-    fits.push_back(plain_fit(OperatorKind::elementwise, elementwise_, gpu_, source_));
+    fits.push_back(plain_fit(OperatorKind::elementwise, elementwise_, gpu, source_));
   }
   if (sampling_.size() > 1) {
-    fits.push_back(plain_fit(OperatorKind::sampling, sampling_, gpu_, source_));
+    fits.push_back(plain_fit(OperatorKind::sampling, sampling_, gpu, source_));
   }
   return fits;
 }
@@ -52,7 +56,7 @@ Profile finish_import(const ImportOptions& options, const std::string& what, Pro
   }
   std::vector<OperatorFit> fits =
       fit_slices(wanted, profile.device, {options.cancelled, options.note});
-  for (OperatorFit& fit : plain.fits()) {
+  for (OperatorFit& fit : plain.fits(profile.device)) {
     fits.push_back(std::move(fit));
   }
   put_fits(std::move(fits), profile);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dyn/profiler/fit.h"
@@ -12,20 +13,19 @@ namespace dyn::profiler {
 /// Element-wise kernels and sampling, which have no surface: a roofline with a correction by bytes.
 class PlainSamples {
  public:
-  PlainSamples(const GpuSpec& gpu, std::string source) : gpu_(gpu), source_(std::move(source)) {}
+  explicit PlainSamples(std::string source) : source_(std::move(source)) {}
 
   /// `bytes` read and written by one kernel in `seconds`.
   void elementwise(double bytes, double seconds) { add(elementwise_, bytes, seconds); }
   void sampling(double bytes, double seconds) { add(sampling_, bytes, seconds); }
 
-  /// The fits of those that have samples.
-  std::vector<OperatorFit> fits() const;
+  /// The fits of those that have samples, for the device that they were measured on.
+  std::vector<OperatorFit> fits(const GpuSpec& gpu) const;
 
  private:
   static void add(std::vector<Sample>& samples, double bytes, double seconds) {
     samples.push_back({bytes, 0, bytes, seconds});
   }
-  const GpuSpec& gpu_;
   std::string source_;
   std::vector<Sample> elementwise_;
   std::vector<Sample> sampling_;

@@ -315,7 +315,7 @@ OperatorFit fit_surfaces(OperatorFit key, const SurfaceInput& input, std::size_t
   key.bandwidth_efficiency = constants.bandwidth;
   key.overhead = from_seconds(constants.overhead);
   key.held_out_error = three_digits(quantile(errors, 0.5));
-  key.relative_error = std::max(0.02, three_digits(quantile(errors, 0.9)));
+  key.relative_error = std::clamp(three_digits(quantile(errors, 0.9)), 0.02, 0.95);
   key.samples = static_cast<std::int64_t>(input.samples.size());
   key.provenance = Provenance::interpolated;
   return key;

@@ -167,7 +167,8 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
           options.probe_interval, listener(index, id)));
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
-      TierPaths paths{tiers, engine::Network(resolve_network({}, plan.profile), plan.seed), {}};
+      TierPaths paths{
+          tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
       paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
       const bool opens = i % static_cast<std::uint32_t>(spec.layout.data) == 0;
       if (opens) {

@@ -251,6 +251,7 @@ void Run::bury(std::uint32_t index) {
   const std::vector<GapCount> gaps = slot.engine.token_gaps();
   slot.past_gaps.insert(slot.past_gaps.end(), gaps.begin(), gaps.end());
   slot.engine.give_up_transfers(now_);
+  tiering_.renew(slot, network_);
   slot.engine = make_engine(fleet_, index);
   ++slot.incarnation;
   slot.decoding.clear();

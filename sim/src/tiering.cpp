@@ -26,6 +26,18 @@ std::vector<std::uint64_t> next_uses(const Workload& workload) {
   return next;
 }
 
+/// Adds what an engine has moved.
+void add_traffic(const engine::DeployedTiers& deployed, const engine::Engine& engine,
+                 Tiering::Sums& sums) {
+  const kvbm::Tiers* tiers = engine.tiers();
+  for (std::uint8_t level = 1; tiers != nullptr && level <= tiers->levels(); ++level) {
+    const std::size_t kind = deployed.kind(level);
+    TierBytes& sum = sums[kind] ? *sums[kind] : sums[kind].emplace(TierBytes{kind, {}, {}});
+    sum.read += tiers->block_bytes() * tiers->traffic(level).blocks_read;
+    sum.written += tiers->block_bytes() * tiers->traffic(level).blocks_written;
+  }
+}
+
 bool knows_future(const KvTiers& tiers) {
   const std::vector<KvTiers::Named> levels = tiers.levels();
   return std::any_of(levels.begin(), levels.end(), [](const KvTiers::Named& level) {
@@ -47,7 +59,8 @@ void check_plan(const Plan& plan, const Workload& workload) {
 Tiering make_tiering(const SimulationSpec& spec, const Workload& workload, Fleet& fleet,
                      const engine::Network& network) {
   const Plan& plan = *spec.plan;
-  Tiering tiering{std::vector<engine::DeployedTiers>(plan.pools.size()), {}};
+  Tiering tiering;
+  tiering.pools.resize(plan.pools.size());
   if (plan.kv_tiers.empty()) {
     return tiering;
   }
@@ -77,16 +90,17 @@ kvbm::NextUses Tiering::future(const Workload& workload, std::uint32_t request,
           static_cast<std::uint32_t>(workload.block_tokens / block_size)};
 }
 
+void Tiering::renew(EngineSlot& slot, const engine::Network& network) {
+  if (!pools[slot.pool].empty()) {
+    add_traffic(pools[slot.pool], slot.engine, past);
+    slot.tiering = pools[slot.pool].for_engine(network, slot.site);
+  }
+}
+
 std::vector<TierBytes> Tiering::traffic(const Fleet& fleet) const {
-  std::array<std::optional<TierBytes>, 3> all;
+  Sums all = past;
   for (const EngineSlot& slot : fleet.engines) {
-    const kvbm::Tiers* tiers = slot.engine.tiers();
-    for (std::uint8_t level = 1; tiers != nullptr && level <= tiers->levels(); ++level) {
-      const std::size_t kind = pools[slot.pool].kind(level);
-      TierBytes& sum = all[kind] ? *all[kind] : all[kind].emplace(TierBytes{kind, {}, {}});
-      sum.read += tiers->block_bytes() * tiers->traffic(level).blocks_read;
-      sum.written += tiers->block_bytes() * tiers->traffic(level).blocks_written;
-    }
+    add_traffic(pools[slot.pool], slot.engine, all);
   }
   std::vector<TierBytes> out;
   for (const std::optional<TierBytes>& tier : all) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "dyn/engine/deployed_tiers.h"
@@ -12,13 +14,19 @@ namespace dyn::sim {
 
 /// The tiers below the devices of a fleet.
 struct Tiering {
+  /// By kind of tier; none where no engine has one.
+  using Sums = std::array<std::optional<TierBytes>, 3>;
+
   std::vector<engine::DeployedTiers> pools;
   /// For each of Workload::blocks the number of the next request with it; empty unless a tier
   /// evicts by it.
   std::vector<std::uint64_t> next_uses;
+  Sums past;  ///< of engines that are gone
 
   /// What is known of the future of a request's blocks.
   kvbm::NextUses future(const Workload& workload, std::uint32_t request, int block_size) const;
+  /// Gives a slot whose engine is gone empty stores of its own, and keeps what it had moved.
+  void renew(EngineSlot& slot, const engine::Network& network);
   /// Bytes moved by all engines, by tier.
   std::vector<TierBytes> traffic(const Fleet& fleet) const;
 };

@@ -251,7 +251,7 @@ TEST_CASE("The points of a correction must rise, and its keys be known") {
                 "attention_decode, moe, elementwise, all_reduce, all_gather, reduce_scatter, "
                 "all_to_all, "
                 "send_recv, sampling, latent_prefill, latent_decode, sparse_prefill, "
-                "sparse_decode, linear_prefill, linear_decode; "
+                "sparse_decode, linear_prefill, linear_decode, attention_mixed; "
                 "got \"gem\" (did you mean 'gemm'?)",
                 "h.yaml:7:34: error: /operators/1/correction/0/x: expected a number above 0, got "
                 "\"0\""});

@@ -34,7 +34,10 @@ void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
     place_decodes();
     return;
   }
-  habits.retracts ? retract(now, outcome) : make_room(now, outcome);
+  if (habits.retracts) {
+    retract(now, outcome);
+  }
+  make_room(now, outcome);
   place_decodes();
   place_partial();
   if (!preempted) {

@@ -75,7 +75,7 @@ TEST_CASE("pools may run on different GPUs, each with its own memory and step ti
 
 TEST_CASE("a fixed fleet that cannot run says which pool") {
   const Recipe recipe = recipe_of(
-      "hardware: {gpu: l4}\n"
+      "hardware: {gpu: l40s}\n"
       "deployment: {pools: [{engine: {memory_utilization: 0.1}}]}\n");
   try {
     explored(recipe);

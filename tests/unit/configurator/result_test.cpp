@@ -106,7 +106,7 @@ TEST_CASE("a figure that was 0 has changed without bound, which JSON says as nul
 }
 
 TEST_CASE("files that are no results are refused with the place") {
-  REQUIRE_THROWS_WITH(load_result("/nowhere/result.json"), Catch::Contains("cannot be read"));
+  REQUIRE_THROWS_WITH(load_result("/nowhere/result.json"), Catch::Contains("cannot read the file"));
   REQUIRE_THROWS_WITH(load_result(write("cut.json", "{\n \"schema\": \"dyn.res")),
                       Catch::Contains("cut.json:2:"));
   REQUIRE_THROWS_WITH(load_result(write("plan.json", R"({"schema": "dyn.plan/1"})")),

@@ -30,7 +30,7 @@ class LayerFolder {
       }
       dense += "layernorm," + std::to_string(n) + ',' + std::to_string(3 + 0.02 * n) + '\n';
       sampled += "sampler," + std::to_string(n) + ',' + std::to_string(25 + n) + '\n';
-      sampled += "lm_head," + std::to_string(n) + ',' + std::to_string(1100 + 4 * n) + '\n';
+      sampled += "lm_head," + std::to_string(n) + ',' + std::to_string(1100 + 8 * n) + '\n';
     }
     std::string attention = "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n";
     const auto row = [&](int q, int prior, int n, int kv, double us) {

@@ -87,7 +87,7 @@ TEST_CASE("What tables lack is answered from the nearest, marked, and with a wid
   PerfTarget dense;
   dense.model = test::llama_8b();
   const OperatorTime known = operator_of(dense, "qkv_gemm");
-  for (const Precision weights : {Precision::int4, Precision::mxfp4}) {
+  for (const Precision weights : {Precision::fp4, Precision::int4, Precision::mxfp4}) {
     dense.weights = weights;
     check_graded(known, operator_of(dense, "qkv_gemm"));
   }

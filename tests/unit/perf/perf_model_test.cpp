@@ -161,7 +161,7 @@ TEST_CASE("The explained operators add up to the step") {
   }));
 }
 
-// The surfaces of the built-in profiles have dips of more than that: reported until they have none.
+// The surfaces of the built-in profiles have dips: reported until they have none.
 TEST_CASE("More tokens and more context never take less time", "[!mayfail]") {
   REQUIRE(rc::check([] {
     RandomStep step = random_step();
@@ -186,9 +186,7 @@ TEST_CASE("More tokens and more context never take less time", "[!mayfail]") {
         break;
     }
     for (const auto& model : models()) {
-      // Measured tables have dips.
-      RC_ASSERT(1.01 * to_seconds(model->step_time(step.both())) >=
-                to_seconds(model->step_time(before)));
+      RC_ASSERT(model->step_time(step.both()) >= model->step_time(before));
     }
   }));
 }

@@ -105,7 +105,7 @@ Pool score_slice(const Slice& slice, const OperatorFit& fit, const GpuSpec& gpu)
 }
 
 std::vector<std::string> gpus_with_tables() {
-  return {"a100", "h100", "h200", "b200", "b300", "gb200", "gb300", "l40s", "rtx-pro-6000"};
+  return {"h200", "h100", "b200", "b300", "gb200", "gb300", "a100", "l40s", "rtx-pro-6000"};
 }
 
 double wanted_of(const std::string& group) {

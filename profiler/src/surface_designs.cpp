@@ -201,7 +201,7 @@ std::vector<SurfaceDesign> moe_designs() {
   const std::vector<DesignAxis> by_hidden{{rows, some}, {hidden, kMeasured}};
   const std::vector<DesignAxis> by_ranks{{rows, more}, {ranks, octaves(0, 8)}};
   const std::vector<DesignAxis> matrices{{local, octaves(0, 10)}, {width, sizes}};
-  return {
+  std::vector<SurfaceDesign> designs{
       {{{rows, {1.0 / 256, 1.0 / 16, 1, 4, 16, 64, 256, 16384}},
         {local, sixteens},
         {width, widths}}},
@@ -221,6 +221,11 @@ std::vector<SurfaceDesign> moe_designs() {
        {{tokens, kMeasured}, {width, sizes}},
        {{tokens, kMeasured}, {hidden, kMeasured}}},
   };
+  // Whichever is chosen tells models with more experts than any measured one.
+  for (SurfaceDesign& design : designs) {
+    design.push_back({{experts, kMeasured}});
+  }
+  return designs;
 }
 
 }  // namespace

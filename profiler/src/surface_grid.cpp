@@ -26,15 +26,17 @@ std::vector<double> measured_values(std::size_t quantity,
   return thinned;
 }
 
-/// The knots around [low, high].
-std::vector<double> knots_around(const std::vector<double>& knots, double low, double high) {
+/// The knots within [low, high], and its ends: what is beyond them was not measured.
+std::vector<double> knots_within(const std::vector<double>& knots, double low, double high) {
   std::vector<double> kept;
-  for (std::size_t i = 0; i < knots.size(); ++i) {
-    const bool below = i + 1 < knots.size() && knots[i + 1] <= low;
-    const bool above = i > 0 && knots[i - 1] >= high;
-    if (!below && !above) {
-      kept.push_back(knots[i]);
+  for (const double knot : knots) {
+    if (knot > low && knot < high) {
+      kept.push_back(knot);
     }
+  }
+  kept.insert(kept.begin(), low);
+  if (high > low) {
+    kept.push_back(high);
   }
   return kept;
 }
@@ -46,7 +48,7 @@ Grid cut(const std::vector<DesignAxis>& axes, const std::vector<SurfaceSample>& 
   for (const DesignAxis& axis : axes) {
     const std::vector<double> values = measured_values(axis.quantity, samples);
     std::vector<double> knots =
-        axis.knots.empty() ? values : knots_around(axis.knots, values.front(), values.back());
+        axis.knots.empty() ? values : knots_within(axis.knots, values.front(), values.back());
     if (values.size() > 1 && knots.size() > 1) {
       grid.axes.push_back({axis.quantity, std::move(knots)});
     } else if (axes.size() > 2 && values.front() > 0) {

@@ -61,8 +61,8 @@ struct Grid {
   }
 };
 
-/// The grid of some axes over what the training samples reach: the knots between which there are
-/// samples and one on either side, or the measured values. An axis along which they do not change
+/// The grid of some axes over what the training samples reach: the knots within, and the least and
+/// the most that was measured, or the measured values. An axis along which they do not change
 /// has their one value for a knot where there are three axes or more, to tell what is beyond; else
 /// it is left out, and so is a pair whose first axis is one.
 Grid cut(const std::vector<DesignAxis>& axes, const std::vector<SurfaceSample>& samples);

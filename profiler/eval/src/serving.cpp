@@ -165,9 +165,9 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   ServingSettings settings;
   settings.weights = weights_of(row, model);
   settings.kv_cache = kv_of(row, settings.weights);
-  if (settings.weights == Precision::mxfp4 && blackwell(row.gpu)) {
-    // Activations of 8 bits (VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8; TensorRT-LLM's own choice): those
-    // kernels are nvfp4's kin, not those of bf16 activations that profiles have for mxfp4.
+  if (settings.weights == Precision::mxfp4 && blackwell(row.gpu) && row.engine == "vllm") {
+    // Activations of 8 bits (VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8): those kernels are nvfp4's kin,
+    // not those of bf16 activations, which vLLM's table of mxfp4 has.
     settings.expert_weights = Precision::fp4;
   }
   EngineConfig& config = settings.config;

@@ -7,27 +7,31 @@ namespace dyn::perf {
 namespace {
 
 constexpr int kFine = 2;  // steps an octave, as a power of two
+constexpr int kPriorFine = 1;
 constexpr int kSequenceOctaves = 13;
-constexpr int kContextOctaves = 33;  // of all sequences
-constexpr int kTokenOctaves = 20;
-constexpr int kPairOctaves = 40;
+constexpr int kContextOctaves = 33;  // of all sequences that decode
+constexpr int kTokenOctaves = 22;
+constexpr int kPairOctaves = 43;
+constexpr int kPriorOctaves = 25;
 
-/// A step of equal chunks that has so many query tokens, and pairs and prior context that compute
-/// as long as `pairs` pairs.
-StepView prefill_view(double tokens, double pairs, double pairs_of_context) {
+/// Equal chunks without prior context that have so many tokens and pairs. Fewer than one stands for
+/// the longer chunk of which a step that is not there would be a part.
+StepView chunks(double tokens, double pairs) {
   StepView v;
   v.prefill_tokens = tokens;
-  const double own = 0.5 * tokens * (tokens + 1);
-  if (pairs > own) {
-    v.prefill_sequences = 1;
-    v.prefill_context = (pairs - own) / (tokens + pairs_of_context);
-    v.pairs = own + tokens * v.prefill_context;
-  } else {
-    const double queries = std::max(1.0, 2 * pairs / tokens - 1);
-    v.prefill_sequences = tokens / queries;
-    v.pairs = std::max(pairs, tokens);
-  }
+  v.own_pairs = std::max(pairs, tokens);
+  v.pairs = v.own_pairs;
+  v.prefill_sequences = tokens / std::max(1.0, 2 * v.pairs / tokens - 1);
   return v;
+}
+
+/// What prior context adds to the time of one chunk.
+double added(const AttentionCost& cost, double queries, double prior) {
+  StepView v = chunks(queries, 0.5 * queries * (queries + 1));
+  const double without = attention_at(cost, v).seconds;
+  v.prefill_context = prior;
+  v.pairs += queries * prior;
+  return std::max(0.0, attention_at(cost, v).seconds - without);
 }
 
 }  // namespace
@@ -35,28 +39,25 @@ StepView prefill_view(double tokens, double pairs, double pairs_of_context) {
 AttentionCurve::AttentionCurve(const AttentionCost& cost)
     : prefill_(cost.prefill), mixes_(cost.mixes), count_(cost.count) {
   if (!prefill_) {
-    grid_ = MonotoneGrid<2>({kSequenceOctaves, kContextOctaves}, kFine,
-                            [&cost](const std::array<double, 2>& at) {
-                              StepView v;
-                              v.decode_sequences = at[0];
-                              v.decode_context = std::max(at[0], at[1]);
-                              return attention_at(cost, v).seconds;
-                            });
+    own_ = MonotoneGrid<2>({kSequenceOctaves, kContextOctaves}, kFine,
+                           [&cost](const std::array<double, 2>& at) {
+                             StepView v;
+                             v.decode_sequences = at[0];
+                             v.decode_context = std::max(at[0], at[1]);
+                             return attention_at(cost, v).seconds;
+                           });
     return;
   }
-  const double pair = cost.compute_pair + cost.compute_index;
-  by_context_ = pair > 0;
-  pairs_of_context_ = by_context_ ? cost.compute_context / pair : 0;
-  grid_ =
-      MonotoneGrid<2>({kTokenOctaves, kPairOctaves}, kFine, [&](const std::array<double, 2>& at) {
-        const StepView v = prefill_view(at[0], at[1], pairs_of_context_);
-        return attention_at(cost, v).seconds;
-      });
-  if (cost.window == 0) {
-    reading_fixed_ = cost.memory_fixed + cost.overhead;
-    reading_row_ = cost.memory_row;
-    reading_context_ = cost.memory_context + cost.memory_index;
-  }
+  own_ = MonotoneGrid<2>({kTokenOctaves, kPairOctaves}, kFine,
+                         [&cost](const std::array<double, 2>& at) {
+                           return attention_at(cost, chunks(at[0], at[1])).seconds;
+                         });
+  prior_ = MonotoneGrid<2>({kPairOctaves, kPriorOctaves}, kPriorFine,
+                           [&cost](const std::array<double, 2>& at) {
+                             return added(cost, std::max(1.0, at[0] / at[1]), at[1]);
+                           });
+  most_pair_ = kMostAlone * (cost.compute_pair + cost.compute_index);
+  most_context_ = kMostAlone * (cost.compute_context + cost.memory_context + cost.memory_index);
 }
 
 }  // namespace dyn::perf

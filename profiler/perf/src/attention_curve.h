@@ -7,10 +7,10 @@ namespace dyn::perf {
 
 /// The time of an attention operator by sums of a step that only grow with it, so that more tokens,
 /// more context or another sequence never take less time, whatever the surfaces of the fit do.
-/// Decode: by sequences and all their context. Prefill: by query tokens and by pairs of query and
-/// key, where fewer pairs than one chunk of all tokens has mean several chunks, alike and without
-/// prior context, and more mean one chunk with prior context; what several chunks have to read of
-/// their contexts bounds the time from below. Immutable; look-ups allocate nothing.
+/// Decode: by sequences and all their context. Prefill: of chunks by themselves, by query tokens
+/// and their pairs of query and key, as of equal chunks; and what prior context adds, by its tokens
+/// and by pairs across, as of one chunk, but at most `kMostAlone` times what it takes at the
+/// device's full rate, which several chunks come near. Immutable; look-ups allocate nothing.
 class AttentionCurve {
  public:
   explicit AttentionCurve(const AttentionCost& cost);
@@ -21,29 +21,31 @@ class AttentionCurve {
   /// Seconds of one execution.
   double seconds(const StepView& view) const noexcept {
     if (!prefill_) {
-      return view.decode_sequences > 0 ? grid_.at({view.decode_sequences, view.decode_context}) : 0;
+      return view.decode_sequences > 0 ? own_.at({view.decode_sequences, view.decode_context}) : 0;
     }
     if (view.prefill_tokens == 0) {
       return 0;
     }
-    const double pairs =
-        by_context_ ? view.pairs + pairs_of_context_ * view.prefill_context : view.own_pairs;
-    const double seconds = grid_.at({view.prefill_tokens, pairs});
-    const double reading = reading_fixed_ + reading_row_ * view.prefill_tokens +
-                           reading_context_ * view.prefill_context;
-    return seconds > reading ? seconds : reading;
+    const double own = own_.at({view.prefill_tokens, view.own_pairs});
+    const double across = view.pairs - view.own_pairs;
+    if (!(across > 0)) {
+      return own;
+    }
+    const double alone = prior_.at({across, view.prefill_context});
+    const double most = most_pair_ * across + most_context_ * view.prefill_context;
+    return own + (alone < most ? alone : most);
   }
 
  private:
+  static constexpr double kMostAlone = 4;
+
   bool prefill_ = false;
   bool mixes_ = false;
-  bool by_context_ = true;  // prefill: its time depends on pairs of queries and keys
   double count_ = 0;
-  double pairs_of_context_ = 0;  // pairs that compute as long as a token of prior context
-  double reading_fixed_ = 0;
-  double reading_row_ = 0;
-  double reading_context_ = 0;
-  MonotoneGrid<2> grid_;
+  double most_pair_ = 0;
+  double most_context_ = 0;
+  MonotoneGrid<2> own_;
+  MonotoneGrid<2> prior_;
 };
 
 }  // namespace dyn::perf

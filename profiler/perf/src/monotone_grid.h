@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -9,9 +10,11 @@
 namespace dyn::perf {
 
 /// Seconds over `N` quantities that only grow with a step, as a table: 2^`fine` steps an octave
-/// from 1, linear between, and beyond the last step as between the last two. Never decreasing in
-/// any quantity, since each value is raised to those below it. What is linear in each quantity is
-/// kept exactly. Immutable; look-ups allocate nothing.
+/// from 1, linear between, held beyond the last. Never decreasing in
+/// any quantity, since each value is lowered to those above it: what is too long for few of a
+/// quantity, such as one sequence that leaves most of a device idle, would otherwise be a bound of
+/// all steps that are larger. What is linear in each quantity is kept exactly. Immutable; look-ups
+/// allocate nothing.
 template <std::size_t N>
 class MonotoneGrid {
  public:
@@ -28,15 +31,15 @@ class MonotoneGrid {
       cells *= steps_[i];
     }
     values_.resize(cells);
-    for (std::size_t cell = 0; cell < cells; ++cell) {
+    for (std::size_t cell = cells; cell-- > 0;) {
       Point at;
       for (std::size_t i = 0; i < N; ++i) {
         at[i] = value_of(cell / strides_[i] % steps_[i]);
       }
       auto value = static_cast<float>(seconds(at));
       for (std::size_t i = 0; i < N; ++i) {
-        if (cell / strides_[i] % steps_[i] > 0) {
-          value = value > values_[cell - strides_[i]] ? value : values_[cell - strides_[i]];
+        if (cell / strides_[i] % steps_[i] + 1 < steps_[i]) {
+          value = std::min(value, values_[cell + strides_[i]]);
         }
       }
       values_[cell] = value;
@@ -77,8 +80,7 @@ class MonotoneGrid {
     const auto step =
         static_cast<std::size_t>((bits >> (52 - fine_)) - (std::uint64_t{1023} << fine_));
     if (step + 1 >= steps) {
-      const double low = value_of(steps - 2);
-      return {steps - 2, (v - low) / (value_of(steps - 1) - low)};
+      return {steps - 2, 1};
     }
     const std::uint64_t rest = bits & ((std::uint64_t{1} << (52 - fine_)) - 1);
     return {step,

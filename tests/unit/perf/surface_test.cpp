@@ -1,10 +1,14 @@
 #include "surface.h"
 
+#include <rapidcheck.h>
+
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 
 #include "dyn/core/error.h"
 #include "fit_choice.h"
+#include "monotone_grid.h"
 
 namespace dyn::perf {
 namespace {
@@ -51,6 +55,37 @@ TEST_CASE("a factor grid is exact at its steps, linear between, held beyond") {
   CHECK(grid.at(5, 2.5) == Approx(30));
   CHECK(grid.at(0, -1) == Approx(11));
   CHECK(grid.at(100, 100) == Approx(96));
+}
+
+TEST_CASE("a monotone grid keeps what is linear, and is held beyond its ends") {
+  const MonotoneGrid<2> grid({4, 3}, 1, [](const std::array<double, 2>& at) {
+    return 5 + at[0] + 10 * at[1] + 2 * at[0] * at[1];
+  });
+  const auto exact = [](double x, double y) { return 5 + x + 10 * y + 2 * x * y; };
+  for (const double x : {1., 1.25, 1.5, 2.9, 5., 15.9, 16.}) {
+    for (const double y : {1., 1.7, 3., 7.5, 8.}) {
+      INFO(x << ", " << y);
+      CHECK(grid.at({x, y}) == Approx(exact(x, y)).epsilon(1e-6));
+    }
+  }
+  CHECK(grid.at({0, -3}) == Approx(exact(1, 1)));
+  CHECK(grid.at({17, 1e30}) == Approx(exact(16, 8)));
+  CHECK(MonotoneGrid<2>().at({3, 3}) == 0);
+}
+
+TEST_CASE("a monotone grid never falls, however rough what it samples is") {
+  const MonotoneGrid<3> grid({6, 6, 3}, 0, [](const std::array<double, 3>& at) {
+    return at[0] * at[1] * at[2] * (2 + std::sin(12.9898 * at[0] + 78.233 * at[1] + at[2]));
+  });
+  REQUIRE(rc::check([&grid] {
+    std::array<double, 3> low{};
+    std::array<double, 3> high{};
+    for (std::size_t i = 0; i < 3; ++i) {
+      low[i] = *rc::gen::inRange(1, 3000) * 0.03;
+      high[i] = low[i] + *rc::gen::inRange(0, 2000) * 0.05;
+    }
+    RC_ASSERT(grid.at(high) >= grid.at(low) * (1 - 1e-12));
+  }));
 }
 
 OperatorFit fit_of(const char* engine, Precision precision, int gpus = 1) {

@@ -6,6 +6,7 @@
 #include "dyn/core/error.h"
 #include "dyn/profiler/import.h"
 #include "dyn/profiler/operator_scores.h"
+#include "slice_fits.h"
 #include "table_rows.h"
 
 namespace dyn::profiler {
@@ -154,6 +155,95 @@ TEST_CASE("A layer of sparse attention is found by its model and heads") {
   CHECK(samples[1].at[4] == 6144);
   CHECK(samples[0].flops > 2e11);
   CHECK(samples[0].flops != samples[1].flops);
+}
+
+const char* const kMoeColumns =
+    "moe_dtype,kernel_source,distribution,num_tokens,hidden_size,inter_size,topk,num_experts,"
+    "moe_tp_size,moe_ep_size,latency\n";
+
+TEST_CASE("Of MXFP4 experts with wide and narrow activations those that engines run are read") {
+  const std::string wide = "w4a16_mxfp4,triton,power_law_1.2,";
+  const std::string narrow = "w4a8_mxfp4_mxfp8,trtllm,power_law_1.2,";
+  const auto read = [](const std::string& rows, Slices& slices) {
+    const Table table = parse_csv(kMoeColumns + rows, "moe.parquet");
+    return TableImporter(find_gpu("b200"), slices).moe(table, key_of("sglang"));
+  };
+  Slices slices;
+  TableSummary summary =
+      read(wide + "64,2880,2880,4,128,1,1,0.3\n" + narrow + "64,2880,2880,4,128,1,1,0.2\n" + wide +
+               "64,2880,2880,4,32,1,1,0.1\n",
+           slices);
+  CHECK(summary.used == 2);
+  CHECK(summary.unknown == 1);
+  CHECK(contains(summary.why, "W4A8"));
+  const std::vector<SurfaceSample>& samples = slices.at("moe sglang mxfp4").samples;
+  REQUIRE(samples.size() == 2);
+  CHECK(samples[0].seconds == Approx(200e-6));
+  CHECK(samples[1].seconds == Approx(100e-6));
+  // 8-bit arithmetic is twice as fast as MXFP4's own limit with bf16 activations, but no faster.
+  const std::string large = "32768,2880,2880,4,128,1,1,";  // 6.5 TFLOP: 2.9 ms in bf16
+  slices.clear();
+  CHECK(read(narrow + large + "2.0\n", slices).too_fast == 0);
+  CHECK_THROWS_AS(read(narrow + large + "1.0\n", slices), Error);
+  CHECK_THROWS_AS(read(wide + large + "2.0\n", slices), Error);
+}
+
+TEST_CASE("An exchange of tokens is half of its preparation, dispatch and combine") {
+  const Table table = parse_csv(
+      "op_name,kernel_source,moe_dtype,num_tokens,hidden_size,topk,moe_ep_size,latency\n"
+      "alltoall_prepare,two,fp8,128,7168,8,32,0.010\n"
+      "alltoall_dispatch,two,fp8,128,7168,8,32,0.020\n"
+      "alltoall_combine,two,fp8,128,7168,8,32,0.030\n"
+      "alltoall_dispatch,one,fp8,128,7168,8,32,0.022\n"
+      "alltoall_combine,one,fp8,128,7168,8,32,0.024\n"
+      "alltoall_dispatch,one,fp8,256,7168,8,32,0.022\n",
+      "alltoall.parquet");
+  Slices slices;
+  const TableSummary summary =
+      TableImporter(find_gpu("gb200"), slices).expert_exchange(table, key_of("trtllm"));
+  CHECK(summary.used == 1);
+  CHECK(summary.repeated == 1);
+  CHECK(summary.unknown == 1);  // sent, but never brought back
+  const std::vector<SurfaceSample>& samples = slices.at("all_to_all trtllm bf16, GPUs 32").samples;
+  REQUIRE(samples.size() == 1);
+  CHECK(samples[0].seconds == Approx(23e-6));
+  CHECK(samples[0].at[0] == Approx(128 * 8 * 31.0 / 32 * 7168 * 2));
+}
+
+TEST_CASE("Of DeepEP's two modes between nodes the faster counts; within one there is no need") {
+  Slices slices;
+  TableImporter importer(h200(), slices);
+  const Table low = parse_csv(
+      "node_num,hidden_size,num_token,num_topk,dispatch_avg_t_us,combine_avg_t_us\n"
+      "1,7168,128,8,40,70\n2,7168,128,8,100,180\n2,7168,1024,8,900,1900\n",
+      "ll.parquet");
+  const Table normal = parse_csv(
+      "node_num,hidden_size,num_token,num_topk,dispatch_transmit_us,dispatch_notify_us,"
+      "combine_transmit_us,combine_notify_us\n"
+      "2,7168,128,8,200,30,300,30\n2,7168,1024,8,300,40,500,0\n",
+      "normal.parquet");
+  CHECK(importer.deepep_low_latency(low, key_of("sglang")).used == 2);
+  CHECK(importer.deepep_normal(normal, key_of("sglang")).repeated == 2);
+  const Slice& slice = slices.at("all_to_all sglang bf16, GPUs 16");
+  REQUIRE(slice.samples.size() == 2);
+  CHECK(slice.samples[0].seconds == Approx(140e-6));
+  CHECK(slice.samples[1].seconds == Approx(420e-6));
+  CHECK(surface_input(slice, h200()).bandwidth == h200().inter_node);
+}
+
+TEST_CASE("A slice that its surfaces do not describe is left out, and its nearest answers") {
+  // Two kernels of one size, eight times apart by the parity of a count that no axis tells.
+  Slices slices;
+  std::string rows;
+  for (int i = 1; i <= 400; ++i) {
+    rows += "fp8," + std::to_string(i) + ",4096,4096," + (i * 7919 % 13 < 6 ? "8" : "0.02") + "\n";
+  }
+  (void)read_gemm(rows, slices);
+  std::string said;
+  const auto fits = fit_slices(
+      slices, h200(), {nullptr, [&said](const std::string& text) { said += text + "\n"; }});
+  CHECK(fits.empty());
+  CHECK(contains(said, "left out: gemm sglang fp8"));
 }
 
 TEST_CASE("A folder without tables and a GPU without any are errors that say so") {

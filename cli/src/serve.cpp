@@ -56,6 +56,9 @@ int serve_plan(const Context& context, ServeFlags flags) {
   Plan plan = load_plan(flags.plan);
   const std::string model = plan.model.name;
   const std::string what = describe(plan);
+  for (const std::string& key : serve::simulated_only(plan)) {
+    context.note("simulated only: " + key);
+  }
   flags.options.handle_signals = true;
   flags.options.drain_timeout = from_seconds(flags.drain_seconds);
   serve::Server server(std::move(plan), flags.options);

@@ -118,6 +118,8 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
       relayed_(std::any_of(plan.pools.begin(), plan.pools.end(), is_relayed)),
       relay_bytes_(options.limits.relay_bytes),
       hand_over_(plan.disaggregation),
+      router_(plan.router),
+      slo_(plan.slo),
       network_(make_network(plan)),
       network_timer_(net::make_strand(executor)) {
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
@@ -128,19 +130,19 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
 void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer) {
   policy::RouterOptions router;
   router.config = policy::router_config(plan.router, spec.role);
-  router.config.hold_above.reset();  // requests wait at the workers
   router.workers = worker_count(spec);
   router.block_size = spec.config.block_size;
   router.timer = timer;
   router.step_tokens = spec.config.max_num_batched_tokens;
   router.seed = RandomStream(plan.seed, "router/" + name_of_role(spec.role)).next();
-  pools_.push_back(std::unique_ptr<Pool>(
-      new Pool{spec.role,
-               spec.config.block_size,
-               is_relayed(spec) ? 1U : static_cast<std::uint32_t>(spec.layout.data),
-               policy::Router(router),
-               {},
-               std::vector<bool>(router.workers, true)}));
+  pools_.push_back(std::unique_ptr<Pool>(new Pool{
+      spec.role,
+      spec.config.block_size,
+      is_relayed(spec) ? 1U : static_cast<std::uint32_t>(spec.layout.data),
+      policy::Router(router),
+      {},
+      std::vector<bool>(router.workers, true),
+      HeldRequests(plan.router.queue_order, static_cast<std::size_t>(plan.router.queue_limit))}));
 }
 
 void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
@@ -207,6 +209,7 @@ Result<Placement> Fleet::route(std::size_t pool, const Job& job) {
   Pool& target = *pools_[pool];
   request.output_tokens = target.role == WorkerRole::prefill ? 1 : job.max_output_tokens;
   request.blocks = kvbm::PromptBlocks(job.blocks);
+  request.session = job.session;
   const std::scoped_lock lock(mutex_);
   const Result<policy::RouteChoice> choice = target.router.route(request, clock_.now());
   if (!choice) {
@@ -215,9 +218,42 @@ Result<Placement> Fleet::route(std::size_t pool, const Job& job) {
   return Placement{pool, choice->worker, target.workers[choice->worker.value()]};
 }
 
-void Fleet::prefill_done(const Placement& at, RequestId id) {
+bool Fleet::hold(std::size_t pool, const Job& job, SimTime sent, policy::router_errc why,
+                 std::function<void()> turn) {
+  if (!holds() || (why != policy::router_errc::busy && why != policy::router_errc::no_workers)) {
+    return false;
+  }
+  const policy::HeldRequest request = policy::held_request(job.id, sent, job.priority, slo_);
   const std::scoped_lock lock(mutex_);
-  pools_[at.pool]->router.prefill_done(id);
+  return pools_[pool]->held.push(request, std::move(turn));
+}
+
+void Fleet::looked(std::size_t pool, bool found_room) {
+  HeldRequests::Turn turn;
+  {
+    const std::scoped_lock lock(mutex_);
+    turn = pools_[pool]->held.looked(found_room);
+  }
+  if (turn) {
+    turn();
+  }
+}
+
+void Fleet::let_go(std::size_t pool, RequestId id) {
+  const std::scoped_lock lock(mutex_);
+  pools_[pool]->held.remove(id);
+}
+
+void Fleet::prefill_done(const Placement& at, RequestId id) {
+  HeldRequests::Turn turn;
+  {
+    const std::scoped_lock lock(mutex_);
+    pools_[at.pool]->router.prefill_done(id);
+    turn = pools_[at.pool]->held.room();
+  }
+  if (turn) {
+    turn();
+  }
 }
 
 void Fleet::output_blocks(const Placement& at, RequestId id, std::int64_t count) {
@@ -228,8 +264,15 @@ void Fleet::output_blocks(const Placement& at, RequestId id, std::int64_t count)
 }
 
 void Fleet::finished(const Placement& at, RequestId id) {
-  const std::scoped_lock lock(mutex_);
-  pools_[at.pool]->router.finished(id);
+  HeldRequests::Turn turn;
+  {
+    const std::scoped_lock lock(mutex_);
+    pools_[at.pool]->router.finished(id);
+    turn = pools_[at.pool]->held.room();
+  }
+  if (turn) {
+    turn();
+  }
 }
 
 void Fleet::on_kv_events(std::size_t pool, WorkerId worker, std::span<const kvbm::KvEvent> events) {
@@ -242,9 +285,20 @@ void Fleet::on_kv_events(std::size_t pool, WorkerId worker, std::span<const kvbm
 void Fleet::set_available(std::size_t pool, WorkerId worker, bool available) {
   log(LogLevel::warn, "serve", available ? "worker is back" : "worker is out",
       {{"worker", name_of_role(pools_[pool]->role) + '/' + std::to_string(worker.value())}});
-  const std::scoped_lock lock(mutex_);
-  pools_[pool]->router.set_available(worker, available);
-  pools_[pool]->available[worker.value()] = available;
+  std::vector<HeldRequests::Turn> turns;
+  {
+    const std::scoped_lock lock(mutex_);
+    pools_[pool]->router.set_available(worker, available);
+    pools_[pool]->available[worker.value()] = available;
+    for (const auto& each : pools_) {  // a prompt is not computed while nobody can decode it
+      turns.push_back(available ? each->held.room() : HeldRequests::Turn());
+    }
+  }
+  for (const HeldRequests::Turn& turn : turns) {
+    if (turn) {
+      turn();
+    }
+  }
 }
 
 bool Fleet::prefill_locally(const Job& job) {
@@ -350,6 +404,7 @@ FleetSnapshot Fleet::snapshot() const {
     }
     result.index_blocks += pool->router.index_segments();
     result.index_bytes += pool->router.index_bytes();
+    result.held += pool->held.size();
   }
   return result;
 }

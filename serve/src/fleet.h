@@ -13,6 +13,7 @@
 #include "dyn/policy/router.h"
 #include "dyn/serve/server.h"
 #include "dyn/serve/worker.h"
+#include "held_requests.h"
 #include "metrics.h"
 #include "net.h"
 #include "serve_clock.h"
@@ -50,6 +51,16 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   bool prefill_locally(const Job& job);
   /// Chooses a worker and books the request there. Fails with policy::router_errc.
   Result<Placement> route(std::size_t pool, const Job& job);
+  /// Keeps a request that `route` refused for this reason, if the plan has routers hold requests:
+  /// `turn` is called, on any thread, when it is to look for room again, and whoever it calls says
+  /// `looked`. False: it is not held.
+  bool hold(std::size_t pool, const Job& job, SimTime sent, policy::router_errc why,
+            std::function<void()> turn);
+  void looked(std::size_t pool, bool found_room);
+  void let_go(std::size_t pool, RequestId id);
+  bool holds() const { return router_.hold_above.has_value(); }
+  std::optional<Duration> longest_hold() const { return router_.queue_timeout; }
+
   void prefill_done(const Placement& at, RequestId id);
   void output_blocks(const Placement& at, RequestId id, std::int64_t count);
   void finished(const Placement& at, RequestId id);
@@ -75,6 +86,7 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
     policy::Router router;
     std::vector<std::shared_ptr<Worker>> workers;
     std::vector<bool> available;
+    HeldRequests held;
   };
 
   Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_executor& executor);
@@ -94,6 +106,8 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   Duration frontend_{0};
   const std::size_t relay_bytes_;
   const DisaggregationSpec hand_over_;
+  const RouterConfig router_;
+  const Slo slo_;
   std::atomic<std::uint32_t> next_id_{0};
   std::vector<std::unique_ptr<Pool>> pools_;  // fixed after create; routers and flags under mutex_
   mutable std::mutex mutex_;

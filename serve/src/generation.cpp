@@ -127,13 +127,13 @@ void Generation::place_anew() {
 
 void Generation::place(LegName name) {
   if (name == kEntry && fleet_->disaggregated() && !fleet_->any_available()) {
-    fail(routing_error(policy::router_errc::no_workers));  // no prefill in vain
+    refused(name, policy::router_errc::no_workers);  // no prefill in vain
     return;
   }
   const std::size_t pool = name == kEntry ? fleet_->entry_pool() : fleet_->decode_pool();
   Result<Placement> placement = fleet_->route(pool, *job_);
   if (!placement) {
-    fail(routing_error(placement.error()));
+    refused(name, placement.error());
     return;
   }
   Leg& leg = legs_[name];
@@ -143,6 +143,65 @@ void Generation::place(LegName name) {
   placed_at_ = second ? fleet_->name_of(legs_[kEntry].at) + '+' + where : where;
   leg.at.handle->start(job_, second ? prefilled_ : std::nullopt,
                        std::make_shared<Sink>(shared_from_this(), name, fleet_->relay_bytes()));
+}
+
+/// No worker takes it: it waits at the router, or that is the answer.
+void Generation::refused(LegName name, boost::system::error_code why) {
+  const std::size_t pool = name == kEntry ? fleet_->entry_pool() : fleet_->decode_pool();
+  auto turn = [weak = weak_from_this(), strand = strand_, fleet = fleet_, pool] {
+    net::post(strand, [weak, fleet, pool] {
+      if (const auto self = weak.lock(); self && self->held_by_ == pool) {
+        self->take_turn(pool);
+      } else {
+        fleet->looked(pool, true);
+      }
+    });
+  };
+  const auto reason = static_cast<policy::router_errc>(why.value());
+  held_by_ = pool;  // before anybody can call
+  if (!fleet_->hold(pool, *job_, sent_, reason, std::move(turn))) {
+    held_by_.reset();
+    fail(routing_error(why));
+    return;
+  }
+  watch_hold();
+}
+
+void Generation::take_turn(std::size_t pool) {
+  held_by_.reset();
+  if (prefilled_) {
+    place(kDecode);
+  } else {
+    place_anew();
+  }
+  fleet_->looked(pool, held_by_ != pool);
+  changed();
+}
+
+/// Starts the time for which it may be held, the first time that it is.
+void Generation::watch_hold() {
+  const std::optional<Duration> longest = fleet_->longest_hold();
+  if (std::exchange(was_held_, true) || !longest) {
+    return;
+  }
+  timer_.expires_at(fleet_->clock().real(fleet_->clock().now() + *longest));
+  timer_.async_wait([weak = weak_from_this()](boost::system::error_code ec) {
+    const auto self = weak.lock();
+    if (!ec && self && self->held_by_) {
+      self->fail({408,
+                  "no worker had room for as long as a request may wait",
+                  "server_error",
+                  {},
+                  "queue_timeout",
+                  1});
+    }
+  });
+}
+
+void Generation::leave_queue() {
+  if (held_by_) {
+    fleet_->let_go(*std::exchange(held_by_, std::nullopt), job_->id);
+  }
 }
 
 void Generation::on_event(LegName name, std::uint32_t attempt, WorkerEvent event) {
@@ -246,7 +305,8 @@ void Generation::on(LegName, const RelayEnd&) {
 void Generation::on(LegName name, const Failed& event) {
   give_up_transfer();
   release(name, true);
-  if (event.retry_elsewhere && ++attempt_ < kMaxAttempts && fleet_->any_available()) {
+  if (event.retry_elsewhere && ++attempt_ < kMaxAttempts &&
+      (fleet_->any_available() || fleet_->holds())) {
     place(name);
     return;
   }
@@ -281,6 +341,7 @@ void Generation::give_up_transfer() {
 }
 
 void Generation::release_all(bool worker_is_done) {
+  leave_queue();
   give_up_transfer();
   release(kEntry, worker_is_done);
   release(kDecode, worker_is_done);

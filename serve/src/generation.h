@@ -55,6 +55,10 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   void place_anew();
   void place(LegName name);
+  void refused(LegName name, boost::system::error_code why);
+  void take_turn(std::size_t pool);
+  void watch_hold();
+  void leave_queue();
   void on_event(LegName name, std::uint32_t attempt, WorkerEvent event);
   void on(LegName, const Admitted& event);
   void on(LegName name, const Produced& event);
@@ -76,11 +80,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::shared_ptr<const Job> job_;
   const SimTime sent_;
   std::function<void()> on_change_;
-  net::steady_timer timer_;                ///< the frontend's time
+  net::steady_timer timer_;                ///< the frontend's time, then that of being held
   std::optional<std::uint64_t> transfer_;  ///< of KV, under way
 
   std::array<Leg, 2> legs_;
   bool local_ = false;                  ///< the decode worker computes the prompt
+  std::optional<std::size_t> held_by_;  ///< the pool whose router holds it back
+  bool was_held_ = false;
   std::optional<Prefilled> prefilled_;  ///< set once the prefill worker is done
   std::uint32_t attempt_ = 0;           ///< events of earlier ones are stale
   std::shared_ptr<std::atomic<std::size_t>> unread_;

@@ -144,6 +144,9 @@ std::string Metrics::expose(const FleetSnapshot& fleet) const {
   gauge("dyn_router_index_bytes", "Memory of the router's prefix index")
       ->Add(impl_->model)
       .Set(static_cast<double>(fleet.index_bytes));
+  gauge("dyn_router_held_requests", "Requests that wait at the router for a worker with room")
+      ->Add(impl_->model)
+      .Set(static_cast<double>(fleet.held));
   auto families = impl_->registry.Collect();
   auto more = now.Collect();
   families.insert(families.end(), std::make_move_iterator(more.begin()),

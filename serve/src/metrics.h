@@ -23,6 +23,7 @@ struct FleetSnapshot {
   std::vector<WorkerSnapshot> workers;
   std::uint64_t index_blocks = 0;
   std::uint64_t index_bytes = 0;
+  std::uint64_t held = 0;  ///< requests that wait at the routers
 };
 
 /// What one request did, for the histograms. Times are the server's clock (scaled).

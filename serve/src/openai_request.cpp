@@ -11,6 +11,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::int64_t kMostUrgent = 1'000'000;
+
 /// Reads the fields of one body; the first problem is kept and ends the reading.
 class Reader {
  public:
@@ -145,6 +147,15 @@ void Reader::common(CompletionRequest& request) {
   }
   request.ignore_eos = boolean("ignore_eos");
   stop(request);
+  request.priority = integer("priority", -kMostUrgent, kMostUrgent).value_or(0);
+  for (const char* name : {"prompt_cache_key", "user"}) {
+    const Json* value = field(name);
+    if (value != nullptr && !value->is_string()) {
+      fail(std::string("'") + name + "' must be a string", name);
+    } else if (value != nullptr && request.session.empty()) {
+      request.session = value->get<std::string>();
+    }
+  }
   number("temperature", 0, 2);
   number("top_p", 0, 1);
   number("frequency_penalty", -2, 2);

@@ -25,6 +25,8 @@ struct CompletionRequest {
   std::optional<std::int64_t> max_tokens;  ///< >= 1
   std::int64_t min_tokens = 0;             ///< stop strings are not looked for before
   bool ignore_eos = false;
+  std::int64_t priority = 0;      ///< as the engine of the plan understands it
+  std::string session;            ///< `prompt_cache_key`, else `user`; empty where it names none
   std::vector<std::string> stop;  ///< at most 4, none empty
 };
 

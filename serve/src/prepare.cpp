@@ -33,6 +33,18 @@ std::vector<kvbm::BlockHash> block_hashes(std::span<const std::uint32_t> tokens,
   return hashes;
 }
 
+/// A number for a conversation's name; never 0.
+std::uint64_t session_of(const HttpRequest& http, const CompletionRequest& request) {
+  const std::string& name = http.session.empty() ? request.session : http.session;
+  return name.empty() ? 0 : static_cast<std::uint64_t>(kvbm::chain_root(name)) | 1;
+}
+
+/// Requests to vLLM are the more urgent the lower their number, to other engines the higher.
+int priority_of(const CompletionRequest& request, const PoolSpec& pool) {
+  const auto stated = static_cast<int>(request.priority);
+  return pool.config.kind == "vllm" ? -stated : stated;
+}
+
 PlainAnswer health(const ServerState& state) {
   if (state.draining) {
     return {503, "application/json", "{\"status\":\"draining\"}", {}};
@@ -96,6 +108,8 @@ std::variant<Prepared, ApiError> prepare(ServerState& state, Endpoint endpoint, 
   job->blocks = block_hashes(tokens, state.fleet->block_size(state.fleet->entry_pool()),
                              state.plan.model.name);
   job->stream = request.stream;
+  job->priority = priority_of(request, state.plan.pools.front());
+  job->session = session_of(http, request);
   if (rules.relayed) {
     job->target = http.path;
     job->body = std::move(http.body);

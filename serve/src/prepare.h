@@ -15,6 +15,7 @@ struct HttpRequest {
   std::string path;  ///< without the query
   std::string body;
   std::string authorization;
+  std::string session;  ///< X-Session-Id, else X-Correlation-Id
   bool keep_alive = true;
   bool http_1_0 = false;
   SimTime received;

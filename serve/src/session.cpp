@@ -62,6 +62,10 @@ HttpRequest convert(Parser::value_type message, SimTime received) {
   request.path = text(message.target());
   request.path = request.path.substr(0, request.path.find('?'));
   request.authorization = text(message[http::field::authorization]);
+  request.session = text(message["X-Session-Id"]);
+  if (request.session.empty()) {
+    request.session = text(message["X-Correlation-Id"]);
+  }
   request.keep_alive = message.keep_alive();
   request.http_1_0 = message.version() < 11;
   request.body = std::move(message.body());

@@ -86,6 +86,7 @@ void SimulatedWorker::begin(const std::shared_ptr<const Job>& job, bool remote_p
   request.id = job->id;
   request.prompt_tokens = job->prompt_tokens;
   request.max_output_tokens = options_.role == WorkerRole::prefill ? 1 : job->max_output_tokens;
+  request.priority = job->priority;
   request.blocks = kvbm::PromptBlocks(job->blocks);
   request.remote_prefill = remote_prefill;
   if (const auto why = engine_.why_impossible(request)) {

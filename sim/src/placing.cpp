@@ -18,15 +18,6 @@ std::uint64_t spread(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-std::optional<Duration> ttft_target(const Slo& slo) {
-  for (const Slo::Target& target : slo.targets()) {
-    if (target.metric == "time_to_first_token") {
-      return target.limit;
-    }
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 /// Sends a request to the workers that will run it, or holds or refuses it.
@@ -161,13 +152,8 @@ bool Run::hold(std::uint32_t request, std::uint32_t pool_index, policy::router_e
   Pool& pool = fleet_.pools[pool_index];
   const bool waits = why == policy::router_errc::busy ||
                      (why == policy::router_errc::no_workers && plan_.router.hold_above);
-  policy::HeldRequest held;
-  held.id = RequestId(request);
-  held.since = records_[request].sent;
-  held.priority = workload_.priority_of(request);
-  if (const auto target = ttft_target(plan_.slo)) {
-    held.deadline = records_[request].sent + *target;
-  }
+  const policy::HeldRequest held = policy::held_request(RequestId(request), records_[request].sent,
+                                                        workload_.priority_of(request), plan_.slo);
   if (!waits || !pool.queue.push(held)) {
     return false;
   }

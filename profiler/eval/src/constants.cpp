@@ -85,12 +85,13 @@ const char* to_text(Constant constant) {
 }
 
 ConstantValues constants_of(const Profile& profile, const std::string& engine) {
-  ConstantValues values{0, 0, 0, 1, 1};
+  ConstantValues values{0, 0, kLeastFrontend, 1, 1};
   for (const EngineHost& host : profile.engines) {
     if (host.engine == engine) {
       value_of(values, Constant::step_base) = to_millis(host.step_base);
       value_of(values, Constant::step_per_sequence) = to_millis(host.step_per_sequence);
-      value_of(values, Constant::frontend) = to_millis(host.frontend_per_request);
+      value_of(values, Constant::frontend) =
+          std::max(kLeastFrontend, to_millis(host.frontend_per_request));
       break;
     }
   }

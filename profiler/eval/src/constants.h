@@ -20,7 +20,13 @@ inline bool is_factor(Constant constant) {
   return constant == Constant::prefill_time || constant == Constant::decode_time;
 }
 
-/// The engine's host constants in a profile (0 where it has none), and factors of 1.
+/// Milliseconds from a client's send to the scheduler, at least: HTTP, tokenizer and queue. However
+/// small, it decides something: a closed loop's next request is sent as a step ends and misses the
+/// step that begins then, so it waits for a whole one.
+inline constexpr double kLeastFrontend = 1;
+
+/// The engine's host constants in a profile (0, and the least of the frontend, where it has none),
+/// and factors of 1.
 ConstantValues constants_of(const Profile& profile, const std::string& engine);
 
 /// The profile to calibrate: of a CPU without the corrections by size, which are those of dyn's own

@@ -129,7 +129,9 @@ LeastSquaresFit Fitter::fit(bool all) const {
     const double start = value_of(start_, constant);
     problem.start.push_back(is_factor(constant) ? portable_log(start) : start);
     problem.step.push_back(0.1 * unit(constant));
-    problem.least.push_back(is_factor(constant) ? -10.0 : 0.0);
+    problem.least.push_back(is_factor(constant)              ? -10.0
+                            : constant == Constant::frontend ? kLeastFrontend
+                                                             : 0.0);
   }
   problem.residuals = [&](const std::vector<double>& parameters) {
     std::vector<double> residuals;

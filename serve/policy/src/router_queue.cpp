@@ -4,6 +4,17 @@
 
 namespace dyn::policy {
 
+HeldRequest held_request(RequestId id, SimTime since, int priority, const Slo& slo) {
+  HeldRequest held{id, since, priority};
+  for (const Slo::Target& target : slo.targets()) {
+    if (target.metric == "time_to_first_token") {
+      held.deadline = since + target.limit;
+      break;
+    }
+  }
+  return held;
+}
+
 bool RouterQueue::push(const HeldRequest& request) {
   if (order_of_.size() >= limit_) {
     return false;

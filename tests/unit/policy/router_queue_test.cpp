@@ -34,6 +34,17 @@ TEST_CASE("requests leave as they came, by priority or by deadline") {
   CHECK(drain(deadline) == std::vector<std::uint32_t>{3, 2, 1});
 }
 
+TEST_CASE("a request is due when its first token is by the SLO") {
+  Slo slo;
+  CHECK(held_request(RequestId(1), SimTime(2s), 3, slo).deadline == SimTime::max());
+  slo.itl_p99 = 1s;
+  slo.ttft_p90 = 4s;
+  const HeldRequest held = held_request(RequestId(1), SimTime(2s), 3, slo);
+  CHECK(held.deadline == SimTime(6s));
+  CHECK(held.since == SimTime(2s));
+  CHECK(held.priority == 3);
+}
+
 TEST_CASE("who goes back into the queue has the place of when it came") {
   RouterQueue queue(QueueOrder::first_come, 10);
   fill(queue);

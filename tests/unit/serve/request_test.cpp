@@ -48,13 +48,18 @@ TEST_CASE("the options of a request are read") {
   const auto request = good(
       Endpoint::chat, chat(R"(,"stream":true,"stream_options":{"include_usage":true},"max_tokens":7,
               "max_completion_tokens":9,"min_tokens":2,"ignore_eos":true,"stop":["x","yz"],
-              "temperature":0.7,"top_p":1,"n":1,"seed":-3,"user":"someone","unknown":{"a":[1]})"));
+              "temperature":0.7,"top_p":1,"n":1,"seed":-3,"user":"someone","priority":-7,
+              "unknown":{"a":[1]})"));
   CHECK(request.stream);
   CHECK(request.include_usage);
   CHECK(request.max_tokens == 9);
   CHECK(request.min_tokens == 2);
   CHECK(request.ignore_eos);
   CHECK(request.stop == std::vector<std::string>{"x", "yz"});
+  CHECK(request.priority == -7);
+  CHECK(request.session == "someone");
+  CHECK(good(Endpoint::chat, chat(R"(,"user":"someone","prompt_cache_key":"talk")")).session ==
+        "talk");
 }
 
 TEST_CASE("null means not given") {
@@ -83,6 +88,10 @@ TEST_CASE("what a request must not say is refused with the field's name") {
       {R"(,"stream":"yes")", "stream"},
       {R"(,"stream_options":[])", "stream_options"},
       {R"(,"stop":["a","b","c","d","e"])", "stop"},
+      {R"(,"priority":1.5)", "priority"},
+      {R"(,"priority":1000001)", "priority"},
+      {R"(,"user":7)", "user"},
+      {R"(,"prompt_cache_key":{})", "prompt_cache_key"},
       {R"(,"stop":[""])", "stop"},
       {R"(,"stop":[1])", "stop"},
       {R"(,"temperature":2.5)", "temperature"},

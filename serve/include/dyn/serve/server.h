@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dyn/core/plan.h"
 #include "dyn/perf/step_timer.h"
@@ -45,6 +46,10 @@ struct ServeEnd {
   int signal = 0;        ///< SIGINT or SIGTERM; 0: shutdown() was called
   bool drained = false;  ///< every request in flight was answered in full
 };
+
+/// The keys of a plan that only simulations follow, each with what a server does instead; empty for
+/// most plans.
+std::vector<std::string> simulated_only(const Plan& plan);
 
 /// The HTTP server of a plan: OpenAI's endpoints in front of the plan's router and workers, which
 /// are the simulator's own. Listens from construction on, serves while `run` runs.

@@ -21,6 +21,8 @@ struct Job {
   RequestId id;
   std::int64_t prompt_tokens = 1;       ///< >= 1
   std::int64_t max_output_tokens = 1;   ///< >= 1
+  int priority = 0;                     ///< more is more urgent
+  std::uint64_t session = 0;            ///< requests of one conversation share it; 0: none
   std::vector<kvbm::BlockHash> blocks;  ///< full blocks of the prompt
   // The request as it came, for workers that hand it on to an engine with an HTTP interface.
   std::string target;  ///< such as /v1/chat/completions

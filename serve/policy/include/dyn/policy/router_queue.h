@@ -9,6 +9,7 @@
 #include "dyn/core/id.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/router_config.h"
+#include "dyn/core/slo.h"
 
 namespace dyn::policy {
 
@@ -19,6 +20,9 @@ struct HeldRequest {
   int priority = 0;                   ///< higher first (QueueOrder::priority)
   SimTime deadline = SimTime::max();  ///< earlier first (QueueOrder::deadline)
 };
+
+/// Of a request that came at `since`; its first token is due by the SLO's first target for TTFT.
+HeldRequest held_request(RequestId id, SimTime since, int priority, const Slo& slo);
 
 /// The requests that a router holds back while every worker is busy, in the order in which they
 /// are to be routed. Bounded. Pure; O(log n) a call. Not thread-safe.

@@ -101,7 +101,41 @@ constexpr Source kSources[] = {
     {"moe", "moe_perf", &TableImporter::moe},
     {"comm", "custom_allreduce_perf", &TableImporter::all_reduce},
     {"comm", "nccl_perf", &TableImporter::nccl},
+    {"comm", "trtllm_alltoall_perf", &TableImporter::expert_exchange},
+    {"comm", "wideep_deepep_ll_perf", &TableImporter::deepep_low_latency},
+    {"comm", "wideep_deepep_normal_perf", &TableImporter::deepep_normal},
 };
+
+/// Tables that are not read, by how their names begin, and why.
+struct LeftAside {
+  const char* name;
+  const char* why;
+};
+
+constexpr LeftAside kLeftAside[] = {
+    {"mla_context_module", "whole modules: their projections are GEMMs of their own in dyn"},
+    {"mla_generation_module", "whole modules: their projections are GEMMs of their own in dyn"},
+    {"wideep_context_mla", "whole modules: their projections are GEMMs of their own in dyn"},
+    {"wideep_generation_mla", "whole modules: their projections are GEMMs of their own in dyn"},
+    {"mla_bmm", "a part of latent attention in dyn"},
+    {"wideep_", "expert kernels of one rank without the spread of tokens among ranks"},
+    {"moe_a2a", "one node: there dyn's models gather and scatter tokens"},
+    {"oneccl", "no such device in the catalogue"},
+    {"encoder_attention", "no encoders in dyn's models"},
+    {"mamba2", "no such layer in dyn's models"},
+    {"kda", "no such layer in dyn's models"},
+    {"mhc", "no such layer in dyn's models"},
+    {"msa", "no such layer in dyn's models"},
+    {"mlp", "the GEMMs of the same layers are read"},
+    {"dsv4_", "no such layer in dyn's models"},
+    {"glm5_", "parts of a module that is read as a whole"},
+    {"computescale", "counted as element-wise work"},
+    {"scale_matrix", "counted as element-wise work"},
+};
+
+bool begins(const std::string& text, const char* with) {
+  return text.rfind(with, 0) == 0;
+}
 
 class Reading {
  public:
@@ -122,6 +156,7 @@ class Reading {
         read(source, engine);
       }
     }
+    note_left_aside();
     return std::move(slices_);
   }
 
@@ -137,9 +172,30 @@ class Reading {
     }
   }
 
-  /// The newest table of an engine with at least half the rows of its largest.
-  void read(const Source& source, const std::string& engine) {
-    check_cancelled();
+  /// Says of every table that no source reads why not.
+  void note_left_aside() const {
+    std::map<std::string, std::string> reasons;
+    std::error_code ignored;
+    for (const auto& entry : fs::recursive_directory_iterator(folder_, ignored)) {
+      const std::string name = entry.path().stem();
+      const bool read = std::any_of(std::begin(kSources), std::end(kSources),
+                                    [&name](const Source& s) { return name == s.file; });
+      if (entry.path().extension() == ".parquet" && !read) {
+        const auto known =
+            std::find_if(std::begin(kLeftAside), std::end(kLeftAside),
+                         [&name](const LeftAside& l) { return begins(name, l.name); });
+        reasons[name] = known != std::end(kLeftAside) ? known->why : "not known to dyn";
+      }
+    }
+    for (const auto& [name, why] : reasons) {
+      note("left aside: " + name + ": " + why);
+    }
+  }
+
+  /// The tables of an engine in the order of choice: the newest with at least half the rows of the
+  /// largest, then older ones.
+  std::vector<std::pair<std::string, Table>> tables_of(const Source& source,
+                                                       const std::string& engine) const {
     const fs::path folder = folder_ / source.folder / engine;
     std::vector<std::pair<std::string, Table>> tables;
     std::size_t largest = 0;
@@ -150,23 +206,37 @@ class Reading {
         largest = std::max(largest, tables.back().second.rows);
       }
     }
-    const auto best = std::find_if(tables.rbegin(), tables.rend(), [largest](const auto& t) {
-      return 2 * t.second.rows >= largest;
-    });
-    if (best == tables.rend()) {
+    while (!tables.empty() && 2 * tables.back().second.rows < largest) {
+      tables.pop_back();
+    }
+    std::reverse(tables.begin(), tables.end());
+    return tables;
+  }
+
+  /// The first table in the order of choice that has rows which dyn can use.
+  void read(const Source& source, const std::string& engine) {
+    // A copy of NCCL's table in an engine's folder is not what the engine's own kernels take.
+    if (source.file == std::string("nccl_perf") && engine != "nccl") {
       return;
     }
-    OperatorFit key;
-    key.engine = engine;
-    key.version = best->first;
-    key.source = std::string(kAiconfigurator) + ", " + system_ + '/' + source.folder + '/' +
-                 engine + '/' + best->first + '/' + source.file;
-    TableImporter importer(gpu_, slices_);
-    const TableSummary summary = (importer.*source.read)(best->second, key);
-    note(engine + ' ' + best->first + ' ' + source.file + ": " + std::to_string(summary.used) +
-         " of " + std::to_string(summary.rows) + " rows used, " + std::to_string(summary.unknown) +
-         " of formats, kernels or routings not modelled, " + std::to_string(summary.repeated) +
-         " repeated, " + std::to_string(summary.too_fast) + " faster than the device can be");
+    for (const auto& [version, table] : tables_of(source, engine)) {
+      check_cancelled();
+      OperatorFit key;
+      key.engine = engine;
+      key.version = version;
+      key.source = std::string(kAiconfigurator) + ", " + system_ + '/' + source.folder + '/' +
+                   engine + '/' + version + '/' + source.file;
+      TableImporter importer(gpu_, slices_);
+      const TableSummary summary = (importer.*source.read)(table, key);
+      note(engine + ' ' + version + ' ' + source.file + ": " + std::to_string(summary.used) +
+           " of " + std::to_string(summary.rows) + " rows used, " +
+           std::to_string(summary.unknown) + " of formats, kernels or routings not modelled, " +
+           std::to_string(summary.repeated) + " repeated, " + std::to_string(summary.too_fast) +
+           " faster than the device can be" + summary.why);
+      if (summary.used > 0) {
+        return;
+      }
+    }
   }
 
   const ImportOptions& options_;

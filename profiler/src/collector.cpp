@@ -19,7 +19,8 @@ std::optional<Precision> table_precision(const std::string& name) {
       {"bfloat16", Precision::bf16},       {"float16", Precision::fp16},
       {"half", Precision::fp16},           {"fp8", Precision::fp8},
       {"fp8_block", Precision::fp8_block}, {"nvfp4", Precision::fp4},
-      {"w4a16_mxfp4", Precision::mxfp4},   {"int4_wo", Precision::int4}};
+      {"w4a16_mxfp4", Precision::mxfp4},   {"w4a8_mxfp4_mxfp8", Precision::mxfp4},
+      {"int4_wo", Precision::int4}};
   const auto found = known.find(name);
   return found == known.end() ? std::nullopt : std::optional(found->second);
 }
@@ -38,18 +39,27 @@ Collector::Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices)
   summary_.rows = rows.size();
 }
 
-void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample) {
-  if (sample.seconds < kTolerance * limit(key, sample)) {
+void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
+                    std::optional<Precision> multiplied) {
+  const double least = limit(multiplied.value_or(key.precision), sample);
+  if (sample.seconds < kTolerance * least) {
     if (summary_.too_fast++ == 0) {
       first_ = row;
-      first_limit_ = limit(key, sample);
+      first_limit_ = least;
       first_seconds_ = sample.seconds;
     }
     return;
   }
   const std::string text = key_text(key);
   Slice& slice = slices_[text];
-  const auto [at, fresh] = seen_[text].emplace(sample.at, slice.samples.size());
+  const auto [seen, first] = seen_.try_emplace(text);
+  if (first) {
+    // Another table of the same slice may have been read before.
+    for (std::size_t i = 0; i < slice.samples.size(); ++i) {
+      seen->second.emplace(slice.samples[i].at, i);
+    }
+  }
+  const auto [at, fresh] = seen->second.emplace(sample.at, slice.samples.size());
   if (!fresh) {
     double& seconds = slice.samples[at->second].seconds;
     seconds = std::min(seconds, sample.seconds);
@@ -74,11 +84,11 @@ TableSummary Collector::finish() const {
   return summary_;
 }
 
-double Collector::limit(const OperatorFit& key, const SurfaceSample& sample) const {
+double Collector::limit(Precision precision, const SurfaceSample& sample) const {
   if (sample.flops == 0) {
     return sample.bytes / gpu_.intra_node.count() / 2;
   }
-  return std::max(sample.flops / gpu_.peak_for(key.precision).count(),
+  return std::max(sample.flops / gpu_.peak_for(precision).count(),
                   sample.bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
 }
 

@@ -24,13 +24,16 @@ class Collector {
   Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices);
 
   void unknown() { ++summary_.unknown; }
+  void explain(const std::string& why) { summary_.why = ": " + why; }
   /// Of several times of the same work the shortest counts: engines choose the faster kernel.
-  void add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample);
+  /// `multiplied` is the precision of the arithmetic where it is not the key's own.
+  void add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
+           std::optional<Precision> multiplied = std::nullopt);
   /// Throws Error(bad_input) where more than a fiftieth of the rows were too fast.
   TableSummary finish() const;
 
  private:
-  double limit(const OperatorFit& key, const SurfaceSample& sample) const;
+  double limit(Precision precision, const SurfaceSample& sample) const;
 
   const TableRows& rows_;
   const GpuSpec& gpu_;

@@ -259,7 +259,7 @@ class LayerImport {
         continue;
       }
       SurfaceSample s;
-      s.at = {v[0], std::max(1.0, v[1]), v[2], v[3]};
+      s.at = {prefill->second / kMicroseconds, decode->second / kMicroseconds, v[2]};
       s.bytes = (prefill->second + decode->second) * gpu_.intra_node.count();
       s.seconds = v[4] * kMicroseconds;
       slice.samples.push_back(s);

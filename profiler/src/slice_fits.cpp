@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kMostValues = 172'000;
 constexpr std::size_t kValuesOfFit = 150;
 
+// A slice whose rows the surfaces do not describe this well says less than its nearest neighbour.
+constexpr double kMostError = 0.9;
+
 /// How much an error counts against others when values are short: GEMMs are most of most steps.
 double weight_of(OperatorKind kind) {
   return kind == OperatorKind::gemm ? 3 : kind == OperatorKind::moe ? 1.5 : 1;
@@ -54,7 +57,10 @@ SurfaceInput surface_input(const Slice& slice, const GpuSpec& gpu) {
   input.quantities = slice.quantities;
   input.designs = surface_designs(slice.key.kind);
   input.peak = gpu.peak_for(slice.key.precision);
-  input.bandwidth = slice.samples.front().flops > 0 ? gpu.memory_bandwidth : gpu.intra_node;
+  const bool collective = slice.samples.front().flops == 0;
+  input.bandwidth = !collective                          ? gpu.memory_bandwidth
+                    : slice.key.gpus > gpu.gpus_per_node ? gpu.inter_node
+                                                         : gpu.intra_node;
   input.samples = slice.samples;
   input.bare = slice.key.kind == OperatorKind::attention_mixed;
   return input;
@@ -107,11 +113,15 @@ std::vector<OperatorFit> fit_slices(const Slices& slices, const GpuSpec& gpu,
   std::vector<OperatorFit> fitted;
   for (const Candidate& c : candidates) {
     check_cancelled(options);
-    fitted.push_back(fit_surfaces(c.key, c.input, c.scores.back().design));
-    const OperatorFit& f = fitted.back();
+    OperatorFit f = fit_surfaces(c.key, c.input, c.scores.back().design);
+    if (f.relative_error > kMostError) {
+      note(options, "left out: " + key_text(f) + ", 90 % only within " + percent(f.relative_error));
+      continue;
+    }
     note(options, key_text(f) + ": " + std::to_string(f.samples) + " samples, " +
                       std::to_string(c.scores.back().values) + " values, held-out error " +
                       percent(*f.held_out_error) + ", 90 % within " + percent(f.relative_error));
+    fitted.push_back(std::move(f));
   }
   return fitted;
 }

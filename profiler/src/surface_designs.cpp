@@ -106,20 +106,23 @@ std::vector<SurfaceDesign> prefill_designs() {
   return designs;
 }
 
-/// Products of factors of two quantities each.
+/// By how long prefill and decode take alone, in microseconds, and how many sequences decode: what
+/// grows when a step does, whatever the model's heads.
 std::vector<SurfaceDesign> mixed_designs() {
-  constexpr std::size_t queries = 0;
-  constexpr std::size_t prior = 1;
+  constexpr std::size_t prefill = 0;
+  constexpr std::size_t decode = 1;
   constexpr std::size_t sequences = 2;
-  constexpr std::size_t context = 3;
-  const auto pair = [](std::size_t a, std::size_t b) -> std::vector<DesignAxis> {
-    return {{a, kMeasured}, {b, kMeasured}};
-  };
-  return {{pair(queries, sequences), pair(prior, context)},
-          {pair(queries, sequences), pair(prior, context), pair(queries, prior),
-           pair(sequences, context)},
-          {pair(queries, sequences), pair(prior, context), pair(queries, prior),
-           pair(sequences, context), pair(queries, context), pair(prior, sequences)}};
+  const Knots times = octaves(2, 17);
+  const Knots few = powers_of_four(4, 131072);
+  const std::vector<DesignAxis> both{{prefill, times}, {decode, times}};
+  const std::vector<DesignAxis> counted{{decode, times}, {sequences, octaves(0, 8)}};
+  return {{both},
+          {both, counted},
+          {both, counted, {{prefill, times}, {sequences, octaves(0, 8)}}},
+          {{{prefill, few}, {decode, few}, {sequences, powers_of_four(1, 256)}},
+           both,
+           counted,
+           {{prefill, times}, {sequences, octaves(0, 8)}}}};
 }
 
 std::vector<SurfaceDesign> decode_designs() {
@@ -259,7 +262,7 @@ std::vector<std::string> surface_quantities(OperatorKind kind) {
     case OperatorKind::attention_decode:
       return {"context", "sequences", "heads", "kv_heads", "streams", "kv_group"};
     case OperatorKind::attention_mixed:
-      return {"queries", "prior", "sequences", "context"};
+      return {"prefill_time", "decode_time", "sequences"};
     case OperatorKind::latent_prefill:
       return {"queries", "sequences", "heads", "streams"};
     case OperatorKind::latent_decode:

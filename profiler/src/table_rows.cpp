@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "collector.h"
 #include "dyn/core/error.h"
@@ -100,6 +102,9 @@ TableSummary TableImporter::gemm(const Table& table, const OperatorFit& from) {
     const bool launched = key.engine == "vllm" && types[type.codes[i]] == Precision::fp8_block;
     if (!types[type.codes[i]] || launched) {
       collector.unknown();
+      if (launched) {
+        collector.explain("fp8_block was measured with 80 to 180 us of launching a GEMM");
+      }
       continue;
     }
     key.precision = *types[type.codes[i]];
@@ -275,6 +280,15 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
   const TableColumn& shards = rows.numbers("moe_tp_size");
   const TableColumn& ranks = rows.numbers("moe_ep_size");
   const TableColumn& latency = rows.numbers("latency");
+  // TensorRT-LLM and SGLang multiply MXFP4 weights with 8-bit activations where the device can
+  // (TensorRT-LLM: ModelConfig.get_mxfp4_quant_algo; SGLang: --flashinfer-mxfp4-moe-precision).
+  constexpr const char* kEightBits = "w4a8_mxfp4_mxfp8";
+  std::set<std::pair<double, double>> narrow;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (type.dictionary[type.codes[i]] == kEightBits) {
+      narrow.emplace(hidden.numbers[i], experts.numbers[i]);
+    }
+  }
   Collector collector(rows, gpu_, slices_);
   OperatorFit key = from;
   key.kind = OperatorKind::moe;
@@ -294,6 +308,13 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
       continue;
     }
     key.precision = *types[type.codes[i]];
+    const bool eight_bits = type.dictionary[type.codes[i]] == kEightBits;
+    if (key.precision == Precision::mxfp4 && !eight_bits &&
+        narrow.count({shape.hidden, shape.experts}) > 0) {
+      collector.unknown();
+      collector.explain("of W4A16 and W4A8 the latter, which the engine chooses, is read");
+      continue;
+    }
     shape.weights = key.precision;
     const perf::Work work = perf::moe_work(shape);
     collector.add(
@@ -302,7 +323,8 @@ TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
           shape.ranks, shape.hidden, shape.width, shape.experts, shape.per_token},
          work.flops,
          work.bytes,
-         seconds});
+         seconds},
+        eight_bits ? std::optional(Precision::fp8) : std::nullopt);
   }
   return collector.finish();
 }

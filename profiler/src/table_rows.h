@@ -38,7 +38,8 @@ struct TableSummary {
   std::size_t used = 0;
   std::size_t too_fast = 0;  ///< beyond the device's peak: not believed
   std::size_t unknown = 0;   ///< of a type that dyn does not model
-  std::size_t repeated = 0;  ///< the same point again: the first one counts
+  std::size_t repeated = 0;  ///< the same point again: the shortest counts
+  std::string why{};         ///< more on the rows of formats and kernels not modelled; or empty
 };
 
 /// A table with typed access to its rows. Throws Error(bad_input) for a column that is missing or
@@ -79,6 +80,11 @@ class TableImporter {
   TableSummary moe(const Table& table, const OperatorFit& key);
   TableSummary all_reduce(const Table& table, const OperatorFit& key);
   TableSummary nccl(const Table& table, const OperatorFit& key);
+  /// The way of tokens to their experts and back, a sample each: half of both (all_to_all).
+  TableSummary expert_exchange(const Table& table, const OperatorFit& key);
+  /// The same of DeepEP between nodes; within one, dyn's models gather and scatter tokens.
+  TableSummary deepep_low_latency(const Table& table, const OperatorFit& key);
+  TableSummary deepep_normal(const Table& table, const OperatorFit& key);
 
  private:
   const GpuSpec& gpu_;

@@ -338,6 +338,7 @@ PointPrediction PointPredictor::predict(const MeasuredRow& row) const {
   PointPrediction out =
       row.disaggregated ? impl_->disaggregated(row, model) : impl_->aggregated(row, model);
   out.shape = fmt::format("{} {}x{}", model.architecture, model.layers, model.hidden);
+  out.experts = model.moe.has_value();
   return out;
 }
 

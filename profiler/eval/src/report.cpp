@@ -50,12 +50,20 @@ ErrorSummary summary(const Errors& errors) {
   return out;
 }
 
-constexpr std::array<const char*, 9> kProperties{
-    "all", "source", "mode", "engine", "system", "model", "concurrency", "lengths", "gpus"};
+constexpr std::array<const char*, 10> kProperties{"all",     "source", "models", "mode",
+                                                  "engine",  "system", "model",  "concurrency",
+                                                  "lengths", "gpus"};
 
-std::string value_of(const MeasuredRow& row, const std::string& property) {
+std::string value_of(const EvaluatedRow& evaluated, const std::string& property) {
+  const MeasuredRow& row = evaluated.row;
   if (property == "source") {
     return row.other_client() ? "gap-analysis" : "InferenceX";
+  }
+  if (property == "models") {
+    const bool hopper = row.gpu == "h100" || row.gpu == "h200";
+    return evaluated.raw && evaluated.raw->experts ? "with experts"
+           : hopper                                ? "dense, on H100 and H200"
+                                                   : "dense, elsewhere";
   }
   if (property == "mode") {
     return row.mode();
@@ -129,7 +137,7 @@ Accuracy summarize(const std::vector<EvaluatedRow>& rows, bool raw) {
       if (!row.measured() || (!raw && !row.answer)) {
         continue;
       }
-      auto& [ttft, tpot] = values[value_of(row.row, property)];
+      auto& [ttft, tpot] = values[value_of(row, property)];
       if (raw) {
         const PointFeatures& f = row.raw->features;
         ttft.add(with_error(row.raw->ttft_ms, f.prefill_error), *row.row.ttft_ms);

@@ -1,20 +1,15 @@
 #include "mixed_attention.h"
 
-#include <algorithm>
-#include <array>
+#include "surface.h"
 
 namespace dyn::perf {
 
 namespace {
 
-constexpr std::array<Quantity, 4> kAxes{Quantity::queries, Quantity::prior, Quantity::sequences,
-                                        Quantity::context};
-constexpr int kOctaves = 20;
-
-std::size_t index_of(const SurfaceAxis& axis) {
-  const auto found = std::find(kAxes.begin(), kAxes.end(), quantity_named(axis.quantity));
-  return static_cast<std::size_t>(found - kAxes.begin());
-}
+constexpr int kTimeOctaves = 20;  // microseconds, to a second
+constexpr int kSequenceOctaves = 9;
+constexpr int kFine = 0;
+constexpr double kMicrosecond = 1e-6;
 
 }  // namespace
 
@@ -30,20 +25,15 @@ MixedAttention::MixedAttention(const Profile& profile, const std::string& engine
     return;
   }
   fit_ = *best;
-  for (const CorrectionSurface& surface : best->surfaces) {
-    const std::size_t x = index_of(surface.axes.front());
-    const std::size_t y = index_of(surface.axes.back());
-    if (surface.axes.size() > 2 || x >= kAxes.size() || y >= kAxes.size()) {
-      continue;
-    }
-    const Surface compiled({surface});
-    Quantities at;
-    grids_.push_back({x, y, FactorGrid(kOctaves, kOctaves, [&](double first, double second) {
-                        at[kAxes[x]] = first;
-                        at[kAxes[y]] = second;
-                        return compiled.factor(at);
-                      })});
-  }
+  const Surface surface(best->surfaces);
+  Quantities at;
+  grid_ = MonotoneGrid<3>({kTimeOctaves, kTimeOctaves, kSequenceOctaves}, kFine,
+                          [&](const std::array<double, 3>& point) {
+                            at[Quantity::prefill_time] = point[0];
+                            at[Quantity::decode_time] = point[1];
+                            at[Quantity::sequences] = point[2];
+                            return (point[0] + point[1]) * kMicrosecond * surface.factor(at);
+                          });
 }
 
 }  // namespace dyn::perf

@@ -1,42 +1,38 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "dyn/core/profile.h"
-#include "surface.h"
+#include "monotone_grid.h"
 
 namespace dyn::perf {
 
-/// How much longer the grouped attention of a mixed step takes than that of its prefill and its
-/// decode one after the other. Immutable; look-ups allocate nothing.
+/// How long the grouped attention of one layer takes in a mixed step. Immutable; look-ups allocate
+/// nothing.
 class MixedAttention {
  public:
-  MixedAttention() = default;  ///< unmeasured: 1
-  /// From the profile's fit of attention_mixed: the engine's own, else another's. Surfaces of more
-  /// than two quantities are not used.
+  MixedAttention() = default;  ///< unmeasured: prefill and decode one after the other
+  /// From the profile's fit of attention_mixed: the engine's own, else another's.
   MixedAttention(const Profile& profile, const std::string& engine);
 
-  bool measured() const { return !grids_.empty(); }
+  bool measured() const { return !grid_.empty(); }
   const OperatorFit& fit() const { return fit_; }
 
-  /// A chunk of `queries` tokens after `prior` ones, beside `sequences` of `context` tokens each.
-  double factor(double queries, double prior, double sequences, double context) const noexcept {
-    const double at[] = {queries, prior, sequences, context};
-    double product = 1;
-    for (const Pair& pair : grids_) {
-      product *= pair.grid.at(at[pair.x], at[pair.y]);
+  /// Seconds beside each other of what takes `prefill` and `decode` seconds alone, both above 0,
+  /// with so many sequences that decode. Never less than either, and never less for more.
+  double seconds(double prefill, double decode, double sequences) const noexcept {
+    if (!measured()) {
+      return prefill + decode;
     }
-    return product;
+    const double together = grid_.at({prefill * kMicro, decode * kMicro, sequences});
+    const double longer = prefill > decode ? prefill : decode;
+    return together > longer ? together : longer;
   }
 
  private:
-  struct Pair {
-    std::size_t x = 0;
-    std::size_t y = 0;
-    FactorGrid grid;
-  };
-  std::vector<Pair> grids_;
+  static constexpr double kMicro = 1e6;
+
+  MonotoneGrid<3> grid_;  // by microseconds alone and sequences
   OperatorFit fit_;
 };
 

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 
+#include "attention_curve.h"
 #include "dyn/core/check.h"
 #include "dyn/core/quantity_text.h"
 #include "dyn/perf/operator_work.h"
@@ -88,6 +89,39 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   return r.compute > r.memory ? "compute" : "memory";
 }
 
+/// Attention of a step: what stands alone, and what the prefill and decode of its layers take,
+/// which slow each other down.
+struct AttentionSum {
+  double alone = 0;
+  double prefill = 0;
+  double decode = 0;
+  double layers = 0;  // that prefill
+
+  /// Seconds of the latter two beside each other.
+  double beside(const MixedAttention& mixed, double sequences) const noexcept {
+    if (prefill == 0 || decode == 0 || !mixed.measured()) {
+      return prefill + decode;
+    }
+    return layers * mixed.seconds(prefill / layers, decode / layers, sequences);
+  }
+};
+
+AttentionSum attention_sum(const std::vector<AttentionCurve>& curves, const StepView& v) noexcept {
+  AttentionSum sum;
+  for (const AttentionCurve& curve : curves) {
+    const double seconds = curve.count() * curve.seconds(v);
+    if (!curve.mixes()) {
+      sum.alone += seconds;
+    } else if (curve.prefill()) {
+      sum.prefill += seconds;
+      sum.layers += curve.count();
+    } else {
+      sum.decode += seconds;
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 struct PerfModel::Impl {
@@ -99,7 +133,8 @@ struct PerfModel::Impl {
 
   std::vector<Tabled> tabled;                // in order of execution
   std::vector<PricedOperator> attention;     // in order of execution, each count > 0
-  std::vector<AttentionCost> costs;          // of each, for look-ups
+  std::vector<AttentionCost> costs;          // of each
+  std::vector<AttentionCurve> curves;        // of each, for look-ups
   std::vector<std::size_t> attention_after;  // tabled operators before each
   MixedAttention mixed;                      // interaction of prefill and decode
   TokenCurve by_tokens;                      // sum of all that grow with tokens
@@ -114,9 +149,8 @@ struct PerfModel::Impl {
   void add(const Operator& op, const Profile& profile);
   StepView view(const StepBatch& batch) const noexcept;
   double gpu_seconds(const StepView& view) const noexcept;
-  double mixed_factor(const StepView& view) const noexcept;
   double host_seconds(const StepBatch& batch) const noexcept;
-  OperatorTime attention_time(const PricedOperator& op, const StepView& view) const;
+  OperatorTime attention_time(std::size_t index, const StepView& view, double factor) const;
   OperatorTime tabled_time(const Tabled& entry, const StepView& view) const;
 };
 
@@ -124,6 +158,7 @@ void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
   PricedOperator priced = price(op, profile, host.engine);
   if (op.driver == Driver::prefill || op.driver == Driver::decode) {
     costs.push_back(attention_cost(priced));
+    curves.emplace_back(costs.back());
     attention.push_back(std::move(priced));
     attention_after.push_back(tabled.size());
     return;
@@ -145,8 +180,8 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
   v.prefill_tokens = static_cast<double>(batch.prefill_tokens);
   v.prefill_context = static_cast<double>(batch.prefill_context);
   // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior + q (q + 1) / 2.
-  v.pairs = static_cast<double>(batch.prefill_cross) +
-            0.5 * static_cast<double>(batch.prefill_square + batch.prefill_tokens);
+  v.own_pairs = 0.5 * static_cast<double>(batch.prefill_square + batch.prefill_tokens);
+  v.pairs = static_cast<double>(batch.prefill_cross) + v.own_pairs;
   v.decode_sequences = batch.decode_sequences;
   v.decode_context = static_cast<double>(batch.decode_context);
   if (stages > 1) {
@@ -164,6 +199,7 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
       v.prefill_tokens *= share;
       v.prefill_context *= share;
       v.pairs *= share;
+      v.own_pairs *= share;
     }
     if (v.decode_sequences > 0) {
       const double share = std::max(1 / stages, 1 / v.decode_sequences);
@@ -175,21 +211,9 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
 }
 
 double PerfModel::Impl::gpu_seconds(const StepView& v) const noexcept {
-  double seconds = by_tokens.at(v.tokens) + by_sampled.at(v.sampled);
-  double mixing = 0;
-  for (const AttentionCost& cost : costs) {
-    (cost.mixes ? mixing : seconds) += cost.count * attention_at(cost, v).seconds;
-  }
-  return seconds + mixing * mixed_factor(v);
-}
-
-/// 1 in a step of prefill or decode alone.
-double PerfModel::Impl::mixed_factor(const StepView& v) const noexcept {
-  if (v.prefill_tokens == 0 || v.decode_sequences == 0) {
-    return 1;
-  }
-  return mixed.factor(v.prefill_tokens, v.prefill_context / v.prefill_sequences, v.decode_sequences,
-                      v.decode_context / v.decode_sequences);
+  const AttentionSum sum = attention_sum(curves, v);
+  return by_tokens.at(v.tokens) + by_sampled.at(v.sampled) + sum.alone +
+         sum.beside(mixed, v.decode_sequences);
 }
 
 double PerfModel::Impl::host_seconds(const StepBatch& batch) const noexcept {
@@ -245,21 +269,21 @@ Duration PerfModel::frontend_time() const noexcept {
   return impl_->host.frontend_per_request;
 }
 
-OperatorTime PerfModel::Impl::attention_time(const PricedOperator& op, const StepView& v) const {
-  const AttentionCost cost = attention_cost(op);
-  const Roofline r = attention_at(cost, v);
+OperatorTime PerfModel::Impl::attention_time(std::size_t index, const StepView& v,
+                                             double factor) const {
+  const PricedOperator& op = attention[index];
+  const double seconds = op.op.count * curves[index].seconds(v);
   OperatorTime time;
   time.name = op.op.name;
-  time.time = from_seconds(op.op.count * r.seconds);
-  time.bound_by = bound_by(op, r);
+  time.time = from_seconds(seconds);
+  time.bound_by = bound_by(op, attention_at(costs[index], v));
   time.provenance = op.provenance;
   time.relative_error = op.relative_error;
   time.source = op.source;
   if (v.prefill_tokens > 0 && v.decode_sequences > 0) {
-    if (cost.mixes && mixed.measured()) {
+    if (curves[index].mixes() && mixed.measured()) {
       const OperatorFit& fit = mixed.fit();
-      const double factor = mixed_factor(v);
-      time.time = from_seconds(op.op.count * r.seconds * factor);
+      time.time = from_seconds(seconds * factor);
       time.relative_error = std::sqrt(time.relative_error * time.relative_error +
                                       fit.relative_error * fit.relative_error);
       time.provenance = worst(time.provenance, fit.provenance);
@@ -291,11 +315,14 @@ std::vector<OperatorTime> PerfModel::explain(const StepBatch& batch) const {
     return times;
   }
   const StepView v = impl_->view(batch);
+  const AttentionSum attended = attention_sum(impl_->curves, v);
+  const double apart = attended.prefill + attended.decode;
+  const double factor = apart > 0 ? attended.beside(impl_->mixed, v.decode_sequences) / apart : 1;
   std::size_t attention = 0;
   const auto add_attention = [&](std::size_t before) {
     for (; attention < impl_->attention.size() && impl_->attention_after[attention] == before;
          ++attention) {
-      OperatorTime time = impl_->attention_time(impl_->attention[attention], v);
+      OperatorTime time = impl_->attention_time(attention, v, factor);
       if (time.time > Duration{0}) {
         times.push_back(std::move(time));
       }

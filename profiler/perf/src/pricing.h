@@ -43,7 +43,7 @@ class FactorCurve {
 /// `points` at x: linear in log2(x), held beyond the ends; 1 if there are none.
 double correction_at(const std::vector<CorrectionPoint>& points, double x);
 
-/// An attention operator ready for look-ups: seconds per unit of work, without a division.
+/// An attention operator ready to be sampled: seconds per unit of work, without a division.
 struct AttentionCost {
   bool prefill = false;
   double count = 0;            ///< executions a step
@@ -102,7 +102,8 @@ struct StepView {
   double prefill_sequences = 0;
   double prefill_tokens = 0;
   double prefill_context = 0;
-  double pairs = 0;  ///< query-key pairs of causal prefill attention
+  double pairs = 0;      ///< query-key pairs of causal prefill attention
+  double own_pairs = 0;  ///< of these, those whose key is of the same chunk
   double decode_sequences = 0;
   double decode_context = 0;
 };

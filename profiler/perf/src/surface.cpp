@@ -13,9 +13,9 @@ namespace dyn::perf {
 namespace {
 
 constexpr std::array<const char*, kQuantities> kNames{
-    "tokens", "n",        "k",       "queries",       "context", "sequences", "streams",
-    "heads",  "kv_group", "rows",    "local_experts", "ranks",   "hidden",    "width",
-    "bytes",  "kv_heads", "experts", "per_token",     "prior"};
+    "tokens", "n",        "k",       "queries",       "context",      "sequences",  "streams",
+    "heads",  "kv_group", "rows",    "local_experts", "ranks",        "hidden",     "width",
+    "bytes",  "kv_heads", "experts", "per_token",     "prefill_time", "decode_time"};
 
 double exp2_of(double x) {
   return portable_exp(x * std::numbers::ln2);

@@ -31,9 +31,10 @@ enum class Quantity : std::uint8_t {
   kv_heads,
   experts,
   per_token,
-  prior,
+  prefill_time,
+  decode_time,
 };
-inline constexpr std::size_t kQuantities = 19;
+inline constexpr std::size_t kQuantities = 20;
 
 /// The quantities of one execution; those that do not apply may be anything.
 class Quantities {

@@ -12,67 +12,90 @@ using dyn::Precision;
 
 namespace {
 
-/// Sizes in billions as the publisher gives them (model cards and technical reports).
+/// A size in billions as the publisher gives it.
 struct Published {
   const char* name;
   double total;
+  const char* source;
+};
+
+constexpr const char* kCard = "model card";
+constexpr const char* kTensors = "size of the checkpoint's safetensors on its Hugging Face page";
+
+const Published kSizes[] = {
+    {"Qwen/Qwen3-32B", 32.8, kCard},
+    {"Qwen/Qwen3-14B", 14.8, kCard},
+    {"Qwen/Qwen3-8B", 8.2, kCard},
+    {"Qwen/Qwen3-4B", 4.0, kCard},
+    {"Qwen/Qwen3-1.7B", 1.72, "safetensors, without the tied output matrix; card: 1.7B"},
+    {"Qwen/Qwen3-0.6B", 0.596, "safetensors, without the tied output matrix; card: 0.6B"},
+    {"Qwen/Qwen3-30B-A3B", 30.5, kCard},
+    {"Qwen/Qwen3-235B-A22B", 235, kCard},
+    {"Qwen/Qwen3-Coder-480B-A35B-Instruct", 480, kCard},
+    {"Qwen/Qwen2.5-0.5B", 0.494, "safetensors; card: 0.49B"},
+    {"Qwen/Qwen2.5-1.5B", 1.54, kCard},
+    {"Qwen/Qwen2.5-3B", 3.09, kCard},
+    {"Qwen/Qwen2.5-7B", 7.61, kCard},
+    {"Qwen/Qwen2.5-14B", 14.7, kCard},
+    {"Qwen/Qwen2.5-32B", 32.5, kCard},
+    {"Qwen/Qwen2.5-72B", 72.7, kCard},
+    {"meta-llama/Meta-Llama-3-8B", 8.03, kTensors},
+    {"meta-llama/Meta-Llama-3-70B", 70.6, kTensors},
+    {"meta-llama/Llama-3.1-8B", 8.03, kTensors},
+    {"meta-llama/Llama-3.1-70B", 70.6, kTensors},
+    {"meta-llama/Llama-3.3-70B-Instruct", 70.6, kTensors},
+    {"meta-llama/Llama-3.1-405B", 406, kTensors},
+    {"meta-llama/Llama-3.2-1B", 1.24, "safetensors; card: 1.23B"},
+    {"meta-llama/Llama-3.2-3B", 3.21, kCard},
+    {"mistralai/Mistral-7B-v0.1", 7.24, kTensors},
+    {"mistralai/Mistral-7B-v0.3", 7.25, kTensors},
+    {"mistralai/Mistral-Small-24B-Instruct-2501", 23.6, kTensors},
+    {"mistralai/Mistral-Nemo-Instruct-2407", 12.2, kTensors},
+    {"mistralai/Mistral-Large-Instruct-2411", 123, kCard},
+    {"mistralai/Mixtral-8x7B-v0.1", 46.7, "Jiang et al. 2024, Mixtral of Experts: 47B; tensors"},
+    {"mistralai/Mixtral-8x22B-v0.1", 140.6, "safetensors; announcement: 141B"},
+    {"google/gemma-2-9b", 9.24, "Gemma 2 report, table 2, embeddings included; safetensors"},
+    {"google/gemma-2-27b", 27.2, "Gemma 2 report, table 2, embeddings included; safetensors"},
+    {"google/gemma-3-1b-it", 1.0, "Gemma 3 report, table 1"},
+    {"google/gemma-3-4b-it", 3.88, "Gemma 3 report, table 1, without the vision encoder"},
+    {"google/gemma-3-12b-it", 11.77, "Gemma 3 report, table 1, without the vision encoder"},
+    {"google/gemma-3-27b-it", 27.02, "Gemma 3 report, table 1, without the vision encoder"},
+    {"deepseek-ai/DeepSeek-V3", 671, "DeepSeek-V3 report (2024), section 4.2"},
+    {"deepseek-ai/DeepSeek-V3.2", 671, "V3's, with the indexer of the DeepSeek-V3.2 report"},
+    {"openai/gpt-oss-120b", 116.83, "gpt-oss model card (OpenAI 2025), table 1"},
+    {"openai/gpt-oss-20b", 20.91, "gpt-oss model card (OpenAI 2025), table 1"},
+    {"zai-org/GLM-5", 744, kCard},
+    {"MiniMaxAI/MiniMax-M2.5", 229, "safetensors; card of M2: 230B"},
+    {"Qwen/Qwen3-Next-80B-A3B-Instruct", 80, kCard},
+    {"Qwen/Qwen3.5-27B", 27, kCard},
+    {"Qwen/Qwen3.5-35B-A3B", 35, kCard},
+    {"Qwen/Qwen3.5-122B-A10B", 122, kCard},
+    {"Qwen/Qwen3.5-397B-A17B", 397, kCard},
+    {"meta-llama/Llama-4-Maverick-17B-128E-Instruct", 400, kCard},
+    {"meta-llama/Llama-4-Scout-17B-16E-Instruct", 107.8,
+     "card: 109B with the vision encoder, which is not counted"},
+    {"moonshotai/Kimi-K2-Instruct", 1026, "safetensors; the report says 1.04T"},
+    {"moonshotai/Kimi-K2.5", 1026, "safetensors; the text model is Kimi-K2's"},
 };
 
 }  // namespace
 
 TEST_CASE("parameters are the published sizes to within one per cent") {
-  const Published sizes[] = {
-      {"Qwen/Qwen3-32B", 32.8},
-      {"Qwen/Qwen3-14B", 14.8},
-      {"Qwen/Qwen3-8B", 8.2},
-      {"Qwen/Qwen3-4B", 4.0},
-      {"Qwen/Qwen3-1.7B", 1.72},
-      {"Qwen/Qwen3-0.6B", 0.596},
-      {"Qwen/Qwen3-30B-A3B", 30.5},
-      {"Qwen/Qwen3-235B-A22B", 235},
-      {"Qwen/Qwen3-Coder-480B-A35B-Instruct", 480},
-      {"Qwen/Qwen2.5-7B", 7.61},
-      {"Qwen/Qwen2.5-14B", 14.7},
-      {"Qwen/Qwen2.5-32B", 32.5},
-      {"Qwen/Qwen2.5-72B", 72.7},
-      {"meta-llama/Llama-3.1-8B", 8.03},
-      {"meta-llama/Llama-3.1-70B", 70.6},
-      {"meta-llama/Llama-3.3-70B-Instruct", 70.6},
-      {"meta-llama/Llama-3.1-405B", 406},
-      {"meta-llama/Llama-3.2-1B", 1.24},
-      {"meta-llama/Llama-3.2-3B", 3.21},
-      {"mistralai/Mistral-7B-v0.1", 7.24},
-      {"mistralai/Mistral-Small-24B-Instruct-2501", 23.6},
-      {"mistralai/Mistral-Nemo-Instruct-2407", 12.2},
-      {"mistralai/Mistral-Large-Instruct-2411", 123},
-      {"mistralai/Mixtral-8x7B-v0.1", 46.7},
-      {"mistralai/Mixtral-8x22B-v0.1", 140.6},
-      {"google/gemma-2-9b", 9.24},
-      {"google/gemma-2-27b", 27.2},
-      {"google/gemma-3-1b-it", 1.0},
-      {"google/gemma-3-4b-it", 3.88},  // Gemma 3 report, table 1, without the vision encoder
-      {"google/gemma-3-12b-it", 11.77},
-      {"google/gemma-3-27b-it", 27.02},
-      {"deepseek-ai/DeepSeek-V3", 671},
-      {"deepseek-ai/DeepSeek-V3.2", 671},
-      {"openai/gpt-oss-120b", 116.83},
-      {"openai/gpt-oss-20b", 20.91},
-      {"zai-org/GLM-5", 744},           // model card: 744B
-      {"MiniMaxAI/MiniMax-M2.5", 229},  // model card of M2: 230B; its safetensors: 229B
-      {"Qwen/Qwen3-Next-80B-A3B-Instruct", 80},
-      {"Qwen/Qwen3.5-27B", 27},
-      {"Qwen/Qwen3.5-35B-A3B", 35},
-      {"Qwen/Qwen3.5-122B-A10B", 122},
-      {"Qwen/Qwen3.5-397B-A17B", 397},
-      {"meta-llama/Llama-4-Maverick-17B-128E-Instruct", 400},
-      {"meta-llama/Llama-4-Scout-17B-16E-Instruct", 107.8},  // 109 with the vision encoder
-      {"moonshotai/Kimi-K2-Instruct", 1026},                 // safetensors; the report says 1.04T
-      {"moonshotai/Kimi-K2.5", 1026},
-  };
-  for (const Published& model : sizes) {
-    INFO(model.name);
+  for (const Published& model : kSizes) {
+    INFO(model.name << ": " << model.source);
     const double counted = static_cast<double>(find_model(model.name).parameters()) / 1e9;
     CHECK(counted == Approx(model.total).epsilon(0.01));
+  }
+}
+
+TEST_CASE("every model of the catalogue has a published size, or is a checkpoint of one that has") {
+  std::set<std::int64_t> published;
+  for (const Published& model : kSizes) {
+    published.insert(find_model(model.name).parameters());
+  }
+  for (const std::string& name : dyn::model_names()) {
+    INFO(name);
+    CHECK(published.count(find_model(name).parameters()) == 1);
   }
 }
 

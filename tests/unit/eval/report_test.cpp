@@ -49,6 +49,23 @@ TEST_CASE("errors are summed up by slice") {
   CHECK(bands == std::vector<std::string>{"1-4", "5-16", "257-1024"});
 }
 
+TEST_CASE("dense models on Hopper are a slice of their own") {
+  std::vector<EvaluatedRow> some = rows();
+  some[0].row.gpu = "h200";
+  some[1].row.gpu = "h200";
+  some[1].raw->experts = true;
+  some[2].row.gpu = "b200";
+  std::vector<std::string> kinds;
+  for (const Slice& slice : summarize(some).slices) {
+    if (slice.property == "models") {
+      kinds.push_back(slice.value);
+      CHECK(slice.rows == 1);
+    }
+  }
+  CHECK(kinds ==
+        std::vector<std::string>{"dense, elsewhere", "dense, on H100 and H200", "with experts"});
+}
+
 TEST_CASE("concurrency bands") {
   CHECK(concurrency_band(4) == "1-4");
   CHECK(concurrency_band(5) == "5-16");

@@ -116,6 +116,18 @@ RandomStep random_step() {
   return step;
 }
 
+/// What a step spends on attention kernels.
+Duration attention(const PerfModel& model, const StepBatch& batch) {
+  Duration sum{0};
+  for (const OperatorTime& time : model.explain(batch)) {
+    sum += time.name.starts_with("attention_") && time.name.find("_gemm") == std::string::npos &&
+                   time.name.find("_reduce") == std::string::npos
+               ? time.time
+               : Duration{0};
+  }
+  return sum;
+}
+
 }  // namespace
 
 TEST_CASE("An empty step takes no time and any other takes some") {
@@ -161,8 +173,7 @@ TEST_CASE("The explained operators add up to the step") {
   }));
 }
 
-// The surfaces of the built-in profiles have dips: reported until they have none.
-TEST_CASE("More tokens and more context never take less time", "[!mayfail]") {
+TEST_CASE("More tokens and more context never take less time") {
   REQUIRE(rc::check([] {
     RandomStep step = random_step();
     const StepBatch before = step.both();
@@ -200,8 +211,14 @@ TEST_CASE("A mixed step costs less than its parts one after the other, but no le
       const Duration decode = model->step_time(step.decode());
       const Duration both = model->step_time(step.both());
       // Where it was measured, attention of both kinds in one kernel may cost more than apart.
-      RC_ASSERT(both < prefill + decode || targets()[i].first == "rtx-4090");
       RC_ASSERT(both >= std::max(prefill, decode));
+      // On the RTX 4090 attention was measured to take up to 7.9 times as long in one kernel as its
+      // prefill and decode apart (half the rows: 1.4 times or more), which may be more than what
+      // the GEMMs save: there the sum is no bound of the step, but of all that is not attention.
+      const Duration apart = prefill + decode;
+      RC_ASSERT(both - attention(*model, step.both()) <
+                apart - attention(*model, step.prefill()) - attention(*model, step.decode()));
+      RC_ASSERT(both < apart || targets()[i].first == "rtx-4090");
     }
   }));
 }
@@ -391,6 +408,8 @@ TEST_CASE("Small steps run padded to the next CUDA-graph size, unless graphs are
     return sum;
   };
   const auto padded = compiled(target);
+  CHECK(gemm(*padded, 3) == gemm(*padded, 4));
+  CHECK(gemm(*padded, 33) == gemm(*padded, 40));
   CHECK(gemm(*padded, 257) == gemm(*padded, 272));
   CHECK(gemm(*padded, 272) < gemm(*padded, 512));
   target.cuda_graphs = false;
@@ -400,7 +419,10 @@ TEST_CASE("Small steps run padded to the next CUDA-graph size, unless graphs are
     differs = differs || gemm(*plain, tokens) != gemm(*padded, tokens);
   }
   CHECK(differs);
-  CHECK(gemm(*plain, 272) == gemm(*padded, 272));
+  // What is a size of the graphs already is not padded.
+  for (const std::int64_t tokens : {1, 2, 4, 8, 16, 32, 64, 128, 256, 272, 512, 1024}) {
+    CHECK(gemm(*plain, tokens) == gemm(*padded, tokens));
+  }
 }
 
 TEST_CASE("A scaled timer scales steps and frontend time alike") {

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
@@ -50,6 +51,35 @@ TEST_CASE("A profile opens by name and by path", "[show]") {
   const Error missing = error_of([] { open_profile("no/such/profile.json"); });
   REQUIRE(missing.kind() == ErrorKind::bad_input);
   REQUIRE(mentions(missing.what(), "no/such/profile.json"));
+}
+
+TEST_CASE("A profile of a newer schema, and one that is cut short, are refused by file and line",
+          "[show]") {
+  namespace fs = std::filesystem;
+  const fs::path path = fs::temp_directory_path() / "dyn_show_profile.json";
+  const auto refused = [&path](const std::string& text) {
+    std::ofstream(path) << text;
+    return error_of([&path] { open_profile(path.string()); });
+  };
+  const std::string whole = to_json(perf::specification_profile("h100"));
+  std::ofstream(path) << whole;
+  REQUIRE(open_profile(path.string()).name == "h100");
+  std::string newer = whole;
+  newer.replace(newer.find("dyn.profile/1"), 13, "dyn.profile/2");
+  const Error version = refused(newer);
+  REQUIRE(version.kind() == ErrorKind::bad_input);
+  REQUIRE(mentions(version.what(), path.string() + ":2:"));
+  REQUIRE(mentions(version.what(), "newer than what this dyn"));
+  // Cut in the middle of a number, of a name, between two fits, and to nothing.
+  for (const std::size_t length :
+       {whole.size() - 3, whole.size() / 2, whole.find("\"operators\"") + 4, std::size_t{40},
+        std::size_t{1}, std::size_t{0}}) {
+    INFO(length);
+    const Error cut = refused(whole.substr(0, length));
+    REQUIRE(cut.kind() == ErrorKind::bad_input);
+    REQUIRE(mentions(cut.what(), path.string()));
+  }
+  fs::remove(path);
 }
 
 TEST_CASE("The text of a profile shows each figure with source, error bar and provenance",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <iterator>
 
 #include "surface_grid.h"
 
@@ -38,9 +39,32 @@ TEST_CASE("A fifth of the samples is held out, and it is always the same one") {
       input.samples.emplace_back().at = {m, n};
     }
   }
-  const auto held = std::count_if(input.samples.begin(), input.samples.end(), held_out);
-  CHECK(held > static_cast<long>(input.samples.size()) / 10);
-  CHECK(held < static_cast<long>(input.samples.size()) * 3 / 10);
+  const auto share = [](const std::vector<SurfaceSample>& samples) {
+    return static_cast<double>(std::count_if(samples.begin(), samples.end(), held_out)) /
+           static_cast<double>(samples.size());
+  };
+  CHECK(share(input.samples) == Approx(0.2).margin(0.04));
+  // Tables are mostly grids of powers of two, and of multiples of them.
+  std::vector<SurfaceSample> octaves;
+  std::vector<SurfaceSample> multiples;
+  for (double m = 1; m <= 65536; m *= 2) {
+    for (double n = 64; n <= 65536; n *= 2) {
+      for (double k = 64; k <= 65536; k *= 2) {
+        octaves.emplace_back().at = {m, n, k};
+        multiples.emplace_back().at = {m, 3 * n, 5 * k};
+      }
+    }
+  }
+  CHECK(share(octaves) == Approx(0.2).margin(0.02));
+  CHECK(share(multiples) == Approx(0.2).margin(0.02));
+  // Along one axis too, no value is held out much more or less often than another.
+  for (double m = 1; m <= 65536; m *= 2) {
+    std::vector<SurfaceSample> row;
+    std::copy_if(octaves.begin(), octaves.end(), std::back_inserter(row),
+                 [m](const SurfaceSample& s) { return s.at[0] == m; });
+    INFO(m);
+    CHECK(share(row) == Approx(0.2).margin(0.12));
+  }
   SurfaceSample one;
   one.at = {1, 16};
   SurfaceSample same = one;

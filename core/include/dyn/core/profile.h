@@ -56,8 +56,8 @@ struct SurfaceAxis {
 ///   attention_*            queries (prefill, of one sequence), context (decode: KV tokens of one
 ///                          sequence; prefill: those before the queries, from 1), sequences, heads,
 ///                          kv_heads, streams (sequences x KV heads), kv_group (heads / KV heads)
-///   attention_mixed        queries, prior (of the chunk, from 1), sequences (that decode), context
-///                          (of one of them); the factor of both times together
+///   attention_mixed        prefill_time and decode_time (of one layer, each alone, microseconds),
+///                          sequences (that decode); the factor of both times together
 ///   latent_*               queries or context, sequences, heads, streams (sequences x heads)
 ///   sparse_*               the same, hidden, and in prefill context (before the queries, from 1)
 ///   linear_*               queries (prefill), sequences, heads (of values), streams (sequences x

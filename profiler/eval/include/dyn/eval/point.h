@@ -56,7 +56,8 @@ struct PointPrediction {
   double tpot_ms = 0;
   Provenance provenance = Provenance::specification;
   PointFeatures features;
-  std::string shape{};  ///< architecture and size of the model, whatever its checkpoint is called
+  std::string shape{};   ///< architecture and size of the model, whatever its checkpoint is called
+  bool experts = false;  ///< the model has any
 };
 
 /// The profile of a GPU of the catalogue.

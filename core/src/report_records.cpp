@@ -88,7 +88,7 @@ class LineWriter {
   static std::string error(RequestStatus status) {
     switch (status) {
       case RequestStatus::rejected:
-        return R"({"code":429,"type":"Rejected","message":"the queues were full"})";
+        return R"({"code":429,"type":"Rejected","message":"no worker took it"})";
       case RequestStatus::cancelled:
         return R"({"code":499,"type":"RequestCancellationError","message":"cancelled"})";
       case RequestStatus::unfinished:

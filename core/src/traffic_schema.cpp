@@ -129,6 +129,10 @@ void check_trace(const Traffic& traffic, Checker& checker) {
   }
   refuse(std::array{"requests", "requests_per_slot", "warmup_per_slot", "classes"},
          "a synthetic load", "'trace' is given", checker);
+  if (traffic.sessions_from > traffic.sessions_to) {
+    checker.error("sessions_from", "'sessions_from' is above 'sessions_to'",
+                  "such as sessions_from: 0.25, sessions_to: 0.75");
+  }
   for (const char* key : {"speedup", "spread_ticks"}) {
     if (checker.has(key) && (traffic.rate || traffic.concurrency)) {
       checker.error(key,
@@ -140,8 +144,9 @@ void check_trace(const Traffic& traffic, Checker& checker) {
 }
 
 void check_synthetic(const Traffic& traffic, Checker& checker) {
-  refuse(std::array{"format", "speedup", "spread_ticks", "limit", "max_delay"}, "a trace",
-         "none is given", checker);
+  refuse(std::array{"format", "speedup", "spread_ticks", "limit", "max_delay", "sessions_from",
+                    "sessions_to"},
+         "a trace", "none is given", checker);
   if (!traffic.rate && !traffic.concurrency) {
     checker.error("rate", "missing key 'rate' or 'concurrency'",
                   "such as rate: 8 req/s, or concurrency: 64");
@@ -339,6 +344,17 @@ void describe(ObjectSchema<Traffic>& s) {
           "Longest wait between two turns of a session of the trace; longer ones are cut.")
       .at_least(Duration{0})
       .unset("as the trace has it");
+  s.field("sessions_to", &Traffic::sessions_to,
+          "Sessions of the trace begin at a random place up to this share of their requests, as if "
+          "they were under way; what comes before is left out. AgentX: 0.75.")
+      .between(0, 0.99)
+      .because("sessions begin at their first request")
+      .brief();
+  s.field("sessions_from", &Traffic::sessions_from,
+          "The earliest such place, at most sessions_to. AgentX: 0.25.")
+      .between(0, 0.99)
+      .because("sessions begin at their first request")
+      .brief();
   describe_shape(s);
   s.field("rate", &Traffic::rate,
           "Requests per second of an open loop, sessions where they have turns. With a trace: in "

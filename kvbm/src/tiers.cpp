@@ -212,17 +212,20 @@ void Tiers::touch() {
   }
 }
 
-void Tiers::evicted(BlockHash hash) {
-  const Moved* known = device_.find(key(hash));
-  if (known == nullptr) {
-    return;
+void Tiers::evicted(std::span<const BlockHash> hashes) {
+  moved_.clear();
+  for (const BlockHash hash : hashes) {
+    const Moved* known = device_.find(key(hash));
+    if (known == nullptr) {
+      continue;
+    }
+    if (wants(1, TierWrite::back, hash, known->uses)) {
+      moved_.push_back(*known);
+    }
+    device_.erase(key(hash));
   }
-  const Moved block = *known;
-  device_.erase(key(hash));
-  if (wants(1, TierWrite::back, hash, block.uses)) {
-    write(0, {&block, 1}, true);
-    write_back_left();
-  }
+  write(0, moved_, true);
+  write_back_left();
 }
 
 Tiers::Finished Tiers::finish(TierTransferId id) {

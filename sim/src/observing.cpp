@@ -87,12 +87,12 @@ void Run::sample(SimTime upto) {
       TimelinePoint point;
       std::int64_t used = 0, total = 0;
       for (std::uint32_t e = 0; e < pool.engines; ++e) {
-        const engine::EngineLoad load =
-            fleet_.engines[pool.first_engine + e].engine.load(std::max(next_sample_, now_));
-        point.running += load.running;
-        point.waiting += load.waiting;
-        used += load.used_blocks;
-        total += load.total_blocks;
+        const engine::EngineUse use =
+            fleet_.engines[pool.first_engine + e].engine.use(next_sample_);
+        point.running += use.running;
+        point.waiting += use.waiting;
+        used += use.used_blocks;
+        total += use.total_blocks;
       }
       point.kv_use = total > 0 ? static_cast<double>(used) / static_cast<double>(total) : 0;
       timeline_.points[i].push_back(point);

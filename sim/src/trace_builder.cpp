@@ -9,6 +9,7 @@
 
 #include "arrivals.h"
 #include "dyn/core/check.h"
+#include "session_start.h"
 #include "spread.h"
 
 namespace dyn::sim {
@@ -212,6 +213,9 @@ void shape_trace(const TraceOptions& options, const std::string& name, bool has_
                                         Where{name, 0, 0, {}},
                                         "give traffic.rate or traffic.concurrency",
                                         {}}});
+  }
+  if (traffic.sessions_to > 0) {
+    begin_under_way(traffic.sessions_from, traffic.sessions_to, options.seed, workload);
   }
   const bool own_times = !traffic.rate && !traffic.concurrency;
   if (own_times && traffic.spread_ticks) {

@@ -48,6 +48,10 @@ inline void try_trace(std::string_view data) {
   if ((choice / 9) % 2 == 1) {
     options.traffic.concurrency = 4;
   }
+  if ((choice / 18) % 2 == 1) {
+    options.traffic.sessions_from = 0.25;
+    options.traffic.sessions_to = 0.75;
+  }
   options.traffic.max_delay = std::chrono::hours(1);
   options.max_context = 1'000'000;
   options.block_tokens = 16;

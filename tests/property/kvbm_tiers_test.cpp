@@ -92,10 +92,14 @@ void step(Owner& owner, std::uint32_t number) {
     owner.tiers->give_up(RequestId(*owner.loading.begin()));
     owner.loading.erase(owner.loading.begin());
   } else if (!owner.device.empty()) {
-    const auto which = *rc::gen::inRange<std::size_t>(0, owner.device.size());
-    const auto block = std::next(owner.device.begin(), static_cast<std::ptrdiff_t>(which));
-    owner.tiers->evicted(*block);
-    owner.device.erase(block);
+    std::vector<BlockHash> gone;
+    for (auto left = *rc::gen::inRange(1, 5); left > 0 && !owner.device.empty(); --left) {
+      const auto which = *rc::gen::inRange<std::size_t>(0, owner.device.size());
+      const auto block = std::next(owner.device.begin(), static_cast<std::ptrdiff_t>(which));
+      gone.push_back(*block);
+      owner.device.erase(block);
+    }
+    owner.tiers->evicted(gone);
   }
   owner.collect();
   owner.tiers->check_invariants();

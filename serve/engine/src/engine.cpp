@@ -108,9 +108,11 @@ void Engine::Lockstep::start(SimTime now) {
     if (!rank->scheduler.has_work()) {
       continue;
     }
+    std::int64_t before = 0;
     do {  // again where a preemption has emptied the batch
+      before = rank->scheduler.preemptions();
       rank->scheduler.begin_step(now, rank->pending);
-    } while (rank->scheduler.batch().empty() && rank->scheduler.may_admit());
+    } while (rank->scheduler.batch().empty() && rank->scheduler.preemptions() > before);
     if (rank->scheduler.batch().empty()) {
       rank->publish_events();
     } else {
@@ -413,6 +415,23 @@ EngineLoad Engine::load(SimTime now) const {
   load.steps = impl_->steps;
   load.preemptions = impl_->scheduler.preemptions();
   return load;
+}
+
+EngineUse Engine::use(SimTime now) const {
+  const Lockstep& lockstep = *impl_->lockstep;
+  EngineUse use;
+  use.running = impl_->scheduler.running();
+  use.waiting = impl_->scheduler.waiting();
+  use.used_blocks = impl_->scheduler.used_blocks();
+  use.total_blocks = impl_->scheduler.total_blocks();
+  if (lockstep.active() && impl_->steps_along()) {
+    const auto ended = std::lower_bound(lockstep.ends.begin(), lockstep.ends.end(), now);
+    const std::int64_t steps = std::min<std::int64_t>(
+        ended - lockstep.ends.begin(), static_cast<std::int64_t>(lockstep.ends.size()) - 1);
+    const std::int64_t more = steps + 1 - static_cast<std::int64_t>(lockstep.begun);
+    use.used_blocks += more > 0 ? impl_->scheduler.blocks_ahead(more) : 0;
+  }
+  return use;
 }
 
 std::vector<GapCount> Engine::token_gaps() const {

@@ -231,7 +231,7 @@ Scheduler::Progress Scheduler::progress(RequestId id) const {
   }
   const Request& request = impl_->requests[slot];
   if (request.state == State::decoding) {
-    const std::int64_t known = request.base + impl_->decodes.steps();
+    const std::int64_t known = request.base + impl_->decodes.made();
     return {known - 1, known - request.spec.prompt_tokens};
   }
   const bool here = request.state == State::prefilling || request.state == State::held;
@@ -248,6 +248,10 @@ void Scheduler::begin_step(SimTime now, Outcome& outcome) {
 
 std::int64_t Scheduler::growth(std::int64_t ahead) const {
   return impl_->decodes.gain(ahead);
+}
+
+std::int64_t Scheduler::blocks_ahead(std::int64_t steps) const {
+  return impl_->decodes.blocks_ahead(steps);
 }
 
 const perf::StepBatch& Scheduler::batch() const {

@@ -210,6 +210,7 @@ struct Scheduler::Impl {
   std::vector<Computed> computed;
   std::vector<kvbm::Tiers::Run> runs;  ///< scratch
   std::vector<kvbm::TierTransfer> no_transfers;
+  std::vector<kvbm::BlockHash> evicted;  ///< scratch
   std::int64_t preemptions = 0;
 };
 

@@ -154,13 +154,17 @@ void Scheduler::Impl::note_evictions(std::size_t begin) {
     return;
   }
   std::vector<kvbm::KvEvent>& events = pool.events();
+  evicted.clear();
   for (std::size_t i = begin; i < events.size(); ++i) {
     const kvbm::BlockRange range = events[i].range();
     if (events[i].kind == kvbm::KvEvent::Kind::removed) {
       for (std::uint32_t block = range.end(); block-- > range.first;) {
-        tiers->evicted(kvbm::nth_block(range.segment, block));
+        evicted.push_back(kvbm::nth_block(range.segment, block));
       }
     }
+  }
+  if (!evicted.empty()) {
+    tiers->evicted(evicted);
   }
   if (!options.kv_events) {
     events.clear();

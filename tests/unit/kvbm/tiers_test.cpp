@@ -42,6 +42,7 @@ struct Bench {
   void compute(const std::vector<BlockHash>& hashes) {
     tiers.stored(prompt(hashes), 0, static_cast<std::uint32_t>(hashes.size()));
   }
+  void evict(const std::vector<BlockHash>& hashes) { tiers.evicted(hashes); }
   /// Ends every transfer in flight and those that follow; returns how many.
   std::size_t finish_all() {
     std::size_t count = 0;
@@ -85,13 +86,24 @@ TEST_CASE("a write-back tier gets what the device evicts, and once") {
   Bench bench({level(10, TierWrite::back)});
   bench.compute(chain(0, 2));
   CHECK(bench.finish_all() == 0);
-  bench.tiers.evicted(BlockHash{1});
+  bench.evict({BlockHash{1}});
   CHECK(bench.finish_all() == 1);
   CHECK(bench.has(1, 1));
   CHECK_FALSE(bench.has(1, 0));
   bench.compute(chain(0, 2));
-  bench.tiers.evicted(BlockHash{1});
+  bench.evict({BlockHash{1}});
   CHECK(bench.finish_all() == 0);
+}
+
+TEST_CASE("what the device evicts at once is written back in one transfer") {
+  Bench bench({level(10, TierWrite::back)}, 1);
+  bench.compute(chain(0, 6));
+  bench.evict({BlockHash{5}, BlockHash{4}, BlockHash{99}, BlockHash{3}});
+  REQUIRE(bench.tiers.started().size() == 1);
+  CHECK(bench.tiers.started()[0].bytes == Bytes(3000));
+  bench.finish_all();
+  CHECK((bench.has(1, 3) && bench.has(1, 4) && bench.has(1, 5)));
+  CHECK(bench.tiers.traffic(1).blocks_dropped == 0);
 }
 
 TEST_CASE("a selective tier gets a block at its second use") {
@@ -109,8 +121,8 @@ TEST_CASE("a block used too seldom is lost when the device evicts it") {
   Bench bench({level(10, TierWrite::back, 2)});
   bench.compute(chain(0, 2));
   bench.tiers.used(bench.prompt(chain(0, 1)), 1);
-  bench.tiers.evicted(BlockHash{1});
-  bench.tiers.evicted(BlockHash{0});
+  bench.evict({BlockHash{1}});
+  bench.evict({BlockHash{0}});
   CHECK(bench.finish_all() == 1);
   CHECK(bench.has(1, 0));
 }

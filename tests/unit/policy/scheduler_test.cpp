@@ -397,4 +397,21 @@ TEST_CASE("a request that exceeds the pool does not fit") {
   CHECK(prefill.scheduler.fits(request(16, 1000)));
 }
 
+TEST_CASE("a sequence that speculates is as far as the tokens that it has kept") {
+  EngineConfig config = small(40, 100);
+  config.speculation = SpeculationConfig{};
+  config.speculation->draft_tokens = 3;
+  config.speculation->acceptance_length = 2.5;
+  Bench b(config);
+  b.submit(1, 8, 30);
+  b.begin();
+  CHECK(b.end() == "1:1");
+  for (int i = 0; i < 4; ++i) {
+    b.begin();
+    b.end();
+  }
+  CHECK(b.scheduler.progress(RequestId(1)).produced == 11);
+  CHECK(b.scheduler.progress(RequestId(1)).computed == 18);
+}
+
 }  // namespace

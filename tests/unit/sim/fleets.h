@@ -125,10 +125,10 @@ inline bool same_figures(const SimulationResult& a, const SimulationResult& b) {
     return x.id == y.id && x.status == y.status && x.sent == y.sent &&
            x.first_scheduled == y.first_scheduled && x.first_token == y.first_token &&
            x.second_token == y.second_token && x.finished == y.finished &&
-           x.transfer == y.transfer && x.input_tokens == y.input_tokens &&
-           x.output_tokens == y.output_tokens && x.cached_tokens == y.cached_tokens &&
-           x.prefill_worker == y.prefill_worker && x.worker == y.worker &&
-           x.preemptions == y.preemptions && x.migrations == y.migrations &&
+           x.transfer == y.transfer && x.tier_tokens == y.tier_tokens && x.kv_load == y.kv_load &&
+           x.input_tokens == y.input_tokens && x.output_tokens == y.output_tokens &&
+           x.cached_tokens == y.cached_tokens && x.prefill_worker == y.prefill_worker &&
+           x.worker == y.worker && x.preemptions == y.preemptions && x.migrations == y.migrations &&
            x.attempts == y.attempts;
   };
   const auto same_load = [](const engine::EngineLoad& x, const engine::EngineLoad& y) {

@@ -117,8 +117,9 @@ class Tiers {
   /// device. Blocks that now have the uses they need are written; the transfer that reads some of
   /// them in the device, if any.
   std::optional<TierTransferId> used(const PromptUse& prompt, std::uint32_t cached);
-  /// The device's last copy of a block is gone.
-  void evicted(BlockHash hash);
+  /// The device's last copies of these blocks are gone, ends of prompts first; what of them is
+  /// written back is one transfer.
+  void evicted(std::span<const BlockHash> hashes);
 
   struct Finished {
     std::optional<RequestId> loaded;  ///< all that was read for this request is there

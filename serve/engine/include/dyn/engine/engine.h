@@ -31,6 +31,14 @@ struct EngineLoad {
   std::int64_t preemptions = 0;
 };
 
+/// What of it is in use.
+struct EngineUse {
+  std::int32_t running = 0;
+  std::int32_t waiting = 0;
+  std::int64_t used_blocks = 0;
+  std::int64_t total_blocks = 0;
+};
+
 enum class Stepping {
   every_step,    ///< an outcome for every token: what a server streams
   fast_forward,  ///< runs of decode steps in which nothing can change are one event
@@ -123,6 +131,9 @@ class Engine {
 
   /// The load at `now`, which may lie within a run of steps.
   EngineLoad load(SimTime now) const;
+  /// What is in use at `now`, before which no step ends that next_event() does not tell of. Ends
+  /// and begins no step: one that ends right at `now` is still in progress, in either stepping.
+  EngineUse use(SimTime now) const;
   /// Gaps between neighbouring tokens of a request so far, as counts in order of size; for
   /// inter_chunk_latency. Rounded to 1 us, above 131 ms to 17 significant bits. Steps are counted
   /// when they are handed out: those of a run by the call that ends it.

@@ -108,6 +108,8 @@ class Scheduler {
   const perf::StepBatch& batch() const;
   /// Tokens that each decoding sequence makes in the step after `ahead` more steps.
   std::int64_t growth(std::int64_t ahead) const;
+  /// Blocks that the `steps` decode steps after this one take together.
+  std::int64_t blocks_ahead(std::int64_t steps) const;
   /// How many steps, the current one included, are certain to have the same requests and no
   /// preemption, unless calls intervene: 1 if the batch has prefill or somebody may be admitted.
   std::int64_t quiet_steps() const;

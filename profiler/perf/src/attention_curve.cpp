@@ -6,8 +6,6 @@ namespace dyn::perf {
 
 namespace {
 
-constexpr int kFine = 2;  // steps an octave, as a power of two
-constexpr int kPriorFine = 1;
 constexpr int kSequenceOctaves = 13;
 constexpr int kContextOctaves = 33;  // of all sequences that decode
 constexpr int kTokenOctaves = 22;
@@ -39,23 +37,21 @@ double added(const AttentionCost& cost, double queries, double prior) {
 AttentionCurve::AttentionCurve(const AttentionCost& cost)
     : prefill_(cost.prefill), mixes_(cost.mixes), count_(cost.count) {
   if (!prefill_) {
-    own_ = MonotoneGrid<2>({kSequenceOctaves, kContextOctaves}, kFine,
-                           [&cost](const std::array<double, 2>& at) {
-                             StepView v;
-                             v.decode_sequences = at[0];
-                             v.decode_context = std::max(at[0], at[1]);
-                             return attention_at(cost, v).seconds;
-                           });
+    own_ = AttentionGrid({kSequenceOctaves, kContextOctaves},
+                         [&cost](const std::array<double, 2>& at) {
+                           StepView v;
+                           v.decode_sequences = at[0];
+                           v.decode_context = std::max(at[0], at[1]);
+                           return attention_at(cost, v).seconds;
+                         });
     return;
   }
-  own_ = MonotoneGrid<2>({kTokenOctaves, kPairOctaves}, kFine,
-                         [&cost](const std::array<double, 2>& at) {
-                           return attention_at(cost, chunks(at[0], at[1])).seconds;
-                         });
-  prior_ = MonotoneGrid<2>({kPairOctaves, kPriorOctaves}, kPriorFine,
-                           [&cost](const std::array<double, 2>& at) {
-                             return added(cost, std::max(1.0, at[0] / at[1]), at[1]);
-                           });
+  own_ = AttentionGrid({kTokenOctaves, kPairOctaves}, [&cost](const std::array<double, 2>& at) {
+    return attention_at(cost, chunks(at[0], at[1])).seconds;
+  });
+  prior_ = AttentionGrid({kPairOctaves, kPriorOctaves}, [&cost](const std::array<double, 2>& at) {
+    return added(cost, std::max(1.0, at[0] / at[1]), at[1]);
+  });
   most_pair_ = kMostAlone * (cost.compute_pair + cost.compute_index);
   most_context_ = kMostAlone * (cost.compute_context + cost.memory_context + cost.memory_index);
 }

@@ -5,6 +5,8 @@
 
 namespace dyn::perf {
 
+using AttentionGrid = MonotoneGrid<2, 1>;
+
 /// The time of an attention operator by sums of a step that only grow with it, so that more tokens,
 /// more context or another sequence never take less time, whatever the surfaces of the fit do.
 /// Decode: by sequences and all their context. Prefill: of chunks by themselves, by query tokens
@@ -44,8 +46,8 @@ class AttentionCurve {
   double count_ = 0;
   double most_pair_ = 0;
   double most_context_ = 0;
-  MonotoneGrid<2> own_;
-  MonotoneGrid<2> prior_;
+  AttentionGrid own_;
+  AttentionGrid prior_;
 };
 
 }  // namespace dyn::perf

@@ -8,7 +8,6 @@ namespace {
 
 constexpr int kTimeOctaves = 23;  // microseconds, to eight seconds
 constexpr int kSequenceOctaves = 9;
-constexpr int kFine = 0;
 constexpr double kMicrosecond = 1e-6;
 
 }  // namespace
@@ -27,13 +26,13 @@ MixedAttention::MixedAttention(const Profile& profile, const std::string& engine
   fit_ = *best;
   const Surface surface(best->surfaces);
   Quantities at;
-  grid_ = MonotoneGrid<3>({kTimeOctaves, kTimeOctaves, kSequenceOctaves}, kFine,
-                          [&](const std::array<double, 3>& point) {
-                            at[Quantity::prefill_time] = point[0];
-                            at[Quantity::decode_time] = point[1];
-                            at[Quantity::sequences] = point[2];
-                            return (point[0] + point[1]) * kMicrosecond * surface.factor(at);
-                          });
+  grid_ = MixedGrid({kTimeOctaves, kTimeOctaves, kSequenceOctaves},
+                    [&](const std::array<double, 3>& point) {
+                      at[Quantity::prefill_time] = point[0];
+                      at[Quantity::decode_time] = point[1];
+                      at[Quantity::sequences] = point[2];
+                      return (point[0] + point[1]) * kMicrosecond * surface.factor(at);
+                    });
 }
 
 }  // namespace dyn::perf

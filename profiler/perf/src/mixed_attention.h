@@ -32,7 +32,8 @@ class MixedAttention {
  private:
   static constexpr double kMicro = 1e6;
 
-  MonotoneGrid<3> grid_;  // by microseconds alone and sequences
+  using MixedGrid = MonotoneGrid<3, 0>;
+  MixedGrid grid_;  // by microseconds alone and sequences
   OperatorFit fit_;
 };
 

@@ -9,13 +9,13 @@
 
 namespace dyn::perf {
 
-/// Seconds over `N` quantities that only grow with a step, as a table: 2^`fine` steps an octave
+/// Seconds over `N` quantities that only grow with a step, as a table: 2^`Fine` steps an octave
 /// from 1, linear between, held beyond the last. Never decreasing in
 /// any quantity, since each value is lowered to those above it: what is too long for few of a
 /// quantity, such as one sequence that leaves most of a device idle, would otherwise be a bound of
 /// all steps that are larger. What is linear in each quantity is kept exactly. Immutable; look-ups
 /// allocate nothing.
-template <std::size_t N>
+template <std::size_t N, int Fine>
 class MonotoneGrid {
  public:
   using Point = std::array<double, N>;
@@ -23,10 +23,10 @@ class MonotoneGrid {
   MonotoneGrid() = default;  ///< 0 everywhere
   /// Samples `seconds(point)`, >= 0, at every combination of steps from 1 to 2^octaves[i].
   template <typename Seconds>
-  MonotoneGrid(const std::array<int, N>& octaves, int fine, Seconds seconds) : fine_(fine) {
+  MonotoneGrid(const std::array<int, N>& octaves, Seconds seconds) {
     std::size_t cells = 1;
     for (std::size_t i = N; i-- > 0;) {
-      steps_[i] = (static_cast<std::size_t>(octaves[i]) << fine) + 1;
+      steps_[i] = (static_cast<std::size_t>(octaves[i]) << Fine) + 1;
       strides_[i] = cells;
       cells *= steps_[i];
     }
@@ -68,23 +68,24 @@ class MonotoneGrid {
     double share = 0;
   };
 
-  double value_of(std::size_t step) const {
-    return std::bit_cast<double>((step + (std::uint64_t{1023} << fine_)) << (52 - fine_));
+  static constexpr int kRest = 52 - Fine;  // bits of the mantissa below the steps
+  static constexpr std::uint64_t kFirst = std::uint64_t{1023} << Fine;
+
+  static double value_of(std::size_t step) {
+    return std::bit_cast<double>((step + kFirst) << kRest);
   }
-  Place place_of(double v, std::size_t steps) const noexcept {
+  static Place place_of(double v, std::size_t steps) noexcept {
     if (!(v > 1)) {
       return {};
     }
     // The exponent and the top bits of the mantissa are the step, the rest the share.
     const auto bits = std::bit_cast<std::uint64_t>(v);
-    const auto step =
-        static_cast<std::size_t>((bits >> (52 - fine_)) - (std::uint64_t{1023} << fine_));
+    const auto step = static_cast<std::size_t>((bits >> kRest) - kFirst);
     if (step + 1 >= steps) {
       return {steps - 2, 1};
     }
-    const std::uint64_t rest = bits & ((std::uint64_t{1} << (52 - fine_)) - 1);
-    return {step,
-            static_cast<double>(rest) / static_cast<double>(std::uint64_t{1} << (52 - fine_))};
+    constexpr double kScale = 1 / static_cast<double>(std::uint64_t{1} << kRest);
+    return {step, static_cast<double>(bits & ((std::uint64_t{1} << kRest) - 1)) * kScale};
   }
   template <std::size_t I>
   double mixed(std::size_t base, const std::array<double, N>& share) const noexcept {
@@ -97,7 +98,6 @@ class MonotoneGrid {
     }
   }
 
-  int fine_ = 0;
   std::array<std::size_t, N> steps_{};
   std::array<std::size_t, N> strides_{};
   std::vector<float> values_;

@@ -58,7 +58,7 @@ TEST_CASE("a factor grid is exact at its steps, linear between, held beyond") {
 }
 
 TEST_CASE("a monotone grid keeps what is linear, and is held beyond its ends") {
-  const MonotoneGrid<2> grid({4, 3}, 1, [](const std::array<double, 2>& at) {
+  const MonotoneGrid<2, 1> grid({4, 3}, [](const std::array<double, 2>& at) {
     return 5 + at[0] + 10 * at[1] + 2 * at[0] * at[1];
   });
   const auto exact = [](double x, double y) { return 5 + x + 10 * y + 2 * x * y; };
@@ -70,11 +70,11 @@ TEST_CASE("a monotone grid keeps what is linear, and is held beyond its ends") {
   }
   CHECK(grid.at({0, -3}) == Approx(exact(1, 1)));
   CHECK(grid.at({17, 1e30}) == Approx(exact(16, 8)));
-  CHECK(MonotoneGrid<2>().at({3, 3}) == 0);
+  CHECK(MonotoneGrid<2, 1>().at({3, 3}) == 0);
 }
 
 TEST_CASE("a monotone grid never falls, however rough what it samples is") {
-  const MonotoneGrid<3> grid({6, 6, 3}, 0, [](const std::array<double, 3>& at) {
+  const MonotoneGrid<3, 0> grid({6, 6, 3}, [](const std::array<double, 3>& at) {
     return at[0] * at[1] * at[2] * (2 + std::sin(12.9898 * at[0] + 78.233 * at[1] + at[2]));
   });
   REQUIRE(rc::check([&grid] {

@@ -217,7 +217,7 @@ class LayerImport {
         key.kind = OperatorKind::attention_prefill;
         const perf::Work work = perf::prefill_work(shape);
         add_to(collector, i, key,
-               {attention_point(q, shape, before), work.flops, work.bytes, seconds});
+               {attention_point(q, shape, std::max(1.0, before)), work.flops, work.bytes, seconds});
       } else if (n > 0 && kv > 0) {
         decodes[{n, kv}] = seconds;
         shape.sequences = n;

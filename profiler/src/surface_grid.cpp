@@ -34,7 +34,9 @@ std::vector<double> knots_within(const std::vector<double>& knots, double low, d
       kept.push_back(knot);
     }
   }
-  kept.insert(kept.begin(), low);
+  if (low > 0) {
+    kept.insert(kept.begin(), low);
+  }
   if (high > low) {
     kept.push_back(high);
   }

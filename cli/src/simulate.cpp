@@ -148,6 +148,7 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.progress(fraction, what);
   };
   options.cancelled = &Context::interrupted();
+  options.timeline_points = flags.out.empty() ? 0 : kTimelinePoints;
   const configurator::ExploreResult result =
       configurator::explore(recipe, flags.recipe, workload, options);
   context.progress_done();
@@ -162,8 +163,12 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   source.files = configurator::input_files(recipe, flags.recipe);
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
-  const Watched watched = watch(result.ranked.front().plan, workload, recipe.seed,
-                                {!flags.out.empty(), !flags.trace.empty(), flags.explain_request});
+  const bool unseen = !flags.out.empty() && !result.winner_timeline;
+  Watched watched = watch(result.ranked.front().plan, workload, recipe,
+                          {unseen, !flags.trace.empty(), flags.explain_request});
+  if (result.winner_timeline) {
+    watched.timeline = to_json(*result.winner_timeline);
+  }
   if (!flags.trace.empty()) {
     write_file(flags.trace, watched.trace);
     context.note("wrote " + flags.trace);

@@ -17,9 +17,11 @@
 #include "dyn/core/error.h"
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
+#include "dyn/core/request_export.h"
 #include "dyn/sim/workload.h"
 #include "simulate_explain.h"
 #include "simulate_watch.h"
+#include "write_pieces.h"
 
 namespace dyn::cli {
 namespace {
@@ -101,7 +103,8 @@ void write_results(const Context& context, const std::string& folder,
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
-  write_file((out / "profile_export.jsonl").string(), to_request_export(result.winner_records));
+  write_pieces((out / "profile_export.jsonl").string(),
+               [&](const PieceSink& sink) { write_request_export(result.winner_records, sink); });
   write_file((out / "fleet_history.json").string(), to_json(result.winner_fleet));
   write_file((out / "result.json").string(), json);
   context.note("wrote " + (out / "result.json").string());

@@ -130,6 +130,7 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
 void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer) {
   policy::RouterOptions router;
   router.config = policy::router_config(plan.router, spec.role);
+  router.role = spec.role;
   router.workers = worker_count(spec);
   router.block_size = spec.config.block_size;
   router.timer = timer;

@@ -52,6 +52,7 @@ policy::RouterOptions router_options(const SimulationSpec& spec, const PoolSpec&
                                      const std::shared_ptr<const perf::StepTimer>& timer) {
   policy::RouterOptions options;
   options.config = policy::router_config(spec.plan->router, pool.role);
+  options.role = pool.role;
   options.workers = engines;
   options.block_size = pool.config.block_size;
   options.seed = RandomStream(spec.seed, std::string("router/") + name_of(pool.role)).next();

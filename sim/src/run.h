@@ -133,6 +133,7 @@ class Run {
   void prompt_done(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
   void leave_router(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
   void tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event);
+  void send_event(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event);
   void cache_tick(std::uint32_t pool);
   void expect_events(Pool& pool);
   // What the router knows of output lengths.

@@ -83,6 +83,7 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.gpus_per_worker = pool.layout.gpus();
   out.workers.resize(static_cast<std::size_t>(most));
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
+  out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;

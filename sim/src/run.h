@@ -109,6 +109,7 @@ class Run {
   void settle(std::uint32_t engine);
   void start(std::uint32_t engine);
   void schedule(std::uint32_t engine);
+  void schedule_rank(std::uint32_t engine);
   engine::Outcome& begin_reading();
   void finish_reading(std::uint32_t engine, engine::Outcome& outcome);
   void observe(const Pool& pool);

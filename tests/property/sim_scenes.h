@@ -230,6 +230,8 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   static_cast<Scene&>(scene) = draw_scene(seed);
   RandomStream habits(seed, "habits");
   for (PoolSpec& pool : scene.fleet.plan.pools) {
+    // Decode engines then reserve room at once; the step times are the scene's.
+    pool.timing.kind = habits.below(2) == 0 ? TimingKind::polynomial : TimingKind::model;
     draw_engine_habits(habits, pool.config);
   }
   for (std::size_t i = 0; i < scene.load.requests.size(); ++i) {

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "dyn/core/log.h"
+#include "write_pieces.h"
 
 namespace dyn::cli {
 namespace {
@@ -71,7 +72,7 @@ std::string error_document(const Error& error) {
 }
 
 void write_all(int descriptor, const std::string& path, const std::string& temporary,
-               const std::string& content) {
+               std::string_view content) {
   std::size_t written = 0;
   while (written < content.size()) {
     const ssize_t n = ::write(descriptor, content.data() + written, content.size() - written);
@@ -179,6 +180,10 @@ void install_log(const Context& context) {
 }
 
 void write_file(const std::string& path, const std::string& content) {
+  write_pieces(path, [&](const PieceSink& sink) { sink(content); });
+}
+
+void write_pieces(const std::string& path, const std::function<void(const PieceSink&)>& make) {
   const std::filesystem::path target(path);
   if (target.has_parent_path()) {
     std::error_code error;
@@ -193,10 +198,11 @@ void write_file(const std::string& path, const std::string& content) {
   if (descriptor < 0) {
     fail_to_write(path, {});
   }
-  write_all(descriptor, path, temporary, content);
+  make([&](std::string_view piece) { write_all(descriptor, path, temporary, piece); });
   ::fchmod(descriptor, 0644);
-  if (::fsync(descriptor) != 0 || ::close(descriptor) != 0 ||
-      ::rename(temporary.c_str(), path.c_str()) != 0) {
+  // Not forced to the disk, which takes longer than most runs: what a power cut takes can be
+  // computed again.
+  if (::close(descriptor) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
     fail_to_write(path, temporary);
   }
 }

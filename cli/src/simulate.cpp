@@ -17,9 +17,11 @@
 #include "dyn/core/error.h"
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
+#include "dyn/core/request_export.h"
 #include "dyn/sim/workload.h"
 #include "simulate_explain.h"
 #include "simulate_watch.h"
+#include "write_pieces.h"
 
 namespace dyn::cli {
 namespace {
@@ -101,7 +103,8 @@ void write_results(const Context& context, const std::string& folder,
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
-  write_file((out / "profile_export.jsonl").string(), to_request_export(result.winner_records));
+  write_pieces((out / "profile_export.jsonl").string(),
+               [&](const PieceSink& sink) { write_request_export(result.winner_records, sink); });
   write_file((out / "fleet_history.json").string(), to_json(result.winner_fleet));
   write_file((out / "result.json").string(), json);
   context.note("wrote " + (out / "result.json").string());
@@ -148,6 +151,7 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.progress(fraction, what);
   };
   options.cancelled = &Context::interrupted();
+  options.timeline_points = flags.out.empty() ? 0 : kTimelinePoints;
   const configurator::ExploreResult result =
       configurator::explore(recipe, flags.recipe, workload, options);
   context.progress_done();
@@ -162,8 +166,12 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   source.files = configurator::input_files(recipe, flags.recipe);
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
-  const Watched watched = watch(result.ranked.front().plan, workload, recipe.seed,
-                                {!flags.out.empty(), !flags.trace.empty(), flags.explain_request});
+  const bool unseen = !flags.out.empty() && !result.winner_timeline;
+  Watched watched = watch(result.ranked.front().plan, workload, recipe,
+                          {unseen, !flags.trace.empty(), flags.explain_request});
+  if (result.winner_timeline) {
+    watched.timeline = to_json(*result.winner_timeline);
+  }
   if (!flags.trace.empty()) {
     write_file(flags.trace, watched.trace);
     context.note("wrote " + flags.trace);

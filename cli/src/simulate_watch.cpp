@@ -9,8 +9,6 @@
 namespace dyn::cli {
 namespace {
 
-constexpr std::size_t kTimelinePoints = 512;
-
 SimTime end_of(const sim::SimulationResult& run) {
   SimTime end{};
   for (const RequestRecord& record : run.records) {
@@ -21,7 +19,7 @@ SimTime end_of(const sim::SimulationResult& run) {
 
 }  // namespace
 
-Watched watch(const Plan& plan, const sim::Workload& workload, std::uint64_t seed,
+Watched watch(const Plan& plan, const sim::Workload& workload, const Recipe& recipe,
               const WatchOptions& options) {
   if (options.request && *options.request >= workload.requests.size()) {
     throw Error(ErrorKind::usage, "--explain-request: the load has requests 0 to " +
@@ -32,7 +30,8 @@ Watched watch(const Plan& plan, const sim::Workload& workload, std::uint64_t see
   sim::SimulationSpec spec;
   spec.plan = &plan;
   spec.timers = sim::compile_timers(plan);
-  spec.seed = seed;
+  spec.seed = recipe.seed;
+  spec.faults = &recipe.faults;
   if (options.timeline) {
     spec.timeline_points = kTimelinePoints;
     out.timeline = to_json(sim::simulate(spec, workload).timeline);

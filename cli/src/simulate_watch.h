@@ -5,9 +5,12 @@
 #include <string>
 
 #include "dyn/core/plan.h"
+#include "dyn/core/recipe.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::cli {
+
+inline constexpr std::size_t kTimelinePoints = 512;
 
 struct WatchOptions {
   bool timeline = false;
@@ -23,9 +26,9 @@ struct Watched {
   std::string explanation_json;  ///< schema dyn.explanation/1
 };
 
-/// Runs the plan again, as it was ranked, and looks on. Throws Error(usage) for a request that the
-/// load does not have.
-Watched watch(const Plan& plan, const sim::Workload& workload, std::uint64_t seed,
+/// Runs the plan again, as it was ranked for the recipe, and looks on. Throws Error(usage) for a
+/// request that the load does not have.
+Watched watch(const Plan& plan, const sim::Workload& workload, const Recipe& recipe,
               const WatchOptions& options);
 
 }  // namespace dyn::cli

@@ -148,7 +148,7 @@ class FixedFleet {
 
   ExploreResult run() {
     progress(0, "simulating");
-    sim::SimulationResult exact = simulate(timers_);
+    sim::SimulationResult exact = simulate(timers_, options_.timeline_points);
     ExploreResult result;
     result.explored = result.feasible = 1;
     result.workload = problem_.stats.summary;
@@ -166,6 +166,9 @@ class FixedFleet {
     annotate(candidate.report, candidate.plan.predicted);
     result.winner_records = std::move(exact.records);
     result.winner_fleet = std::move(exact.fleet);
+    if (options_.timeline_points > 0) {
+      result.winner_timeline = std::move(exact.timeline);
+    }
     result.ranked.push_back(std::move(candidate));
     return result;
   }
@@ -178,8 +181,9 @@ class FixedFleet {
     }
   }
 
-  sim::SimulationResult simulate(const Timers& timers) const {
+  sim::SimulationResult simulate(const Timers& timers, std::size_t timeline_points = 0) const {
     sim::SimulationSpec spec;
+    spec.timeline_points = timeline_points;
     spec.plan = &plan_;
     spec.timers = timers;
     spec.seed = problem_.recipe->seed;

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "dyn/core/report.h"
+#include "dyn/core/request_export.h"
 
 namespace dyn {
 namespace {
@@ -13,8 +13,7 @@ std::int64_t nanos(SimTime time) {
   return time.time_since_epoch().count();
 }
 
-constexpr std::size_t kUsualLine = 1024;        ///< bytes
-constexpr std::size_t kMostReserved = 100'000;  ///< lines
+constexpr std::size_t kPiece = 256 * 1024;  ///< bytes
 
 /// Writes one request's line.
 class LineWriter {
@@ -153,14 +152,25 @@ class LineWriter {
 
 }  // namespace
 
-std::string to_request_export(std::span<const RequestRecord> records) {
+void write_request_export(std::span<const RequestRecord> records,
+                          const std::function<void(std::string_view)>& sink) {
   std::unordered_map<std::uint32_t, std::uint32_t> turns;  // looked up only, never iterated
   std::string text;
-  text.reserve(std::min(records.size(), kMostReserved) * kUsualLine);
+  text.reserve(kPiece + kPiece / 8);
   LineWriter writer(text);
   for (const RequestRecord& record : records) {
     writer.write(record, turns[record.session]++);
+    if (text.size() >= kPiece) {
+      sink(text);
+      text.clear();
+    }
   }
+  sink(text);
+}
+
+std::string to_request_export(std::span<const RequestRecord> records) {
+  std::string text;
+  write_request_export(records, [&](std::string_view piece) { text += piece; });
   return text;
 }
 

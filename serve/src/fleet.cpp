@@ -130,6 +130,7 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
 void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer) {
   policy::RouterOptions router;
   router.config = policy::router_config(plan.router, spec.role);
+  router.role = spec.role;
   router.workers = worker_count(spec);
   router.block_size = spec.config.block_size;
   router.timer = timer;
@@ -169,6 +170,7 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
           options.probe_interval, listener(index, id)));
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
+      engine.reserve_at_once = engine::reserves_at_once(spec);
       TierPaths paths{
           tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
       paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);

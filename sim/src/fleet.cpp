@@ -52,6 +52,7 @@ policy::RouterOptions router_options(const SimulationSpec& spec, const PoolSpec&
                                      const std::shared_ptr<const perf::StepTimer>& timer) {
   policy::RouterOptions options;
   options.config = policy::router_config(spec.plan->router, pool.role);
+  options.role = pool.role;
   options.workers = engines;
   options.block_size = pool.config.block_size;
   options.seed = RandomStream(spec.seed, std::string("router/") + name_of(pool.role)).next();
@@ -82,6 +83,7 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.gpus_per_worker = pool.layout.gpus();
   out.workers.resize(static_cast<std::size_t>(most));
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
+  out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;

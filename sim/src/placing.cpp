@@ -272,12 +272,32 @@ void Run::leave_router(std::uint32_t pool_index, std::uint8_t router, std::uint3
   post(pool, RouterMail::Kind::finished, router, {}, about);
 }
 
-/// A cache event of an engine sets out for the routers, unless it is lost.
+/// A cache event of an engine sets out for the routers. What is lost of it is drawn block by block:
+/// how many blocks an event tells of depends on how engines are stepped.
 void Run::tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event) {
   EngineSlot& slot = fleet_.engines[engine];
-  if (slot.losses && slot.losses->uniform() < plan_.router.event_loss) {
-    return;
+  if (!slot.losses) {
+    return send_event(pool, engine, event);
   }
+  const bool stored = event.kind == kvbm::KvEvent::Kind::stored;
+  kvbm::KvEvent kept = event;
+  kept.count = 0;
+  for (std::uint32_t i = 0; i < event.count; ++i) {
+    const std::uint32_t block = event.first + (stored ? i : event.count - 1 - i);
+    const bool lost = slot.losses->uniform() < plan_.router.event_loss;
+    if (!lost) {
+      kept.first = stored && kept.count > 0 ? kept.first : block;
+      ++kept.count;
+    }
+    if (kept.count > 0 && (lost || i + 1 == event.count)) {
+      send_event(pool, engine, kept);
+      kept.count = 0;
+    }
+  }
+}
+
+void Run::send_event(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event) {
+  const EngineSlot& slot = fleet_.engines[engine];
   if (plan_.router.event_delay > Duration{0}) {
     pool.fresh_events.push_back({engine, event});
     return;

@@ -109,6 +109,7 @@ class Run {
   void settle(std::uint32_t engine);
   void start(std::uint32_t engine);
   void schedule(std::uint32_t engine);
+  void schedule_rank(std::uint32_t engine);
   engine::Outcome& begin_reading();
   void finish_reading(std::uint32_t engine, engine::Outcome& outcome);
   void observe(const Pool& pool);
@@ -133,6 +134,7 @@ class Run {
   void prompt_done(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
   void leave_router(std::uint32_t pool, std::uint8_t router, std::uint32_t request);
   void tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event);
+  void send_event(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event);
   void cache_tick(std::uint32_t pool);
   void expect_events(Pool& pool);
   // What the router knows of output lengths.

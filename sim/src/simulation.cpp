@@ -318,8 +318,19 @@ void Run::finish_reading(std::uint32_t engine, engine::Outcome& outcome) {
   --reading_;
 }
 
-/// Has what is next at the engine happen when it is due.
+/// Has what is next at the engine happen when it is due. Ranks of a worker share their steps: what
+/// changes when one's ends changes it for all.
 void Run::schedule(std::uint32_t engine) {
+  const Pool& pool = pool_of(engine);
+  const std::uint32_t ranks = pool.ranks_per_worker;
+  const std::uint32_t first =
+      pool.first_engine + pool.worker_of(fleet_.engines[engine].rank) * ranks;
+  for (std::uint32_t rank = first; rank < first + ranks; ++rank) {
+    schedule_rank(rank);
+  }
+}
+
+void Run::schedule_rank(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
   slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());

@@ -6,11 +6,14 @@
 Needs a Python with ai-dynamo-runtime==1.6.1 (from PyPI, alone); skips with exit code 77 without it.
 Prints the relative difference of mean TTFT, TPOT, E2E and duration, and both hit rates at first
 admission; exit code 1 where one is beyond 2 % (5 % and a point of hit rate behind a KV-router).
+Behind a KV-router ties are broken at random, by the peer without a seed: there means of several
+runs are compared (--runs), the spread of whose TTFT is printed too.
 """
 import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -66,6 +69,32 @@ def sessions(count, turns, gap_ms, delay_ms, isl, osl):
     return sorted(rows, key=lambda row: (int(row["session_id"][1:]), row["input_length"]))
 
 
+def prefix_groups(count, rate, isl, osl, groups, shared, seed):
+    """Requests of equal length that begin with one of several prefixes."""
+    draw = random.Random(seed)
+    rows, now = [], 0.0
+    for i in range(count):
+        now += draw.expovariate(rate) * 1000
+        first = draw.randrange(groups) * 1000
+        own = (isl + 511) // 512 - shared // 512
+        rows.append(dict(timestamp=round(now), input_length=isl, output_length=osl,
+                         hash_ids=[first + j for j in range(shared // 512)] +
+                         [1_000_000 + i * 100 + j for j in range(own)]))
+    return rows
+
+
+def turns(count, number, gap_ms, delay_ms, groups):
+    """Sessions of prompts of 1024 tokens, half of which is their group's."""
+    rows = []
+    for s in range(count):
+        for turn in range(number):
+            row = dict(session_id=f"s{s}", input_length=1024, output_length=128,
+                       hash_ids=[s % groups, 1000 + number * s + turn])
+            row.update(dict(timestamp=s * gap_ms) if turn == 0 else dict(delay=delay_ms))
+            rows.append(row)
+    return rows
+
+
 def scenarios():
     """Name, arguments of the peer, rows of a trace or None."""
     yield "closed64", closed(1024, 128, 2000, 64, extra_engine_args=engine()), None
@@ -109,6 +138,16 @@ def scenarios():
     yield "sessions", dict(extra_engine_args=engine()), sessions(200, 4, 60, 500, 1024, 128)
     yield "sessions_kv_router", dict(extra_engine_args=engine(), num_workers=4,
                                      router_mode="kv_router"), sessions(300, 4, 30, 500, 1024, 128)
+    routed = dict(num_workers=4, router_mode="kv_router")
+    yield "turns_kv_router", dict(extra_engine_args=engine(), **routed), turns(500, 4, 40, 500, 8)
+    groups = prefix_groups(600, 8, 4096, 128, 40, 3584, 1)
+    for name, args in (("", engine()), ("_tight", engine(num_gpu_blocks=1500)),
+                       ("_sglang", sglang())):
+        yield f"groups{name}_kv_router", dict(extra_engine_args=args, **routed), groups
+    yield "groups_dp4_kv_router", dict(extra_engine_args=engine(dp_size=4), num_workers=2,
+                                       router_mode="kv_router"), groups
+    yield "groups_2p2d_kv_router", dict(num_prefill_workers=2, num_decode_workers=2,
+                                        router_mode="kv_router", **both), groups
 
 
 def pool(args, replicas, role=None):
@@ -122,7 +161,7 @@ def pool(args, replicas, role=None):
     return {**result, "role": role} if role else result
 
 
-def recipe(args, trace):
+def recipe(args, trace, seed):
     if "extra_engine_args" in args:
         pools = [pool(args["extra_engine_args"], args.get("num_workers", 1))]
     else:
@@ -132,7 +171,8 @@ def recipe(args, trace):
     traffic = dict(trace=trace, spread_ticks=False) if trace else dict(
         isl=args["input_tokens"], osl=args["output_tokens"], requests=args["request_count"],
         concurrency=args["replay_concurrency"])
-    return dict(schema="dyn.recipe/1", model="Qwen/Qwen3-8B", timing=dict(kind="polynomial"),
+    return dict(schema="dyn.recipe/1", model="Qwen/Qwen3-8B", seed=seed,
+                timing=dict(kind="polynomial"),
                 engine=dict(block_size=pools[0]["engine"]["block_size"]), traffic=traffic,
                 router=dict(kind="kv_aware" if routed else "round_robin",
                             max_queued_per_worker=1_000_000),
@@ -140,38 +180,42 @@ def recipe(args, trace):
 
 
 def theirs(args, trace):
+    """Mean TTFT, TPOT, E2E (ms), duration (s) and hit rate of one run."""
     if trace:
-        return core.run_mocker_trace_replay(trace_files=[trace], trace_block_size=512,
-                                            **args).summary
-    return core.run_mocker_synthetic_trace_replay(**args).summary
+        summary = core.run_mocker_trace_replay(trace_files=[trace], trace_block_size=512,
+                                               **args).summary
+    else:
+        summary = core.run_mocker_synthetic_trace_replay(**args).summary
+    return (summary["mean_ttft_ms"], summary["mean_tpot_ms"], summary["mean_e2e_latency_ms"],
+            summary["duration_ms"] / 1e3, summary["first_admission_prefix_cache_reused_ratio"])
 
 
-def ours(dyn, folder, args, trace):
+def ours(dyn, folder, args, trace, seed):
     path = os.path.join(folder, "recipe.json")
     with open(path, "w") as file:
-        json.dump(recipe(args, trace), file)
+        json.dump(recipe(args, trace, seed), file)
     run = subprocess.run([dyn, "simulate", path, "-o", folder], capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(run.stderr)
     with open(os.path.join(folder, "profile_export_aiperf.json")) as file:
-        return json.load(file)
+        report = json.load(file)
+    return tuple(report[tag]["avg"] if tag in report else 0.0
+                 for tag in ("time_to_first_token", "inter_token_latency", "request_latency",
+                             "benchmark_duration", "prefix_cache_hit_rate"))
 
 
-def compare(name, args, peer, report):
-    def mean(tag):
-        return report[tag]["avg"] if tag in report else 0.0
-    routed = args.get("router_mode") == "kv_router"
+def compare(name, routed, peer, mine):
+    """Compares the means over runs."""
     allowed = 0.05 if routed else 0.02
-    pairs = [("ttft", peer["mean_ttft_ms"], mean("time_to_first_token")),
-             ("tpot", peer["mean_tpot_ms"], mean("inter_token_latency")),
-             ("e2e", peer["mean_e2e_latency_ms"], mean("request_latency")),
-             ("duration", peer["duration_ms"] / 1e3, mean("benchmark_duration"))]
-    apart = [(what, b / a - 1 if a else 0.0) for what, a, b in pairs]
-    hits = (peer["first_admission_prefix_cache_reused_ratio"], mean("prefix_cache_hit_rate"))
-    good = all(abs(value) <= allowed for _, value in apart) and (
-        not routed or abs(hits[0] - hits[1]) <= 0.01)
-    print(f"{name:24s}", *[f"{what} {100 * value:+6.2f}%" for what, value in apart],
-          f"hits {hits[0]:.4f} {hits[1]:.4f}", "" if good else "  <-- apart", flush=True)
+    a, b = ([statistics.mean(values) for values in zip(*runs)] for runs in (peer, mine))
+    apart = [y / x - 1 if x else 0.0 for x, y in zip(a[:4], b[:4])]
+    good = all(abs(value) <= allowed for value in apart) and (
+        not routed or abs(a[4] - b[4]) <= 0.01)
+    spread = "".join(f" +-{100 * statistics.stdev(run[0] for run in runs) / x:.1f}%"
+                     for runs, x in ((peer, a[0]), (mine, b[0])) if len(runs) > 1)
+    print(f"{name:24s}", *[f"{what} {100 * value:+6.2f}%" for what, value in
+                           zip(("ttft", "tpot", "e2e", "duration"), apart)],
+          f"hits {a[4]:.4f} {b[4]:.4f}{spread}", "" if good else "  <-- apart", flush=True)
     return good
 
 
@@ -180,6 +224,7 @@ def main():
     parser.add_argument("dyn")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
     parser.add_argument("--traces", help="folder with Mooncake's traces, to replay them too")
+    parser.add_argument("--runs", type=int, default=8, help="runs of each side behind a router")
     options = parser.parse_args()
     cases = [(n, a, rows, None) for n, a, rows in scenarios()]
     for trace, workers, mode in (("conversation", 1, "round_robin"),
@@ -197,7 +242,10 @@ def main():
                 trace = os.path.join(folder, "trace.jsonl")
                 with open(trace, "w") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
-            good &= compare(name, args, theirs(args, trace), ours(options.dyn, folder, args, trace))
+            routed = args.get("router_mode") == "kv_router"
+            seeds = range(1, options.runs + 1) if routed else (1,)
+            good &= compare(name, routed, [theirs(args, trace) for _ in seeds],
+                            [ours(options.dyn, folder, args, trace, seed) for seed in seeds])
     return 0 if good else 1
 
 

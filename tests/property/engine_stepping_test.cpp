@@ -48,6 +48,7 @@ Case random_case(WorkerRole role, bool tiers) {
         std::min(*rc::gen::element(1.0, 1.7, 2.3, 3.9), 1.0 + config.speculation->draft_tokens);
   }
   c.options.role = role;
+  c.options.reserve_at_once = role == WorkerRole::decode && *rc::gen::arbitrary<bool>();
   c.options.publish_kv_events = *rc::gen::arbitrary<bool>();
   const int count = *rc::gen::inRange(1, tiers ? 40 : 25);
   const int spread = *rc::gen::element(10, 300, 3000);

@@ -17,7 +17,7 @@ struct Scene {
 
 inline PoolSpec draw_pool(RandomStream& random, WorkerRole role) {
   PoolSpec out = pool(role, 1 + static_cast<int>(random.below(3)));
-  out.layout.data = 1 + static_cast<int>(random.below(2));
+  out.layout.data = 1 + static_cast<int>(random.below(3));
   static const std::array<const char*, 3> kKinds{"vllm", "sglang", "trtllm"};
   out.config.kind = kKinds[random.below(3)];
   out.config.max_num_seqs = 1 + static_cast<int>(random.below(12));
@@ -87,7 +87,7 @@ inline Scene draw_scene(std::uint64_t seed) {
 }
 
 /// A scene in which the fleet changes: routers that know little, queues, hand-overs of every kind,
-/// an autoscaler and faults.
+/// tiers, priorities, an autoscaler and faults.
 struct EventfulScene : Scene {
   FaultSpec faults;
 };
@@ -173,9 +173,70 @@ inline void draw_deployment(RandomStream& random, Plan& plan) {
   }
 }
 
+inline KvTier draw_tier(RandomStream& random, bool open_loop) {
+  KvTier tier;
+  tier.capacity =
+      Bytes((std::int64_t{1} << 16) * (10 + static_cast<std::int64_t>(random.below(200))));
+  tier.scope = random.below(2) == 0 ? TierScope::shared : TierScope::worker;
+  tier.write = random.below(2) == 0 ? TierWrite::back : TierWrite::through;
+  tier.after_uses = 1 + static_cast<int>(random.below(2));
+  tier.eviction = static_cast<EvictionKind>(random.below(open_loop ? 5 : 4));
+  return tier;
+}
+
+/// Tiers below the device, small and slow enough that their blocks move and are evicted.
+inline void draw_tiers(RandomStream& random, Plan& plan, bool open_loop) {
+  plan.model.layers = 4;
+  plan.model.attention.kv_heads = 1;
+  plan.model.attention.head_dim = 64;  // 1 KiB a token
+  plan.network.host_link = BytesPerSec(1e9);
+  plan.network.disk_read = BytesPerSec(4e8);
+  plan.network.disk_write = BytesPerSec(2e8);
+  plan.network.disk_latency = us(50);
+  plan.network.store = BytesPerSec(3e8);
+  plan.network.store_latency = us(400);
+  KvTiers tiers;
+  for (std::optional<KvTier>* tier : {&tiers.host, &tiers.disk, &tiers.object}) {
+    if (random.below(3) != 0) {
+      *tier = draw_tier(random, open_loop);
+    }
+  }
+  tiers.prefetch = tiers.host && (tiers.disk || tiers.object) && random.below(2) == 0;
+  tiers.max_transfers = random.below(2) == 0 ? 32 : 3 + static_cast<int>(random.below(3));
+  for (PoolSpec& pool : plan.pools) {
+    pool.config.prefix_caching = true;
+    if (problem_of(tiers, pool.config, open_loop)) {
+      return;
+    }
+  }
+  plan.kv_tiers = tiers;
+}
+
+/// What engines do beside their defaults: priorities, other rooms for output, speculation.
+inline void draw_engine_habits(RandomStream& random, EngineConfig& config) {
+  config.queue = random.below(2) == 0 ? QueuePolicy::priority : QueuePolicy::fcfs;
+  config.capacity =
+      random.below(2) == 0 ? CapacityPolicy::max_utilization : CapacityPolicy::guaranteed_no_evict;
+  config.sglang.schedule_conservativeness = 0.3 * static_cast<double>(random.below(4));
+  if (random.below(3) == 0) {
+    config.speculation = SpeculationConfig{};
+    config.speculation->draft_tokens = 1 + static_cast<int>(random.below(4));
+    config.speculation->acceptance_length = 1.7;
+  }
+}
+
 inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   EventfulScene scene;
   static_cast<Scene&>(scene) = draw_scene(seed);
+  RandomStream habits(seed, "habits");
+  for (PoolSpec& pool : scene.fleet.plan.pools) {
+    // Decode engines then reserve room at once; the step times are the scene's.
+    pool.timing.kind = habits.below(2) == 0 ? TimingKind::polynomial : TimingKind::model;
+    draw_engine_habits(habits, pool.config);
+  }
+  for (std::size_t i = 0; i < scene.load.requests.size(); ++i) {
+    scene.load.priorities.push_back(static_cast<std::int32_t>(habits.below(3)));
+  }
   RandomStream random(seed, "events");
   draw_router(random, scene.fleet.plan.router);
   draw_deployment(random, scene.fleet.plan);
@@ -196,6 +257,10 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   scene.faults.retry.backoff = ms(1);
   if (random.below(2) == 0) {
     scene.faults.retry.timeout = ms(2 + static_cast<std::int64_t>(random.below(40)));
+  }
+  RandomStream tiers(seed, "tiers");
+  if (tiers.below(2) == 0) {
+    draw_tiers(tiers, scene.fleet.plan, scene.load.concurrency == 0);
   }
   return scene;
 }

@@ -25,6 +25,7 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
   result.kv_events = options.publish_kv_events;
   result.tiering = options.tiering;
   result.tiering.timer = std::move(timer);
+  result.reserve_at_once = options.reserve_at_once;
   return result;
 }
 
@@ -311,8 +312,16 @@ std::optional<errc> Engine::why_impossible(const EngineRequest& request) const {
 void Engine::submit(const EngineRequest& request, SimTime now) {
   DYN_ASSERT(!why_impossible(request), "the request cannot run here");
   impl_->lockstep->catch_up(now);
+  const bool reserves = impl_->options.reserve_at_once && request.remote_prefill;
+  if (reserves) {
+    impl_->lockstep->sync(now);
+  }
   impl_->scheduler.submit(request);
-  impl_->lockstep->cut(now, impl_->scheduler.may_admit());
+  if (reserves) {
+    impl_->scheduler.reserve(now, impl_->pending);
+    impl_->note(now);
+  }
+  impl_->lockstep->cut(now, reserves || impl_->scheduler.may_admit());
 }
 
 void Engine::cancel(RequestId id, SimTime now) {

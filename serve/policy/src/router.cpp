@@ -54,7 +54,9 @@ Router::Impl::Impl(RouterOptions given)
              "a cost in seconds needs the workers' step times");
   if (kv_aware()) {
     index.emplace(options.workers, options.max_index_segments);
-    active.emplace(options.workers, options.max_index_segments);
+    if (options.role == WorkerRole::aggregated) {
+      active.emplace(options.workers, options.max_index_segments);
+    }
   }
   if (guesses_cache()) {
     guesses.assign(options.workers,
@@ -112,7 +114,7 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice, 
     booking.blocks -= added.blocks;
     worker.blocks += added.fresh;
   }
-  worker.blocks += booking.blocks;
+  worker.blocks += options.role == WorkerRole::prefill ? 0 : booking.blocks;
   worker.prefill_tokens += booking.prefill_tokens;
   ++worker.active;
   ++worker.queued;
@@ -139,6 +141,7 @@ void Router::Impl::finish_prefill(Booking& booking) {
     booking.prefilling = false;
     --workers[booking.worker].queued;
     workers[booking.worker].prefill_tokens -= booking.prefill_tokens;
+    workers[booking.worker].blocks += options.role == WorkerRole::prefill ? booking.blocks : 0;
   }
 }
 
@@ -238,7 +241,7 @@ std::uint64_t Router::index_segments() const {
 }
 
 std::uint64_t Router::index_bytes() const {
-  return impl_->index ? impl_->index->bytes() + impl_->active->bytes() : 0;
+  return (impl_->index ? impl_->index->bytes() : 0) + (impl_->active ? impl_->active->bytes() : 0);
 }
 
 }  // namespace dyn::policy

@@ -117,7 +117,9 @@ std::uint32_t Router::Impl::by_softmax() {
 
 void Router::Impl::price(const RouteRequest& request) {
   index->leading_runs(request.blocks, runs);
-  active->overlaps(request.blocks, shared);
+  if (active) {
+    active->overlaps(request.blocks, shared);
+  }
   const RouterConfig& config = options.config;
   for (const std::uint32_t w : eligible) {
     if (config.cost == RouterCost::seconds) {
@@ -128,8 +130,9 @@ void Router::Impl::price(const RouteRequest& request) {
     const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
                            static_cast<double>(options.block_size);
     const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    const std::int64_t blocks = worker.blocks + blocks_of(request) - shared[w];
-    costs[w] = config.prefill_load_scale * work + static_cast<double>(blocks);
+    const std::int64_t added =
+        options.role == WorkerRole::prefill ? 0 : blocks_of(request) - shared[w];
+    costs[w] = config.prefill_load_scale * work + static_cast<double>(worker.blocks + added);
   }
 }
 
@@ -141,7 +144,8 @@ double Router::Impl::seconds(const RouteRequest& request, std::uint32_t w) const
   const double queue = config.prefill_load_scale * static_cast<double>(worker.prefill_tokens);
   const double own = std::max(static_cast<double>(request.prompt_tokens) - hit, 1.0);
   const auto cached = static_cast<std::int64_t>(static_cast<double>(request.prompt_tokens) - own);
-  const std::uint32_t decoding = worker.active - worker.queued;
+  const std::uint32_t decoding =
+      options.role == WorkerRole::prefill ? 0 : worker.active - worker.queued;
   perf::StepBatch beside;
   beside.decode_sequences = static_cast<std::int32_t>(decoding);
   beside.sampled = beside.decode_sequences;

@@ -174,6 +174,16 @@ void Scheduler::submit(const EngineRequest& request) {
   impl_->blocked = impl_->blocked && impl_->waiting.head != slot;
 }
 
+void Scheduler::reserve(SimTime now, Outcome& outcome) {
+  Impl& s = *impl_;
+  if (s.options.reserve_at_once && s.received.empty()) {
+    const auto first = [&] { return s.waiting.empty() ? kNoSlot : s.waiting.head; };
+    while (first() != kNoSlot && s.requests[first()].remote && s.running.size < s.max_running &&
+           s.admit_waiting(now, outcome)) {
+    }
+  }
+}
+
 bool Scheduler::cancel(RequestId id) {
   const Slot slot = impl_->requests.find(id);
   if (slot == kNoSlot) {

@@ -64,6 +64,38 @@ TEST_CASE("a decode pool is not chosen by prompts that are computed elsewhere") 
   CHECK(router_config(config, WorkerRole::decode).prefill_load_scale == 0);
 }
 
+TEST_CASE(
+    "a prefill worker holds the prompts that wait for their hand-over, not those it computes") {
+  RouterOptions given = options(RouterKind::kv_aware, 2);
+  given.role = WorkerRole::prefill;
+  Router router(given);
+  const WorkerId first = router.route(request(1, 1600), SimTime{})->worker;
+  const auto cost = [&](std::uint32_t id) {
+    const RouteChoice choice = router.route(request(id, 160), SimTime{}).value();
+    router.finished(RequestId(id));
+    CHECK(choice.worker != first);
+    return choice.cost;
+  };
+  CHECK(cost(2) == 10);  // its own prompt alone
+  router.prefill_done(RequestId(1));
+  CHECK(cost(3) == 10);  // the other one has 100 blocks to hand over
+  router.finished(RequestId(1));
+  CHECK(router.active_requests(first) == 0);
+}
+
+TEST_CASE("decode workers hold a prompt that they share once for each request") {
+  const std::vector<kvbm::BlockHash> prompt = blocks(0, 16);
+  for (const WorkerRole role : {WorkerRole::aggregated, WorkerRole::decode}) {
+    RouterOptions given = options(RouterKind::kv_aware, 1);
+    given.role = role;
+    given.config = router_config(given.config, WorkerRole::decode);
+    Router router(given);
+    router.route(request(1, 256, prompt), SimTime{}).value();
+    const double cost = router.route(request(2, 256, prompt), SimTime{})->cost;
+    CHECK(cost == (role == WorkerRole::decode ? 32 : 16));
+  }
+}
+
 TEST_CASE("least loaded counts requests until they are finished") {
   Router router(options(RouterKind::least_loaded, 2));
   const WorkerId first = router.route(request(1), SimTime{})->worker;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "dyn/core/recipe.h"
 #include "dyn/core/report.h"
 #include "dyn/sim/fleet_history.h"
+#include "dyn/sim/timeline.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::configurator {
@@ -20,6 +22,7 @@ struct ExploreOptions {
   std::function<void(double, const std::string&)> progress;
   /// Polled; once set, explore() returns early with `cancelled` set and nothing ranked.
   const std::atomic<bool>* cancelled = nullptr;
+  std::size_t timeline_points = 0;  ///< of a fixed fleet's timeline; 0: none is kept
 };
 
 /// What the closed-form score says of a topology, before any replay. Seconds, requests/s.
@@ -82,6 +85,7 @@ struct ExploreResult {
   std::vector<std::string> notes;  ///< what the reader should know, such as a raised context length
   std::vector<RequestRecord> winner_records;
   sim::FleetHistory winner_fleet;
+  std::optional<sim::Timeline> winner_timeline;  ///< of a fixed fleet, where it was asked for
   bool cancelled = false;
 };
 

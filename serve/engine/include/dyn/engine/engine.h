@@ -54,7 +54,14 @@ struct EngineOptions {
   Stepping stepping = Stepping::fast_forward;
   bool publish_kv_events = false;
   policy::TieringOptions tiering{};  ///< the timer is the engine's own
+  bool reserve_at_once = false;      ///< see policy::SchedulerOptions
 };
+
+/// Whether the engines of a pool take room for remote KV at once: those whose step times are
+/// Dynamo's mocker's do, since it does; real ones when their next step begins.
+inline bool reserves_at_once(const PoolSpec& pool) {
+  return pool.role == WorkerRole::decode && pool.timing.kind == TimingKind::polynomial;
+}
 
 /// One engine (one scheduler, one block pool) as a state machine over time. It has no clock and
 /// does no I/O: the driver says what time it is, calls `advance` when `next_event` is due, and

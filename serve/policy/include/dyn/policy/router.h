@@ -43,6 +43,10 @@ RouterConfig router_config(const RouterConfig& config, WorkerRole role);
 
 struct RouterOptions {
   RouterConfig config;
+  /// Of its pool. As in Dynamo's routers, prompts that a prefill worker computes are no blocks that
+  /// it holds - here those that wait for their hand-over are - and decode workers hold what they
+  /// receive for each request anew.
+  WorkerRole role = WorkerRole::aggregated;
   std::uint32_t workers = 1;
   int block_size = 16;
   std::uint64_t seed = 1;

@@ -26,6 +26,9 @@ struct SchedulerOptions {
   bool every_token = false;  ///< report every token, not just the first, second and last
   bool kv_events = false;    ///< record changes of the cache
   TieringOptions tiering{};
+  /// Decode role: room for a request's KV is taken as soon as it is submitted, by reserve(), and
+  /// not only when the next step begins, as vLLM does.
+  bool reserve_at_once = false;
 };
 
 /// Which requests enter each step of one engine, and which KV blocks they get: continuous
@@ -78,6 +81,9 @@ class Scheduler {
 
   /// Queues a request. Asserts that its id is not in use and that it fits the pool.
   void submit(const EngineRequest& request);
+  /// With reserve_at_once: takes room for the requests at the head of the queue whose KV is remote,
+  /// as far as there is room.
+  void reserve(SimTime now, Outcome& outcome);
   /// Removes a request at once, or, if it is in the batch, at the end of the step. Unknown ids
   /// are ignored. True if it was in the batch.
   bool cancel(RequestId id);

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "dyn/core/report.h"
+
+namespace dyn {
+
+/// What to_request_export() gives, in pieces of some hundred kilobytes: a file of millions of lines
+/// needs no memory of its size. Whatever `sink` throws ends it.
+void write_request_export(std::span<const RequestRecord> records,
+                          const std::function<void(std::string_view)>& sink);
+
+}  // namespace dyn

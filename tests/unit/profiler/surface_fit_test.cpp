@@ -10,7 +10,8 @@
 namespace dyn::profiler {
 namespace {
 
-/// A device whose kernels step at 128 tokens, beside a smooth slope in n.
+/// A device whose kernels step at 8 tokens, where all of it is bound by bandwidth so that no
+/// efficiency explains it, beside a smooth slope in n.
 SurfaceInput stepped() {
   SurfaceInput input;
   input.quantities = {"tokens", "n"};
@@ -18,13 +19,13 @@ SurfaceInput stepped() {
   input.bandwidth = BytesPerSec(4e12);
   input.designs = {{{{0, {1, 4096}}, {1, {16, 16384}}}},
                    {{{0, {1, 4096}}, {1, {16, 16384}}}, {{0, {}}, {1, {16, 16384}}}}};
-  for (const double m : {1., 2., 4., 8., 16., 32., 64., 128., 129., 256., 512., 1024., 4096.}) {
+  for (const double m : {1., 2., 4., 8., 9., 16., 32., 64., 128., 256., 512., 1024., 4096.}) {
     for (double n = 16; n <= 16384; n = std::floor(n * 1.2)) {
       SurfaceSample s;
       s.at = {m, n};
       s.flops = 2 * m * n * 4096;
       s.bytes = n * 4096;
-      s.seconds = (std::max(s.flops / 0.7e15, s.bytes / 3.2e12) + 4e-6) * (m > 128 ? 1.5 : 1) *
+      s.seconds = (std::max(s.flops / 0.7e15, s.bytes / 3.2e12) + 4e-6) * (m > 8 ? 1.5 : 1) *
                   std::exp2(0.02 * std::log2(n));
       input.samples.push_back(s);
     }

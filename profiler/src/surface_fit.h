@@ -19,7 +19,8 @@ struct SurfaceSample {
 };
 
 /// One axis of a surface, by the index of its quantity. What samples do not reach is cut from the
-/// knots, down to the least and the most of them; none at all stands for the values that were measured, at most 80 of them.
+/// knots, down to the least and the most of them; none at all stands for the values that were
+/// measured, at most 80 of them.
 struct DesignAxis {
   std::size_t quantity = 0;
   std::vector<double> knots;

@@ -141,7 +141,7 @@ TEST_CASE("models, health and metrics are there, with HEAD too") {
   server.ask(post(kChat, chat(R"(,"max_tokens":3)")));
   CHECK(server.metric("dyn_generation_tokens_total") == 3);
   CHECK(server.metric("dyn_time_to_first_token_seconds_count") == 1);
-  CHECK(server.metric(kUsed) == 0);
+  CHECK(server.metric_becomes(kUsed, 0));
   Connection connection(server.port());
   connection.send(get("/health", "HEAD"));
   const HttpAnswer head = connection.read_answer(true);

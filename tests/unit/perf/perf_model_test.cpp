@@ -202,7 +202,7 @@ TEST_CASE("More tokens and more context never take less time") {
   }));
 }
 
-TEST_CASE("A mixed step costs less than its parts one after the other, but no less than either") {
+TEST_CASE("A mixed step costs no more than its parts one after the other, no less than either") {
   REQUIRE(rc::check([] {
     const RandomStep step = random_step();
     for (std::size_t i = 0; i < models().size(); ++i) {
@@ -212,13 +212,19 @@ TEST_CASE("A mixed step costs less than its parts one after the other, but no le
       const Duration both = model->step_time(step.both());
       // Where it was measured, attention of both kinds in one kernel may cost more than apart.
       RC_ASSERT(both >= std::max(prefill, decode));
-      // On the RTX 4090 attention was measured to take up to 7.9 times as long in one kernel as its
-      // prefill and decode apart (half the rows: 1.4 times or more), which may be more than what
-      // the GEMMs save: there the sum is no bound of the step, but of all that is not attention.
+      // A bound of measured curves, not of physics: the table of fused experts grows by up to 2 %
+      // more than its tokens near 3,000 of them a rank. On the RTX 4090 attention was measured to
+      // take up to 7.9 times as long in one kernel as its prefill and decode apart (half the rows:
+      // 1.4 times or more), which may be more than what the GEMMs save: there the sum is no bound
+      // of the step, but of all that is not attention.
+      const auto bounded = [](Duration step_time, Duration sum) {
+        return static_cast<double>(step_time.count()) <= 1.02 * static_cast<double>(sum.count());
+      };
       const Duration apart = prefill + decode;
-      RC_ASSERT(both - attention(*model, step.both()) <
-                apart - attention(*model, step.prefill()) - attention(*model, step.decode()));
-      RC_ASSERT(both < apart || targets()[i].first == "rtx-4090");
+      RC_ASSERT(
+          bounded(both - attention(*model, step.both()),
+                  apart - attention(*model, step.prefill()) - attention(*model, step.decode())));
+      RC_ASSERT(bounded(both, apart) || targets()[i].first == "rtx-4090");
     }
   }));
 }

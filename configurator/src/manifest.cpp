@@ -107,6 +107,12 @@ void add_scheduler(const Plan& plan, const PoolSpec& pool, std::vector<std::stri
                     config.speculation->kind == DraftKind::mtp ? "mtp" : "eagle",
                     config.speculation->draft_tokens));
   }
+  if (config.lora) {
+    args.emplace_back("--enable-lora");
+    add("--max-loras", std::to_string(config.lora->slots));
+    add("--max-cpu-loras", std::to_string(config.lora->hosted()));
+    add("--max-lora-rank", std::to_string(config.lora->rank));
+  }
   if (plan.kv_cache == Precision::fp8) {
     add("--kv-cache-dtype", "fp8");
   }

@@ -98,6 +98,7 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("speculation", &EngineConfig::speculation, "Speculative decoding.")
       .brief()
       .unset("one token a step");
+  s.field("lora", &EngineConfig::lora, "LoRA adapters.").brief().unset("the model alone");
   s.field("sglang", &EngineConfig::sglang, "Settings of SGLang alone.").brief();
   s.field("capacity", &EngineConfig::capacity, "TensorRT-LLM's capacity scheduler.")
       .because("TensorRT-LLM's own")

@@ -26,6 +26,14 @@ void check_unique(const std::vector<T>& values, const char* key, Checker& checke
   }
 }
 
+/// Whether the engines of every pool have slots for LoRA adapters.
+bool takes_adapters(const Recipe& recipe) {
+  const auto has = [](const DeploymentPool& pool) { return pool.engine && pool.engine->lora; };
+  return recipe.engine.lora ||
+         (recipe.deployment &&
+          std::all_of(recipe.deployment->pools.begin(), recipe.deployment->pools.end(), has));
+}
+
 }  // namespace
 
 void describe(EnumSchema<Objective>& s) {
@@ -162,6 +170,10 @@ void describe(ObjectSchema<Recipe>& s) {
     if (const std::optional<TierProblem> problem =
             problem_of(recipe.kv_tiers, recipe.engine, !recipe.traffic.concurrency)) {
       checker.error("kv_tiers", problem->message, problem->hint);
+    }
+    if (recipe.traffic.adapters && !takes_adapters(recipe)) {
+      checker.error("traffic", "'adapters' are used, but engines have no slots for them",
+                    "give engine.lora, such as engine: {lora: {slots: 4}}");
     }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());

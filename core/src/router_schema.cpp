@@ -50,6 +50,12 @@ void describe_choice(ObjectSchema<RouterConfig>& s) {
           "0 takes the best worker; above, workers are drawn by softmax of their cost.")
       .between(0, 1000)
       .because("the best worker");
+  s.field("adapter_affinity", &RouterConfig::adapter_affinity,
+          "Weight of the LoRA adapter: where a worker does not hold the request's, and has no room "
+          "for it, that counts like so many requests (least_loaded) or prompts (kv_aware) more.")
+      .between(0, 1000)
+      .because("a worker with one request less is then as good")
+      .brief();
   s.field("max_queued_per_worker", &RouterConfig::max_queued_per_worker,
           "Requests a worker may have waiting; a full pool answers 429.")
       .between(1, 1'000'000)

@@ -127,7 +127,7 @@ void check_trace(const Traffic& traffic, Checker& checker) {
       refuse(std::array{key}, "a synthetic load", "'trace' is given", checker);
     }
   }
-  refuse(std::array{"requests", "requests_per_slot", "warmup_per_slot", "classes"},
+  refuse(std::array{"requests", "requests_per_slot", "warmup_per_slot", "classes", "adapters"},
          "a synthetic load", "'trace' is given", checker);
   if (traffic.sessions_from > traffic.sessions_to) {
     checker.error("sessions_from", "'sessions_from' is above 'sessions_to'",
@@ -406,6 +406,7 @@ void describe(ObjectSchema<Traffic>& s) {
           "Kinds of requests, in place of one, each under its name with lengths and targets of its "
           "own.")
       .brief();
+  s.field("adapters", &Traffic::adapters, "LoRA adapters that requests use.").brief().unset("none");
   s.check([](const Traffic& traffic, Checker& checker) {
     traffic.trace ? check_trace(traffic, checker) : check_synthetic(traffic, checker);
     check_arrivals(traffic, checker);

@@ -91,6 +91,11 @@ SimulationResult Run::result(SimTime end) {
     out.engines.back().preemptions += slot.past_preemptions;
     out.steps += static_cast<std::uint64_t>(out.engines.back().steps);
   }
+  policy::AdapterUse adapters;
+  for (const EngineSlot& slot : fleet_.engines) {
+    adapters += slot.past_adapters;
+    adapters += slot.engine.adapter_use();
+  }
   const std::vector<GapCount> gaps = merged_gaps(fleet_.engines);
   const std::vector<TierBytes> tiers = tiering_.traffic(fleet_);
   release_unfinished();
@@ -113,6 +118,7 @@ SimulationResult Run::result(SimTime end) {
   finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
   add_fleet_metrics(out.report);
+  add_adapter_metrics(adapters, out.report);
   out.records = std::move(records_);
   out.fleet = std::move(history_);
   return out;
@@ -156,6 +162,26 @@ void Run::add_fleet_metrics(Report& report) const {
     count("retries", "Client Retries", "count", history_.retries);
     count("lost_tokens", "Tokens Computed in Vain", "tokens", history_.lost_tokens);
   }
+}
+
+/// What engines with LoRA slots add to a report.
+void Run::add_adapter_metrics(const policy::AdapterUse& use, Report& report) const {
+  if (std::none_of(plan_.pools.begin(), plan_.pools.end(),
+                   [](const PoolSpec& pool) { return pool.config.lora.has_value(); })) {
+    return;
+  }
+  const std::int64_t loads = use.host_loads + use.storage_loads;
+  if (use.uses > 0) {
+    const double share = static_cast<double>(use.uses - loads) / static_cast<double>(use.uses);
+    report.metrics.push_back(fleet_metric("adapter_hit_rate", "Adapter Hit Rate", "ratio", share));
+  }
+  const auto count = [&](const char* tag, const char* header, std::int64_t value) {
+    report.metrics.push_back(fleet_metric(tag, header, "count", static_cast<double>(value)));
+  };
+  count("adapter_host_loads", "Adapter Loads, Host Memory", use.host_loads);
+  count("adapter_storage_loads", "Adapter Loads, Storage", use.storage_loads);
+  report.metrics.push_back(fleet_metric("adapter_load_time", "Adapter Load Time", "ms",
+                                        to_seconds(use.load_time) * 1000));
 }
 
 void Run::finish_history(SimTime end) {

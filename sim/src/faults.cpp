@@ -248,6 +248,7 @@ void Run::bury(std::uint32_t index) {
   const engine::EngineLoad load = slot.engine.load(now_);
   slot.past_steps += load.steps;
   slot.past_preemptions += load.preemptions;
+  slot.past_adapters += slot.engine.adapter_use();
   const std::vector<GapCount> gaps = slot.engine.token_gaps();
   slot.past_gaps.insert(slot.past_gaps.end(), gaps.begin(), gaps.end());
   slot.engine.give_up_transfers(now_);

@@ -7,6 +7,7 @@
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
+#include "dyn/engine/deployed_adapters.h"
 #include "dyn/perf/given_timing.h"
 
 namespace dyn::sim {
@@ -58,6 +59,7 @@ policy::RouterOptions router_options(const SimulationSpec& spec, const PoolSpec&
   options.seed = RandomStream(spec.seed, std::string("router/") + name_of(pool.role)).next();
   options.timer = timer;
   options.step_tokens = pool.config.max_num_batched_tokens;
+  options.lora = pool.config.lora;
   return options;
 }
 
@@ -84,6 +86,7 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.workers.resize(static_cast<std::size_t>(most));
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
   out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
+  out.engine_options.adapter_load = engine::adapter_load_times(plan, pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;
@@ -235,6 +238,7 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.max_output_tokens = pool.role == WorkerRole::prefill ? 1 : from.output_tokens;
   out.blocks = workload.prompt_blocks(from, pool.block_size);
   out.remote_prefill = pool.role == WorkerRole::decode;
+  out.adapter = workload.adapter_of(request);
   out.priority = workload.priority_of(request);
   return out;
 }
@@ -249,6 +253,12 @@ void check_feasible(const Fleet& fleet, const Workload& workload) {
                               "block size of {}",
                               workload.block_tokens, pool.block_size),
                   "choose a block_size that divides it");
+    }
+    if (!workload.adapters.empty() && !pool.engine_options.config.lora) {
+      throw Error(ErrorKind::bad_input,
+                  fmt::format("requests use LoRA adapters, but {} workers have no slots for them",
+                              name_of(pool.role)),
+                  "give the engine's 'lora', such as lora: {slots: 4}");
     }
     const engine::Engine& engine = fleet.engines[pool.first_engine].engine;
     for (std::uint32_t i = 0; i < workload.requests.size(); ++i) {

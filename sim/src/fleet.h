@@ -45,6 +45,7 @@ struct EngineSlot {
   std::int64_t past_steps = 0;
   std::int64_t past_preemptions = 0;
   std::vector<GapCount> past_gaps;
+  policy::AdapterUse past_adapters;
 };
 
 /// What a worker is doing.

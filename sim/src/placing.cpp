@@ -86,6 +86,7 @@ policy::RouteRequest Run::route_request(const Pool& pool,
   out.prompt_tokens = request.prompt_tokens;
   out.output_tokens = pool.role == WorkerRole::prefill ? 1 : request.max_output_tokens;
   out.blocks = request.blocks;
+  out.adapter = request.adapter;
   out.session = std::uint64_t{workload_.session_of(request_of(request.id))} + 1;
   return out;
 }

@@ -208,6 +208,7 @@ class Run {
   SimulationResult result(SimTime end);
   void keep_sent_records();
   void add_fleet_metrics(Report& report) const;
+  void add_adapter_metrics(const policy::AdapterUse& use, Report& report) const;
   void finish_history(SimTime end);
   void release_unfinished();
   void check_conservation(SimTime end);

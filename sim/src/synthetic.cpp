@@ -3,6 +3,7 @@
 #include <limits>
 #include <string>
 
+#include "adapter_sampler.h"
 #include "arrivals.h"
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
@@ -140,8 +141,9 @@ class ClassMaker {
     }
   }
 
-  /// Appends a session of at most `most` requests.
-  void add_session(SimTime arrival, std::uint32_t session, std::int64_t most, Workload& out);
+  /// Appends a session of at most `most` requests, all of one adapter (0: none).
+  void add_session(SimTime arrival, std::uint32_t session, std::int64_t most, std::uint32_t adapter,
+                   Workload& out);
 
  private:
   struct Lengths {
@@ -180,7 +182,7 @@ class ClassMaker {
     }
     return from_seconds(std::min(think_.gamma(1 / (cv * cv), mean * cv * cv), kMaxTraceSeconds));
   }
-  void add_blocks(std::uint64_t group, std::int64_t tokens, Workload& out);
+  void add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload& out);
 
   const LoadShape& shape_;
   std::string salt_;
@@ -197,7 +199,7 @@ class ClassMaker {
 };
 
 /// Extends the blocks at the end of the list, those of the session, to a prompt of so many tokens.
-void ClassMaker::add_blocks(std::uint64_t group, std::int64_t tokens, Workload& out) {
+void ClassMaker::add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload& out) {
   WorkloadRequest& request = out.requests.back();
   const std::int64_t shared = shape_.shared_prefix.count() / out.block_tokens;
   const std::int64_t count = (tokens + out.block_tokens - 1) / out.block_tokens;
@@ -206,9 +208,7 @@ void ClassMaker::add_blocks(std::uint64_t group, std::int64_t tokens, Workload& 
     throw Error(ErrorKind::bad_input, "the load has too many prompt tokens",
                 "ask for fewer requests");
   }
-  kvbm::BlockHash hash = out.blocks.size() > request.first_block
-                             ? out.blocks.back()
-                             : kvbm::chain(kvbm::chain_root(salt_), group);
+  kvbm::BlockHash hash = out.blocks.size() > request.first_block ? out.blocks.back() : root;
   for (auto i = static_cast<std::int64_t>(out.blocks.size()) - request.first_block; i < count;
        ++i) {
     hash = kvbm::chain(hash, i < shared ? 0 : ++unique_);
@@ -227,8 +227,10 @@ void ClassMaker::add_blocks(std::uint64_t group, std::int64_t tokens, Workload& 
 }
 
 void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_t most,
-                             Workload& out) {
+                             std::uint32_t adapter, Workload& out) {
   const std::uint64_t group = groups_ > 1 ? group_.below(groups_) : 0;
+  kvbm::BlockHash root = kvbm::chain(kvbm::chain_root(salt_), group);
+  root = adapter > 0 ? kvbm::chain(root, adapter) : root;
   const std::int64_t turns = std::min(draw_turns(), most);
   const auto first_block = static_cast<std::uint32_t>(out.blocks.size());
   std::int64_t context = 0;
@@ -250,7 +252,7 @@ void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_
     }
     out.requests.push_back(request);
     out.sessions.push_back(session);
-    add_blocks(group, request.input_tokens, out);
+    add_blocks(root, request.input_tokens, out);
     context = request.input_tokens + request.output_tokens;
   }
 }
@@ -323,13 +325,22 @@ Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_b
   if (traffic.rate) {
     arrivals.emplace(traffic, seed);
   }
+  std::optional<AdapterSampler> adapters;
+  if (traffic.adapters) {
+    adapters.emplace(*traffic.adapters, seed);
+  }
   std::uint32_t session = 0;
   for (std::int64_t made = 0; made < count;) {
     const std::size_t kind = mix.draw();
     const SimTime arrival = arrivals ? arrivals->next() : SimTime{};
     // A session of the warm-up ends with it.
-    mix.makers[kind].add_session(arrival, session++, (made < warmup ? warmup : count) - made, out);
+    const std::uint32_t adapter = adapters ? adapters->next() : 0;
+    mix.makers[kind].add_session(arrival, session++, (made < warmup ? warmup : count) - made,
+                                 adapter, out);
     made = static_cast<std::int64_t>(out.requests.size());
+    if (adapters) {
+      out.adapters.resize(out.requests.size(), adapter);
+    }
     if (!out.classes.empty()) {
       out.class_of.resize(out.requests.size(), static_cast<std::uint8_t>(kind));
     }

@@ -143,7 +143,7 @@ class Driver {
     const engine::EngineLoad load = engine_.load(time(at));
     read([&] { engine_.settle(time(at), outcome_); }, at);
     seen_.looks.push_back({at, load.running, load.waiting, load.used_blocks, load.cached_blocks,
-                           load.steps, load.preemptions,
+                           load.steps, load.preemptions, engine_.adapter_use().load_time.count(),
                            static_cast<std::int64_t>(seen_.kv_events.size())});
   }
 

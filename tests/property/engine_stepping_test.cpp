@@ -47,6 +47,12 @@ Case random_case(WorkerRole role, bool tiers) {
     config.speculation->acceptance_length =
         std::min(*rc::gen::element(1.0, 1.7, 2.3, 3.9), 1.0 + config.speculation->draft_tokens);
   }
+  if (*rc::gen::inRange(0, 3) == 0) {
+    config.lora = LoraConfig{};
+    config.lora->slots = *rc::gen::inRange(1, 4);
+    config.lora->host_slots = config.lora->slots + *rc::gen::inRange(0, 3);
+    c.options.adapter_load = {std::chrono::microseconds(7), std::chrono::microseconds(90)};
+  }
   c.options.role = role;
   c.options.reserve_at_once = role == WorkerRole::decode && *rc::gen::arbitrary<bool>();
   c.options.publish_kv_events = *rc::gen::arbitrary<bool>();
@@ -59,6 +65,9 @@ Case random_case(WorkerRole role, bool tiers) {
     request.spec.prompt_tokens = *rc::gen::inRange(1, 60);
     request.spec.max_output_tokens = *rc::gen::element(1, 2, 3, 7, 20, 60);
     request.spec.priority = *rc::gen::inRange(0, 3);
+    if (config.lora) {
+      request.spec.adapter = *rc::gen::inRange<policy::AdapterNumber>(0, 6);
+    }
     request.spec.remote_prefill =
         role == WorkerRole::decode && *rc::gen::element(true, true, true, false);
     request.reply_delay = *rc::gen::inRange(1, 40);

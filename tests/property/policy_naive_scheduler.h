@@ -5,6 +5,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "dyn/core/recipe.h"
@@ -282,8 +283,24 @@ class NaiveScheduler {
     budget_ -= tokens + (r.decoding ? drafts() : 0);
   }
 
+  /// Whether a step may have a request of this adapter beside those that run.
+  bool may_join(policy::AdapterNumber adapter) const {
+    std::set<policy::AdapterNumber> all{adapter};
+    for (const Request& r : running_) {
+      all.insert(r.spec.adapter);
+    }
+    all.erase(policy::kNoAdapter);
+    return adapter == policy::kNoAdapter || !config_.lora ||
+           all.size() <= static_cast<std::size_t>(config_.lora->slots);
+  }
+
   bool admit(policy::Outcome& outcome) {
-    Request r = waiting_.front();
+    const auto chosen = std::find_if(waiting_.begin(), waiting_.end(),
+                                     [&](const Request& r) { return may_join(r.spec.adapter); });
+    if (chosen == waiting_.end()) {
+      return false;
+    }
+    Request r = *chosen;
     const std::int64_t most = config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
     const std::vector<int> hits = pool.match(r.hashes, most);
     const std::int64_t cached = static_cast<std::int64_t>(hits.size()) * config_.block_size;
@@ -297,7 +314,7 @@ class NaiveScheduler {
     if (need + pool.idle(hits) > pool.free()) {
       return false;
     }
-    waiting_.pop_front();
+    waiting_.erase(chosen);
     pool.acquire(hits);
     r.blocks = hits;
     r.computed = cached;

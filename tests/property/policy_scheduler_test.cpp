@@ -56,7 +56,15 @@ EngineConfig random_config() {
     config.speculation->acceptance_length =
         std::min(*rc::gen::element(1.0, 1.5, 2.25, 3.75), 1.0 + config.speculation->draft_tokens);
   }
+  if (*rc::gen::inRange(0, 2) == 0) {
+    config.lora = LoraConfig{};
+    config.lora->slots = *rc::gen::inRange(1, 4);
+  }
   return config;
+}
+
+policy::AdapterNumber random_adapter(const EngineConfig& config) {
+  return config.lora ? *rc::gen::inRange<policy::AdapterNumber>(0, 6) : policy::kNoAdapter;
 }
 
 /// One of a few families of prompts that share beginnings.
@@ -88,6 +96,7 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
         request.prompt_tokens = *rc::gen::inRange(1, 60);
         request.max_output_tokens = *rc::gen::element(1, 2, 3, 10, 40);
         request.priority = *rc::gen::inRange(0, 3);
+        request.adapter = random_adapter(config);
         prompts.push_back(random_prompt(next, request.prompt_tokens / config.block_size));
         request.blocks = kvbm::PromptBlocks(prompts.back());
         const std::int64_t most = request.prompt_tokens + request.max_output_tokens - 1;
@@ -142,6 +151,7 @@ TEST_CASE("the steps foretold as quiet are: one after the other they change noth
       request.prompt_tokens = *rc::gen::inRange(1, 40);
       request.max_output_tokens = *rc::gen::inRange(1, 40);
       request.priority = *rc::gen::inRange(0, 3);
+      request.adapter = random_adapter(config);
       const std::int64_t most = request.prompt_tokens + request.max_output_tokens - 1;
       if (scheduler.fits(request) &&
           (config.chunked_prefill || most <= config.max_num_batched_tokens)) {

@@ -66,6 +66,25 @@ inline Workload draw_load(RandomStream& random) {
   return out;
 }
 
+/// LoRA adapters, more of them than there are slots.
+inline void draw_adapters(std::uint64_t seed, Plan& plan, Workload& load) {
+  RandomStream random(seed, "adapters");
+  if (random.below(3) != 0) {
+    return;
+  }
+  for (PoolSpec& pool : plan.pools) {
+    pool.config.lora = LoraConfig{};
+    pool.config.lora->slots = 1 + static_cast<int>(random.below(3));
+    pool.config.lora->host_slots = pool.config.lora->slots + static_cast<int>(random.below(3));
+    pool.config.lora->size = Bytes(1'000'000);  // 1 ms from the host, 4.1 ms from the disk
+  }
+  plan.network.host_link = BytesPerSec(1e9);
+  plan.network.disk_read = BytesPerSec(3e8);
+  for (std::size_t i = 0; i < load.requests.size(); ++i) {
+    load.adapters.push_back(static_cast<std::uint32_t>(random.below(6)));
+  }
+}
+
 inline Scene draw_scene(std::uint64_t seed) {
   RandomStream random(seed, "scene");
   Scene scene;
@@ -83,6 +102,7 @@ inline Scene draw_scene(std::uint64_t seed) {
   scene.fleet.plan.router.temperature = random.below(2) == 0 ? 0 : 0.5;
   scene.fleet.plan.router.max_queued_per_worker = 2 + static_cast<int>(random.below(40));
   scene.load = draw_load(random);
+  draw_adapters(seed, scene.fleet.plan, scene.load);
   return scene;
 }
 

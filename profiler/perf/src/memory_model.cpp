@@ -128,6 +128,10 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   use.weights = rounded(weight_bytes(target));
   use.activations = rounded(activation_bytes(target, config));
   use.reserve = rounded(reserve_bytes(target.layout));
+  if (config.lora) {
+    use.reserve += adapter_bytes_per_gpu(*config.lora, target.model, target.layout) *
+                   std::int64_t{config.lora->slots};
+  }
   use.kv_bytes_per_block = rounded(kv_bytes_per_token(target) * config.block_size);
   const double left = cache_bytes(target, config, use);
   const double taken = static_cast<double>((use.weights + use.activations + use.reserve).count());

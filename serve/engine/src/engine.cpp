@@ -26,6 +26,7 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
   result.tiering = options.tiering;
   result.tiering.timer = std::move(timer);
   result.reserve_at_once = options.reserve_at_once;
+  result.adapter_load = options.adapter_load;
   return result;
 }
 
@@ -143,7 +144,8 @@ void Engine::Lockstep::foresee(SimTime now) {
   for (std::int64_t i = 0; i < count; ++i) {
     Duration longest{0};
     for (auto& [batch, scheduler] : batches) {
-      longest = std::max(longest, timer->step_time(batch));
+      const Duration stall = i == 0 ? scheduler->adapter_load() : Duration{0};
+      longest = std::max(longest, stall + timer->step_time(batch));
       batch.decode_context += batch.decode_sequences * scheduler->growth(i);
     }
     DYN_ASSERT(longest.count() > 0, "a step takes time");
@@ -360,6 +362,10 @@ void Engine::give_up_transfers(SimTime now) {
 
 const kvbm::Tiers* Engine::tiers() const {
   return impl_->scheduler.tiers();
+}
+
+const policy::AdapterUse& Engine::adapter_use() const {
+  return impl_->scheduler.adapter_use();
 }
 
 std::int64_t Engine::tokens_wanted(RequestId id) const {

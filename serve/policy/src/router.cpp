@@ -63,6 +63,9 @@ Router::Impl::Impl(RouterOptions given)
                    CacheGuess(static_cast<std::size_t>(options.config.approximate_blocks),
                               options.config.approximate_ttl));
   }
+  if (options.lora) {
+    adapters.assign(options.workers, AdapterSlots(*options.lora));
+  }
   eligible.reserve(options.workers);
   ties.reserve(options.workers);
 }
@@ -118,6 +121,10 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice, 
   worker.prefill_tokens += booking.prefill_tokens;
   ++worker.active;
   ++worker.queued;
+  if (!adapters.empty() && request.adapter != kNoAdapter) {
+    booking.adapter = request.adapter;
+    adapters[booking.worker].join(request.adapter);
+  }
   bookings.insert(request.id.value(), booking);
 }
 
@@ -213,6 +220,9 @@ void Router::finished(RequestId id) {
   if (impl_->active) {
     worker.blocks -= impl_->active->remove(booking->leaf);
   }
+  if (booking->adapter != kNoAdapter) {
+    impl_->adapters[booking->worker].leave(booking->adapter);
+  }
   impl_->bookings.erase(id.value());
 }
 
@@ -224,6 +234,9 @@ void Router::on_kv_event(WorkerId worker, const kvbm::KvEvent& event) {
 
 void Router::set_available(WorkerId worker, bool available) {
   impl_->workers[worker.value()].available = available;
+  if (!available && !impl_->adapters.empty()) {
+    impl_->adapters[worker.value()].forget_idle();
+  }
   if (!available && impl_->index) {
     impl_->index->remove_worker(worker);
     if (impl_->guesses_cache()) {

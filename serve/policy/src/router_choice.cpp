@@ -2,6 +2,7 @@
 
 #include "dyn/core/check.h"
 #include "dyn/core/math.h"
+#include "dyn/policy/load_choice.h"
 #include "router_impl.h"
 
 namespace dyn::policy {
@@ -15,7 +16,7 @@ std::uint32_t Router::Impl::choose(const RouteRequest& request, SimTime now) {
     case RouterKind::power_of_two:
       return fewer_of_two();
     case RouterKind::least_loaded:
-      return least_loaded();
+      return least_loaded(request);
     case RouterKind::session_affinity:
       return of_session(request, now);
     case RouterKind::kv_aware:
@@ -54,12 +55,12 @@ std::uint32_t Router::Impl::of_session(const RouteRequest& request, SimTime now)
     }
   }
   if (request.session == 0) {
-    return least_loaded();
+    return least_loaded(request);
   }
   const Session* known = sessions.find(request.session);
   const bool there =
       known != nullptr && std::binary_search(eligible.begin(), eligible.end(), known->worker);
-  const std::uint32_t chosen = there ? known->worker : least_loaded();
+  const std::uint32_t chosen = there ? known->worker : least_loaded(request);
   const auto [entry, inserted] = sessions.insert(request.session, {});
   if (inserted || entry->used != now) {
     session_uses.emplace_back(now, request.session);
@@ -68,9 +69,12 @@ std::uint32_t Router::Impl::of_session(const RouteRequest& request, SimTime now)
   return chosen;
 }
 
-std::uint32_t Router::Impl::least_loaded() {
+std::uint32_t Router::Impl::least_loaded(const RouteRequest& request) {
   for (const std::uint32_t w : eligible) {
     costs[w] = workers[w].active;
+  }
+  if (request.adapter != kNoAdapter) {
+    add_adapter_cost(request, 1);
   }
   return least_cost();
 }
@@ -133,6 +137,22 @@ void Router::Impl::price(const RouteRequest& request) {
     const std::int64_t added =
         options.role == WorkerRole::prefill ? 0 : blocks_of(request) - shared[w];
     costs[w] = config.prefill_load_scale * work + static_cast<double>(worker.blocks + added);
+  }
+  if (request.adapter != kNoAdapter) {
+    const bool timed = config.cost == RouterCost::seconds;
+    add_adapter_cost(request, timed ? to_seconds(prefill_time(*options.timer, request.prompt_tokens,
+                                                              0, options.step_tokens))
+                                    : static_cast<double>(blocks_of(request)));
+  }
+}
+
+/// What speaks against workers that do not have the request's adapter, in multiples of `unit`.
+void Router::Impl::add_adapter_cost(const RouteRequest& request, double unit) {
+  if (adapters.empty()) {
+    return;
+  }
+  for (const std::uint32_t w : eligible) {
+    costs[w] += options.config.adapter_affinity * adapters[w].distance(request.adapter) * unit;
   }
 }
 

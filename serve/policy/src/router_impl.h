@@ -27,6 +27,7 @@ struct Router::Impl {
     std::int64_t prefill_tokens = 0;
     std::int64_t blocks = 0;  ///< its own: output, and the end of the prompt
     std::uint32_t leaf = ActiveBlocks::kNone;
+    AdapterNumber adapter = kNoAdapter;
   };
   struct Session {
     std::uint32_t worker = 0;
@@ -54,11 +55,12 @@ struct Router::Impl {
   std::uint32_t next_in_turn();
   std::uint32_t fewer_of_two();
   std::uint32_t of_session(const RouteRequest& request, SimTime now);
-  std::uint32_t least_loaded();
+  std::uint32_t least_loaded(const RouteRequest& request);
   std::uint32_t least_cost();
   std::uint32_t by_softmax();
   void price(const RouteRequest& request);
   double seconds(const RouteRequest& request, std::uint32_t worker) const;
+  void add_adapter_cost(const RouteRequest& request, double unit);
 
   RouterOptions options;
   RandomStream random;
@@ -66,7 +68,8 @@ struct Router::Impl {
   kvbm::FlatMap<Booking> bookings;
   std::optional<kvbm::PrefixIndex> index;
   std::optional<ActiveBlocks> active;
-  std::vector<CacheGuess> guesses;  ///< by worker, where the cache is guessed
+  std::vector<CacheGuess> guesses;     ///< by worker, where the cache is guessed
+  std::vector<AdapterSlots> adapters;  ///< by worker; empty: there are none
   kvbm::FlatMap<Session> sessions;
   std::deque<std::pair<SimTime, std::uint64_t>> session_uses;  ///< oldest first
   std::uint32_t turn = 0;

@@ -72,6 +72,9 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
     DYN_ASSERT(given.tiering.tiers.levels.size() <= 3, "three tiers below the device");
     tiers = std::make_unique<kvbm::Tiers>(given.tiering.tiers);
   }
+  if (given.config.lora) {
+    adapters.emplace(*given.config.lora);
+  }
   pool.record_events(given.kv_events || tiers != nullptr);
   ratio_from = habits.share;
 }
@@ -141,7 +144,7 @@ void Scheduler::Impl::remove(Slot slot) {
       break;
     case State::prefilling:
     case State::decoding:
-      running.remove(requests, slot);
+      stop_running(slot);
       partial = partial == slot ? kNoSlot : partial;
       break;
   }
@@ -163,6 +166,7 @@ void Scheduler::submit(const EngineRequest& request) {
   DYN_ASSERT(
       static_cast<std::int64_t>(request.blocks.size()) * impl_->block_size <= request.prompt_tokens,
       "only full prompt blocks have a hash");
+  DYN_ASSERT(request.adapter == kNoAdapter || impl_->adapters, "an engine without LoRA slots");
   const Slot slot = impl_->requests.insert(request);
   impl_->requests[slot].place = impl_->next_place++;
   const bool fetches = impl_->tiers != nullptr && impl_->options.tiering.prefetch;
@@ -171,13 +175,14 @@ void Scheduler::submit(const EngineRequest& request) {
   }
   impl_->requests[slot].state = State::waiting;
   impl_->enqueue(slot);
-  impl_->blocked = impl_->blocked && impl_->waiting.head != slot;
+  const bool passes = impl_->adapters && impl_->adapters->may_join(request.adapter);
+  impl_->blocked = impl_->blocked && impl_->waiting.head != slot && !passes;
 }
 
 void Scheduler::reserve(SimTime now, Outcome& outcome) {
   Impl& s = *impl_;
-  if (s.options.reserve_at_once && s.received.empty()) {
-    const auto first = [&] { return s.waiting.empty() ? kNoSlot : s.waiting.head; };
+  if (s.options.reserve_at_once && s.first_of(s.received) == kNoSlot) {
+    const auto first = [&] { return s.first_of(s.waiting); };
     while (first() != kNoSlot && s.requests[first()].remote && s.running.size < s.max_running &&
            s.admit_waiting(now, outcome)) {
     }
@@ -269,9 +274,12 @@ const perf::StepBatch& Scheduler::batch() const {
 }
 
 bool Scheduler::may_admit() const {
-  const bool head = !impl_->waiting.empty() && (!impl_->blocked || impl_->room_again(1));
-  const bool somebody = !impl_->received.empty() || head;
-  return somebody && impl_->running.size < impl_->max_running;
+  if (impl_->running.size >= impl_->max_running) {
+    return false;
+  }
+  const bool open = !impl_->blocked || impl_->room_again(1);
+  return (open && impl_->first_of(impl_->waiting) != kNoSlot) ||
+         impl_->first_of(impl_->received) != kNoSlot;
 }
 
 std::int64_t Scheduler::quiet_steps() const {

@@ -13,6 +13,7 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
 
 void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
+  adapter_load = Duration{0};
   charged = 0;
   reserved = 0;
   completing.clear();
@@ -128,7 +129,7 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
     keep(request, request.computed);
   }
   release_blocks(request);
-  running.remove(requests, slot);
+  stop_running(slot);
   if (partial == slot) {
     partial = kNoSlot;
   }
@@ -203,16 +204,17 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
 
 void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
   while (running.size < max_running && budget() > 0) {
-    const bool more = received.empty() ? admit_waiting(now, outcome) : join_received(now, outcome);
-    if (!more) {
+    const Slot arrived = first_of(received);
+    if (arrived != kNoSlot) {
+      join_received(arrived, now, outcome);
+    } else if (!admit_waiting(now, outcome)) {
       break;
     }
   }
 }
 
 /// A request whose prompt was computed elsewhere: only its last token is computed again.
-bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
-  const Slot slot = received.head;
+void Scheduler::Impl::join_received(Slot slot, SimTime now, Outcome& outcome) {
   received.remove(requests, slot);
   Request& request = requests[slot];
   publish_prompt(request, request.spec.prompt_tokens);
@@ -221,15 +223,19 @@ bool Scheduler::Impl::join_received(SimTime now, Outcome& outcome) {
   enter_batch(slot, now, outcome);
   DYN_ASSERT(place_chunk(slot, 1), "the blocks of a received prompt were reserved");
   request.remote = false;
-  return true;
 }
 
-/// Admits the head of the queue; false if there is none or it does not fit.
+/// Admits the head of the queue, or the first whose adapter may join; false if there is none or it
+/// does not fit.
 bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   if (waiting.empty() || (blocked && !room_again(0))) {
     return false;
   }
-  const Slot slot = waiting.head;
+  const Slot slot = first_of(waiting);
+  if (slot == kNoSlot) {  // until an adapter is left, or a request of another comes
+    block({});
+    return false;
+  }
   Request& request = requests[slot];
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
@@ -296,6 +302,9 @@ void Scheduler::Impl::enter_batch(Slot slot, SimTime now, Outcome& outcome) {
   request.state = State::prefilling;
   request.order = next_order++;
   running.push_back(requests, slot);
+  if (adapters) {
+    use_adapter(request);
+  }
   if (!request.admitted) {
     request.admitted = true;
     outcome.admitted.push_back({request.spec.id, now, request.cached, {}, {}});

@@ -47,6 +47,7 @@ void Scheduler::check_invariants() const {
   for (const Impl::Hold& hold : s.holds) {
     references += hold.blocks.size();
   }
+  s.check_adapters();
   if (s.tiers != nullptr) {
     s.tiers->check_invariants();
   }

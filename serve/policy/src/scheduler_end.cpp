@@ -103,7 +103,7 @@ void Scheduler::Impl::finish_due(SimTime now, Outcome& outcome) {
 void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
   if (options.role == WorkerRole::prefill) {
-    running.remove(requests, slot);
+    stop_running(slot);
     held.push_back(requests, slot);
     request.state = State::held;
     outcome.prefilled.push_back(request.spec.id);

@@ -73,7 +73,7 @@ struct Scheduler::Impl {
   Slot least_urgent() const;
   bool place_chunk(Slot slot, std::int64_t most);
   void admit(SimTime now, Outcome& outcome);
-  bool join_received(SimTime now, Outcome& outcome);
+  void join_received(Slot slot, SimTime now, Outcome& outcome);
   bool admit_waiting(SimTime now, Outcome& outcome);
   void place_partial();
   void pause_decodes(SimTime now);
@@ -123,6 +123,16 @@ struct Scheduler::Impl {
   void note_evictions(std::size_t begin);
   void account(const Request& request, Admission& admission) const;
 
+  // LoRA adapters (scheduler_adapters.cpp).
+  /// The first of a list that may be in a batch with those that run.
+  Slot first_of(const RequestList& list) const {
+    return adapters ? first_joinable(list) : list.head;
+  }
+  Slot first_joinable(const RequestList& list) const;
+  void use_adapter(const Request& request);
+  void stop_running(Slot slot);
+  void check_adapters() const;
+
   // Ending it (scheduler_end.cpp).
   std::int64_t end_step(SimTime now, Outcome& outcome);
   std::int64_t end_decodes(SimTime now, Outcome& outcome);
@@ -153,8 +163,9 @@ struct Scheduler::Impl {
   std::vector<Slot> completing;  ///< whose prompts the step in progress completes
   bool preempted = false;        ///< somebody was, in this step
   bool had_prefill = false;      ///< the step before had
-  /// The head of the queue did not fit, and nothing has happened since that could change it: no
-  /// block was freed or published, and the batch is the same but for growth.
+  /// The head of the queue (or the first whose adapter may join) did not fit, and nothing has
+  /// happened since that could change it: no block was freed or published, and the batch is the
+  /// same but for growth.
   bool blocked = false;
 
   /// When a decoding request makes its last token; stale if it was removed or preempted.
@@ -212,6 +223,10 @@ struct Scheduler::Impl {
   std::vector<kvbm::TierTransfer> no_transfers;
   std::vector<kvbm::BlockHash> evicted;  ///< scratch
   std::int64_t preemptions = 0;
+
+  std::optional<AdapterSlots> adapters;  ///< none: the model alone
+  Duration adapter_load{0};              ///< of the step in progress
+  AdapterUse adapter_use;
 };
 
 }  // namespace dyn::policy

@@ -96,6 +96,18 @@ TEST_CASE("host memory for KV becomes the engine's own host cache") {
   REQUIRE(flag(command, "--kv-offloading-size") == "48");
 }
 
+TEST_CASE("slots for LoRA adapters become the engine's own") {
+  Plan plan = plan_of(0, 1);
+  plan.pools[0].config.lora.emplace().slots = 4;
+  plan.pools[0].config.lora->host_slots = 16;
+  plan.pools[0].config.lora->rank = 32;
+  const YAML::Node command = YAML::Load(file(emit(plan, EmitTarget::compose), "compose.yaml")
+                                            .content)["services"]["worker-0"]["command"];
+  REQUIRE(flag(command, "--max-loras") == "4");
+  REQUIRE(flag(command, "--max-cpu-loras") == "16");
+  REQUIRE(flag(command, "--max-lora-rank") == "32");
+}
+
 TEST_CASE("the front end's plan names every engine that compose starts") {
   const auto files = emit(plan_of(0, 2), EmitTarget::compose);
   const Plan plan = parse_plan(Document::parse(file(files, "plan.json").content, "plan.json"));

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "dyn/core/lora.h"
+
 namespace dyn {
 
 enum class DraftKind {
@@ -50,6 +52,7 @@ struct EngineConfig {
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
   QueuePolicy queue = QueuePolicy::fcfs;
   std::optional<SpeculationConfig> speculation;
+  std::optional<LoraConfig> lora;  ///< none: no adapters
   SglangConfig sglang;
   CapacityPolicy capacity = CapacityPolicy::guaranteed_no_evict;  ///< of trtllm
   bool operator==(const EngineConfig&) const = default;

@@ -79,7 +79,10 @@ struct ClassReport {
 /// prompt tokens found in a cache at first admission / prompt tokens, and of these what each tier
 /// below the device had (prefix_cache_hit_rate_host, _disk, _object); kv_load_time, of requests
 /// that waited for a tier; kv_read_..., kv_written_..., bytes from and into each tier, transfers
-/// that ended after the last request included; preemptions, in all;
+/// that ended after the last request included; preemptions, in all; where engines have LoRA slots
+/// adapter_hit_rate, requests that entered a batch and found their adapter in the device / those
+/// with one, adapter_host_loads and adapter_storage_loads, the others by where it came from, and
+/// adapter_load_time, by which steps were longer, in all;
 /// output_token_throughput_per_gpu; cost_per_million_output_tokens and cost_per_million_tokens, of
 /// all GPUs for the duration; gpu_energy, gpu_power (of one GPU) and energy_per_output_token.
 struct Report {

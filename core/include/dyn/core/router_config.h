@@ -38,6 +38,7 @@ struct RouterConfig {
   double overlap_credit = 1.0;       ///< weight of cached blocks
   double prefill_load_scale = 1.0;   ///< weight of prefill work against decode blocks
   double temperature = 0.0;          ///< 0: the best worker; above: softmax
+  double adapter_affinity = 1.0;     ///< weight of a LoRA adapter that a worker does not hold
   int max_queued_per_worker = 1024;  ///< a full pool answers 429
   Duration affinity_ttl = std::chrono::minutes(10);  ///< since a session's last request
 

@@ -50,6 +50,8 @@ void describe(EnumSchema<QueuePolicy>& s);
 void describe(EnumSchema<CapacityPolicy>& s);
 void describe(ObjectSchema<SpeculationConfig>& s);
 void describe(ObjectSchema<SglangConfig>& s);
+void describe(ObjectSchema<LoraConfig>& s);
+void describe(ObjectSchema<AdapterMix>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);

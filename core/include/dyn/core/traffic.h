@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/lora.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
 
@@ -78,6 +79,7 @@ struct Traffic : LoadShape {
   std::optional<int> requests_per_slot;  ///< closed loop: instead of `requests`
   int warmup_per_slot = 0;  ///< closed loop: requests before the run, which are not counted
   std::vector<TrafficClass> classes;  ///< instead of one kind of requests
+  std::optional<AdapterMix> adapters;
 };
 
 }  // namespace dyn

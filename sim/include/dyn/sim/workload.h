@@ -57,12 +57,16 @@ struct Workload {
   std::vector<RequestClass> classes;     ///< empty: one
   std::vector<std::uint8_t> class_of;    ///< by request, into `classes`; empty: all the first
   std::vector<std::int32_t> priorities;  ///< by request; empty: those of the classes
+  std::vector<std::uint32_t> adapters;   ///< by request: LoRA adapter, from 1; 0 or empty: none
 
   std::uint32_t session_of(std::uint32_t request) const {
     return sessions.empty() ? request : sessions[request];
   }
   std::uint8_t class_number(std::uint32_t request) const {
     return class_of.empty() ? 0 : class_of[request];
+  }
+  std::uint32_t adapter_of(std::uint32_t request) const {
+    return adapters.empty() ? 0 : adapters[request];
   }
   int priority_of(std::uint32_t request) const {
     return !priorities.empty() ? priorities[request]
@@ -116,9 +120,10 @@ std::string to_mooncake(const Workload& workload);
 /// and lognormal is not truncated. A prompt is at least one token longer than the shared prefix, of
 /// which whole blocks of `engine_block_size` are shared. Requests of a session follow each other
 /// in the list. Each class draws from streams of its own, so that one class does not change
-/// another's lengths. Empirical lengths are read from files beside `recipe_path`. Throws
-/// Error(bad_input) where `traffic` asks for no synthetic load (isl and osl, and one of rate and
-/// concurrency) or for a shared prefix that does not fit the prompt.
+/// another's lengths. Sessions of different LoRA adapters share no blocks. Empirical lengths are
+/// read from files beside `recipe_path`. Throws Error(bad_input) where `traffic` asks for no
+/// synthetic load (isl and osl, and one of rate and concurrency) or for a shared prefix that does
+/// not fit the prompt.
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size = 16,
                         const std::string& recipe_path = {});
 

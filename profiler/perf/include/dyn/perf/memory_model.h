@@ -14,7 +14,7 @@ struct MemoryUse {
   Bytes budget{0};    ///< what the engine may use in all
   Bytes weights{0};
   Bytes activations{0};         ///< peak of a step with max_num_batched_tokens
-  Bytes reserve{0};             ///< CUDA context and graphs, NCCL, the engine's own
+  Bytes reserve{0};             ///< CUDA context and graphs, NCCL, LoRA slots, the engine's own
   Bytes sequence_state{0};      ///< sliding windows and linear states of `sequences`
   Bytes kv_bytes_per_block{0};  ///< on this GPU
   std::int64_t kv_blocks = 0;   ///< blocks of each engine rank; 0 where the weights do not fit

@@ -55,6 +55,7 @@ struct EngineOptions {
   bool publish_kv_events = false;
   policy::TieringOptions tiering{};  ///< the timer is the engine's own
   bool reserve_at_once = false;      ///< see policy::SchedulerOptions
+  policy::AdapterLoadTimes adapter_load{};
 };
 
 /// Whether the engines of a pool take room for remote KV at once: those whose step times are
@@ -124,6 +125,9 @@ class Engine {
   /// Gives up all transfers between tiers; requests that waited for one compute instead.
   void give_up_transfers(SimTime now);
   const kvbm::Tiers* tiers() const;  ///< null: none
+
+  /// What steps begun so far had of LoRA adapters.
+  const policy::AdapterUse& adapter_use() const;
 
   /// Finishes every step that ends at or before `now`, without starting one at `now`.
   void settle(SimTime now, Outcome& outcome);

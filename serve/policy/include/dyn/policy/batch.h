@@ -8,6 +8,7 @@
 #include "dyn/core/quantity.h"
 #include "dyn/kvbm/block_hash.h"
 #include "dyn/kvbm/tiers.h"
+#include "dyn/policy/adapters.h"
 
 namespace dyn::policy {
 
@@ -20,6 +21,7 @@ struct EngineRequest {
   bool remote_prefill = false;  ///< decode role: the prompt's KV comes from a prefill worker
   int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
   kvbm::NextUses future{};      ///< of `blocks`, where it is known
+  AdapterNumber adapter = kNoAdapter;
 };
 
 /// A token (or the first and last of a run of them) that a step made.

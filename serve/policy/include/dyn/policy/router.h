@@ -11,6 +11,7 @@
 #include "dyn/core/result.h"
 #include "dyn/kvbm/block_hash.h"
 #include "dyn/perf/step_timer.h"
+#include "dyn/policy/adapters.h"
 
 namespace dyn::policy {
 
@@ -28,6 +29,7 @@ struct RouteRequest {
   std::int64_t output_tokens = 0;  ///< expected; 0 unknown
   kvbm::PromptBlocks blocks;
   std::uint64_t session = 0;  ///< 0: none
+  AdapterNumber adapter = kNoAdapter;
 };
 
 struct RouteChoice {
@@ -55,6 +57,7 @@ struct RouterOptions {
   /// What the workers' steps take and hold; needed where the cost is in seconds.
   std::shared_ptr<const perf::StepTimer> timer;
   std::int64_t step_tokens = 8192;
+  std::optional<LoraConfig> lora;  ///< of the workers; none: requests have no adapters
 };
 
 /// Chooses the worker of a pool for each request, and keeps the books on which it bases the
@@ -70,6 +73,12 @@ struct RouterOptions {
 /// What is cached is known from the engines' events, or guessed from where prompts were sent
 /// (CacheView::approximate). A request is queued at its worker until its prompt is computed;
 /// workers with max_queued_per_worker queued are not chosen. Only kv_aware keeps an index.
+///
+/// Where workers have LoRA slots least_loaded and kv_aware add, for a request with an adapter,
+/// adapter_affinity * AdapterSlots::distance times one request, or times its prompt (in blocks, or
+/// the seconds that it takes alone). Which adapters a worker has is guessed from the bookings:
+/// those booked there, then those last booked. What kv_aware knows of caches tells adapters apart
+/// already, since blocks of different adapters have different hashes.
 ///
 /// Several routers may stand before one pool: `booked_elsewhere` tells one what another chose,
 /// and prefill_done and finished are then said to both.

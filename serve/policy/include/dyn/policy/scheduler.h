@@ -29,6 +29,7 @@ struct SchedulerOptions {
   /// Decode role: room for a request's KV is taken as soon as it is submitted, by reserve(), and
   /// not only when the next step begins, as vLLM does.
   bool reserve_at_once = false;
+  AdapterLoadTimes adapter_load{};  ///< where the engine has LoRA slots
 };
 
 /// Which requests enter each step of one engine, and which KV blocks they get: continuous
@@ -65,6 +66,10 @@ struct SchedulerOptions {
 /// It loads once before it is admitted. With prefetch it first waits, when it is submitted, for
 /// what lies below the first tier, as in SGLang's HiCache (wait_complete). Prompt blocks are
 /// written through when their step ends, and are held until the transfer has read them.
+///
+/// LoRA adapters: a batch has requests of at most lora.slots adapters. Those of the queue, and
+/// those whose remote KV has arrived, that would bring one more are passed over and keep their
+/// places. A request that enters a batch whose adapter is not in the device has the step load it.
 ///
 /// All decoding requests advance together, so they are kept as sums: a step without prefill costs
 /// O(1) plus the requests that finish, and `repeat` does any number of them at once.
@@ -112,6 +117,8 @@ class Scheduler {
   /// request arrives, leaves or receives its KV.
   void begin_step(SimTime now, Outcome& outcome);
   const perf::StepBatch& batch() const;
+  /// How long the step stalls for the LoRA adapters that it loads; it is then no quiet one.
+  Duration adapter_load() const;
   /// Tokens that each decoding sequence makes in the step after `ahead` more steps.
   std::int64_t growth(std::int64_t ahead) const;
   /// Blocks that the `steps` decode steps after this one take together.
@@ -134,6 +141,7 @@ class Scheduler {
   /// Transfers between tiers that began, for the owner to hand out and clear.
   std::vector<kvbm::TierTransfer>& tier_transfers();
   const kvbm::Tiers* tiers() const;  ///< null: none
+  const AdapterUse& adapter_use() const;
 
   std::int32_t running() const;
   std::int32_t waiting() const;  ///< queued, or waiting for remote KV or a tier's

@@ -98,7 +98,9 @@ PricedOperator price(const Operator& op, const Profile& profile, const std::stri
   }
   priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
   priced.correction = fit.correction;
-  if (!fit.surfaces.empty() && fit.kind == op.kind) {
+  // Experts have the same quantities however their tokens come.
+  const bool alike = op.kind == OperatorKind::moe_dispatched && fit.kind == OperatorKind::moe;
+  if (!fit.surfaces.empty() && (fit.kind == op.kind || alike)) {
     priced.surface = Surface(fit.surfaces);
     // A surface is of whole executions, launches included.
     priced.overhead = to_seconds(fit.overhead);
@@ -154,7 +156,7 @@ Roofline roofline_at(const PricedOperator& priced, double n) {
   r.compute = flops / priced.flop_rate;
   r.memory = bytes / priced.byte_rate;
   r.overhead = priced.overhead;
-  const bool by_bytes = op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe;
+  const bool by_bytes = op.kind != OperatorKind::gemm && !op.experts;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
               correction_at(priced.correction, by_bytes ? bytes : n);
   if (!priced.surface.empty()) {

@@ -59,6 +59,8 @@ class TableRows {
 
  private:
   const TableColumn& column(std::string_view name, bool text) const;
+  /// Names the first cell of a column of texts that is not a number.
+  [[noreturn]] void refuse_text(const TableColumn& column) const;
   const Table& table_;
 };
 

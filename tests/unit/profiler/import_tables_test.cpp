@@ -78,12 +78,25 @@ TEST_CASE("A table without a column that is needed is refused, with the nearest 
   CHECK(contains(error, "no column 'k'"));
 }
 
-TEST_CASE("A column of the other type is refused") {
+TEST_CASE("A column of the other type is refused with the cell that makes it so") {
+  const auto refused = [](const std::string& rows) {
+    return error_of([&rows] {
+      Slices slices;
+      (void)read_gemm(rows, slices);
+    });
+  };
+  CHECK(contains(refused("fp8,64,8,4096,0.02\nfp8,64,many,4096,0.02\n"),
+                 "row 2: n is 'many', which is not a number"));
+  CHECK(contains(refused("8,64,64,4096,0.02\n"), "column 'gemm_dtype' is not of texts"));
+  CHECK(contains(refused("fp8,64,64,4096,inf\n"), "latency is infinite"));
+}
+
+TEST_CASE("A table that ends within a line is refused") {
   CHECK(contains(error_of([] {
                    Slices slices;
-                   (void)read_gemm("fp8,64,many,4096,0.02\n", slices);
+                   (void)read_gemm("fp8,64,8,4096,0.02\nfp8,64,8,4096,0.0", slices);
                  }),
-                 "column 'n' is not of numbers"));
+                 "row 2: ends without a line break; is the file truncated?"));
 }
 
 TEST_CASE("A time or size that is negative, zero or no number is refused with its row") {

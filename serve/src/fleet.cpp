@@ -230,15 +230,20 @@ bool Fleet::hold(std::size_t pool, const Job& job, SimTime sent, policy::router_
   return pools_[pool]->held.push(request, std::move(turn));
 }
 
-void Fleet::looked(std::size_t pool, bool found_room) {
+template <class Change>
+void Fleet::change(std::size_t pool, const Change& change) {
   HeldRequests::Turn turn;
   {
     const std::scoped_lock lock(mutex_);
-    turn = pools_[pool]->held.looked(found_room);
+    turn = change(*pools_[pool]);
   }
   if (turn) {
     turn();
   }
+}
+
+void Fleet::looked(std::size_t pool, bool found_room) {
+  change(pool, [&](Pool& at) { return at.held.looked(found_room); });
 }
 
 void Fleet::let_go(std::size_t pool, RequestId id) {
@@ -247,15 +252,10 @@ void Fleet::let_go(std::size_t pool, RequestId id) {
 }
 
 void Fleet::prefill_done(const Placement& at, RequestId id) {
-  HeldRequests::Turn turn;
-  {
-    const std::scoped_lock lock(mutex_);
-    pools_[at.pool]->router.prefill_done(id);
-    turn = pools_[at.pool]->held.room();
-  }
-  if (turn) {
-    turn();
-  }
+  change(at.pool, [&](Pool& pool) {
+    pool.router.prefill_done(id);
+    return pool.held.room();
+  });
 }
 
 void Fleet::output_blocks(const Placement& at, RequestId id, std::int64_t count) {
@@ -266,15 +266,10 @@ void Fleet::output_blocks(const Placement& at, RequestId id, std::int64_t count)
 }
 
 void Fleet::finished(const Placement& at, RequestId id) {
-  HeldRequests::Turn turn;
-  {
-    const std::scoped_lock lock(mutex_);
-    pools_[at.pool]->router.finished(id);
-    turn = pools_[at.pool]->held.room();
-  }
-  if (turn) {
-    turn();
-  }
+  change(at.pool, [&](Pool& pool) {
+    pool.router.finished(id);
+    return pool.held.room();
+  });
 }
 
 void Fleet::on_kv_events(std::size_t pool, WorkerId worker, std::span<const kvbm::KvEvent> events) {

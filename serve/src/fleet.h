@@ -95,6 +95,9 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
   void add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
                    const Timer& timer, const net::any_io_executor& executor);
   WorkerListener listener(std::size_t pool, WorkerId worker);
+  /// Changes a pool under the lock and lets whose turn it is then look for room, without it.
+  template <class Change>
+  void change(std::size_t pool, const Change& change);
   engine::Endpoint gpus(const Placement& at) const;
   void network_changed();
   void watch_network();

@@ -24,7 +24,8 @@ HeldRequests::Turn HeldRequests::room() {
 
 HeldRequests::Turn HeldRequests::looked(bool found_room) {
   looking_ = false;
-  return found_room || std::exchange(room_since_, false) ? next() : Turn();
+  const bool room_since = std::exchange(room_since_, false);
+  return found_room || room_since ? next() : Turn();
 }
 
 HeldRequests::Turn HeldRequests::next() {

@@ -48,8 +48,9 @@ void take(const std::vector<std::uint32_t>& kept, std::vector<T>& values) {
   values = std::move(out);
 }
 
-/// By first appearance, so that there are no more numbers than requests.
-void renumber(std::vector<std::uint32_t>& sessions) {
+}  // namespace
+
+void number_sessions(std::vector<std::uint32_t>& sessions) {
   const std::uint32_t most = sessions.empty() ? 0 : std::ranges::max(sessions);
   std::vector<std::uint32_t> numbers(std::size_t{most} + 1, kNone);
   std::uint32_t next = 0;
@@ -59,8 +60,6 @@ void renumber(std::vector<std::uint32_t>& sessions) {
     session = number;
   }
 }
-
-}  // namespace
 
 void begin_under_way(double low, double high, std::uint64_t seed, Workload& workload) {
   DYN_ASSERT(0 <= low && low <= high && high < 1, "shares of a session");
@@ -115,7 +114,7 @@ void begin_under_way(double low, double high, std::uint64_t seed, Workload& work
                    [](const FollowUp& a, const FollowUp& b) { return a.before < b.before; });
   take(kept, workload.requests);
   take(kept, workload.sessions);
-  renumber(workload.sessions);
+  number_sessions(workload.sessions);
   take(kept, workload.class_of);
   take(kept, workload.priorities);
   for (std::uint32_t i = 0; i < kept.size(); ++i) {

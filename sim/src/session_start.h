@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "dyn/sim/workload.h"
 
@@ -12,5 +13,9 @@ namespace dyn::sim {
 /// and delays between kept requests stay. For a trace that its reader made; 0 <= low <= high < 1.
 /// As AgentX starts its lanes (0.25 to 0.75).
 void begin_under_way(double low, double high, std::uint64_t seed, Workload& workload);
+
+/// Numbers the sessions of requests by first appearance, so that there are no more numbers than
+/// requests.
+void number_sessions(std::vector<std::uint32_t>& sessions);
 
 }  // namespace dyn::sim

@@ -175,17 +175,6 @@ void TraceBuilder::set_priority(std::uint32_t request, int priority) {
   out_.priorities[request] = priority;
 }
 
-/// By first appearance, so that there are no more numbers than requests.
-void TraceBuilder::number_sessions() {
-  std::vector<std::uint32_t> numbers(next_session_, kNone);
-  std::uint32_t next = 0;
-  for (std::uint32_t& session : out_.sessions) {
-    std::uint32_t& number = numbers[session];
-    number = number == kNone ? next++ : number;
-    session = number;
-  }
-}
-
 Workload TraceBuilder::finish() {
   if (text_.errors() == 0 && out_.requests.empty()) {
     text_.complain(nullptr, {}, "the trace holds no requests");
@@ -196,7 +185,7 @@ Workload TraceBuilder::finish() {
   if (out_.follow_ups.empty()) {
     out_.sessions.clear();  // each request is its own
   } else {
-    number_sessions();
+    number_sessions(out_.sessions);
   }
   if (!out_.priorities.empty()) {
     out_.priorities.resize(out_.requests.size(), 0);

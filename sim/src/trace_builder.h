@@ -55,7 +55,6 @@ class TraceBuilder {
   Workload finish();
 
  private:
-  void number_sessions();
   bool fits(const TraceRequest& request);
   std::uint32_t push(const TraceRequest& request, std::span<const kvbm::BlockHash> blocks,
                      std::uint32_t session);

@@ -158,9 +158,7 @@ class FixedFleet {
     set_bounds(candidate.plan.predicted, exact);
     result.cancelled = cancelled();
     candidate.intervals = IntervalMethod::replayed;
-    candidate.failed_requests =
-        std::count_if(exact.records.begin(), exact.records.end(),
-                      [](const RequestRecord& r) { return r.status != RequestStatus::completed; });
+    candidate.failed_requests = failed(exact.records);
     candidate.report = std::move(exact.report);
     judge(candidate, problem_.recipe->objective);
     annotate(candidate.report, candidate.plan.predicted);

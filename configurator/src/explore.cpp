@@ -173,9 +173,7 @@ class Explorer {
     Candidate& candidate = replayed.candidate;
     candidate.plan = make_plan(problem_, space_, space_.topologies[index]);
     candidate.plan.predicted = figures_of(run, candidate.plan.gpus());
-    candidate.failed_requests =
-        std::count_if(run.records.begin(), run.records.end(),
-                      [](const RequestRecord& r) { return r.status != RequestStatus::completed; });
+    candidate.failed_requests = failed(run.records);
     candidate.report = std::move(run.report);
     candidate.analytic = search_.score(index);
     judge(candidate, problem_.recipe->objective);

@@ -162,6 +162,12 @@ void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& boun
   }
 }
 
+std::int64_t failed(const std::vector<RequestRecord>& records) {
+  return std::count_if(records.begin(), records.end(), [](const RequestRecord& record) {
+    return record.status != RequestStatus::completed && record.status != RequestStatus::cancelled;
+  });
+}
+
 void judge(Candidate& candidate, Objective objective) {
   candidate.slo.clear();
   candidate.meets_slo = candidate.failed_requests == 0;

@@ -11,6 +11,9 @@ namespace dyn::configurator {
 /// latencies (avg, p50, p90, p95, p99), throughput, goodput and cache hit rate.
 std::vector<PlannedMetric> figures_of(const sim::SimulationResult& run, int gpus);
 
+/// How many requests were rejected, failed or cut off; those whose client left are not its fault.
+std::int64_t failed(const std::vector<RequestRecord>& records);
+
 /// Sets the intervals of `figures` so that they span those of the runs with slower and faster
 /// steps.
 void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& slower,

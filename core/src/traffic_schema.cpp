@@ -317,6 +317,26 @@ void describe(ObjectSchema<TrafficClass>& s) {
   s.check([](const TrafficClass& shape, Checker& checker) { check_shape(shape, checker); });
 }
 
+void describe(ObjectSchema<CancellationSpec>& s) {
+  s.about("cancellation", "Clients that leave before their answers end.");
+  s.field("share", &CancellationSpec::share,
+          "Share of the requests whose client leaves. AIPerf's --request-cancellation-rate, which "
+          "is in per cent.")
+      .between(0, 1)
+      .required()
+      .example("0.05");
+  s.field("after", &CancellationSpec::after,
+          "Mean time from the send until it does; a request that has ended by then has ended. "
+          "AIPerf's --request-cancellation-delay.")
+      .above(Duration{0})
+      .required()
+      .example("10 s");
+  s.field("cv", &CancellationSpec::cv,
+          "Coefficient of variation of that time (gamma; 1: exponential).")
+      .between(0, 10)
+      .because("as AIPerf's clients, all after the same time");
+}
+
 void describe(ObjectSchema<Traffic>& s) {
   s.about("traffic",
           "What the requests look like and when they come: either a trace, or a synthetic load "
@@ -388,6 +408,11 @@ void describe(ObjectSchema<Traffic>& s) {
           "slot plays a session to its end. With a trace: in place of its times.")
       .between(1, 1'000'000)
       .example("64");
+  s.field("cancellation", &Traffic::cancellation,
+          "Clients that leave before their answers end. The next turn of a session comes all the "
+          "same.")
+      .unset("clients wait as long as it takes")
+      .brief();
   s.field("requests", &Traffic::requests, "How many requests a synthetic load sends.")
       .between(1, 100'000'000)
       .because("enough for a 99th percentile")

@@ -146,15 +146,20 @@ void Run::add_fleet_metrics(Report& report) const {
           fleet_metric("scaling_direction_changes", "Scaling Direction Changes", "count", turns));
     }
   }
+  const auto count = [&](const char* tag, const char* header, const char* unit,
+                         std::int64_t value) {
+    report.metrics.push_back(fleet_metric(tag, header, unit, static_cast<double>(value)));
+  };
   if (!faults_.empty()) {
-    const auto count = [&](const char* tag, const char* header, const char* unit,
-                           std::int64_t value) {
-      report.metrics.push_back(fleet_metric(tag, header, unit, static_cast<double>(value)));
-    };
     count("faults", "Faults", "count", static_cast<std::int64_t>(history_.faults.size()));
     count("migrations", "Request Migrations", "count", history_.migrations);
     count("retries", "Client Retries", "count", history_.retries);
     count("lost_tokens", "Tokens Computed in Vain", "tokens", history_.lost_tokens);
+  }
+  if (!workload_.patience.empty()) {
+    count("cancelled_request_count", "Cancelled Requests", "requests", history_.cancellations);
+    count("abandoned_tokens", "Tokens Computed for Clients That Left", "tokens",
+          history_.abandoned_tokens);
   }
 }
 

@@ -197,8 +197,7 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
   const std::uint32_t first = pool.first_engine + worker * pool.ranks_per_worker;
   const std::uint32_t last = first + pool.ranks_per_worker;
   for (std::uint32_t index = first; index < last; ++index) {
-    fleet_.engines[index].engine.load(now_);  // ends its steps; settle() hands out what they made
-    settle(index);
+    catch_up(index);
   }
   const Life before = pool.workers[worker].life;
   stop_loading(pool.workers[worker]);

@@ -78,6 +78,8 @@ std::string to_json(const FleetHistory& history) {
   whole(writer, "migrations", history.migrations);
   whole(writer, "retries", history.retries);
   whole(writer, "lost_tokens", history.lost_tokens);
+  whole(writer, "cancellations", history.cancellations);
+  whole(writer, "abandoned_tokens", history.abandoned_tokens);
   whole(writer, "held", history.held);
   whole(writer, "local_prefills", history.local_prefills);
   write_list(writer, "pools", history.pools);

@@ -98,6 +98,7 @@ class Run {
   void fail(std::uint32_t request, RequestStatus status);
   void retry(std::uint32_t request);
   void give_up_attempt(std::uint32_t request);
+  void client_leaves(std::uint32_t request);
   void come_to_rest();
 
   // The engines (simulation.cpp).
@@ -107,6 +108,7 @@ class Run {
   void touch(std::uint32_t engine);
   void end_step(std::uint32_t engine);
   void settle(std::uint32_t engine);
+  void catch_up(std::uint32_t engine);
   void start(std::uint32_t engine);
   void schedule(std::uint32_t engine);
   void schedule_rank(std::uint32_t engine);

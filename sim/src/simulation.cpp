@@ -49,6 +49,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
     start_timeline();
   }
   schedule_faults();
+  eventful_ = eventful_ || !workload.patience.empty();
   if (plan_.autoscaler.kind != AutoscalerKind::off) {
     for (Pool& pool : fleet_.pools) {
       const Bytes bytes(pool.weights.count() / pool.ranks_per_worker);
@@ -156,7 +157,9 @@ void Run::handle(const Event& event) {
       fault_due(event.target);
       break;
     case EventKind::retry:
-      deliver(event.target);
+      if (flights_[event.target].stage == Stage::waiting) {
+        deliver(event.target);
+      }
       break;
     case EventKind::attempt_over:
       if (event.epoch == flights_[event.target].tries) {
@@ -173,6 +176,9 @@ void Run::handle(const Event& event) {
         transfer_timeout(event.target);
       }
       break;
+    case EventKind::client_leaves:
+      client_leaves(event.target);
+      break;
   }
 }
 
@@ -188,6 +194,10 @@ void Run::send(std::uint32_t request) {
   record.session = workload_.session_of(request);
   mark(Mark::sent, request, now_, -1, record.input_tokens);
   client_.sent(request, pusher());
+  if (!workload_.patience.empty() && workload_.patience[request] != Workload::kPatient) {
+    queue_.push(now_ + workload_.patience[request], Phase::transfer, EventKind::client_leaves,
+                request, 0, 1);
+  }
   deliver(request);
 }
 
@@ -256,6 +266,27 @@ void Run::give_up_attempt(std::uint32_t request) {
   fail(request, RequestStatus::failed);
 }
 
+/// A client leaves, unless its request ends by now: all that the request holds is free at once.
+void Run::client_leaves(std::uint32_t request) {
+  Flight& flight = flights_[request];
+  if (flight.prefill != Leg::none) {
+    catch_up(flight.prefill_engine);
+  }
+  if (flight.decode != Leg::none) {
+    catch_up(flight.engine);
+  }
+  if (flight.stage == Stage::done) {
+    return;
+  }
+  const std::int64_t made =
+      flight.decode == Leg::running ? progress(flight.engine, request).produced : 0;
+  records_[request].output_tokens = flight.base + made;
+  history_.abandoned_tokens += computed(request);
+  ++history_.cancellations;
+  withdraw(request);
+  left(request, RequestStatus::cancelled, now_);
+}
+
 /// How far a request is at an engine.
 policy::Scheduler::Progress Run::progress(std::uint32_t engine, std::uint32_t request) {
   const auto found = fleet_.engines[engine].engine.progress(RequestId(flights_[request].id), now_);
@@ -297,6 +328,12 @@ void Run::settle(std::uint32_t engine) {
   fleet_.engines[engine].engine.settle(now_, outcome);
   finish_reading(engine, outcome);
   schedule(engine);
+}
+
+/// The same for a run of steps whose end is yet to come: those of its steps that ended by now.
+void Run::catch_up(std::uint32_t engine) {
+  fleet_.engines[engine].engine.load(now_);  // ends them; settle() hands out what they made
+  settle(engine);
 }
 
 /// Starts the engine's next step.

@@ -8,6 +8,7 @@
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
 #include "dyn/sim/workload.h"
+#include "patience.h"
 #include "prompt_blocks.h"
 #include "trace_builder.h"
 
@@ -340,6 +341,7 @@ Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_b
   } else {
     cut_prompts(out);
   }
+  draw_patience(traffic.cancellation, seed, out);
   return out;
 }
 

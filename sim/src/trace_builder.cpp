@@ -9,6 +9,7 @@
 
 #include "arrivals.h"
 #include "dyn/core/check.h"
+#include "patience.h"
 #include "session_start.h"
 #include "spread.h"
 
@@ -234,6 +235,7 @@ void shape_trace(const TraceOptions& options, const std::string& name, bool has_
   }
   push_followers(workload);
   cut_prompts(workload);
+  draw_patience(traffic.cancellation, options.seed, workload);
 }
 
 }  // namespace dyn::sim

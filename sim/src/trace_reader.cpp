@@ -129,13 +129,13 @@ bool TraceReader::read_plain(std::string_view line) {
       });
     }
   } while (good && scan.take(','));
-  const SimTime arrival{std::chrono::milliseconds(numbers[timestamp])};
+  const bool in_time = numbers[timestamp] <= static_cast<std::uint64_t>(kMaxMillis);
+  const SimTime arrival{std::chrono::milliseconds(in_time ? numbers[timestamp] : 0)};
   const std::uint64_t input = numbers[input_length];
   const std::uint64_t output = numbers[output_length];
   const std::size_t count = out_.blocks.size() - first_block;
   good = good && scan.take('}') && scan.at_end() && seen == (1U << fields) - 1 && input >= 1 &&
-         input <= kMaxLength && output >= 1 && output <= kMaxLength &&
-         numbers[timestamp] <= static_cast<std::uint64_t>(kMaxMillis) &&
+         input <= kMaxLength && output >= 1 && output <= kMaxLength && in_time &&
          (count == 0 || count == (input + kTraceBlock - 1) / kTraceBlock) &&
          (out_.requests.empty() || arrival >= out_.requests.back().arrival) && has_room();
   if (!good) {

@@ -64,14 +64,18 @@ class SessionReader {
     std::int64_t number = 0;
     if (key == "timestamp") {
       line.request.arrival_at = at;
-      const bool good = json_.number(value, "/timestamp", 0, kMaxMillis, millis);
+      if (!json_.number(value, "/timestamp", 0, kMaxMillis, millis)) {
+        return false;
+      }
       line.request.arrival = SimTime(Duration(std::llround(millis * 1e6)));
-      return good;
+      return true;
     }
     if (key == "delay" || key == "delay_ms") {
-      const bool good = json_.number(value, "/delay", 0, kMaxMillis, millis);
+      if (!json_.number(value, "/delay", 0, kMaxMillis, millis)) {
+        return false;
+      }
       line.delay = Duration(std::llround(millis * 1e6));
-      return good;
+      return true;
     }
     if (key == "input_length") {
       line.request.at = at;

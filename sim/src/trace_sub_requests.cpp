@@ -94,9 +94,11 @@ class SubRequestReader {
 
   bool read_nanos(ondemand::value value, const std::string& path, Duration& out) {
     double nanos = 0;
-    const bool good = json_.number(value, path, 0, kMaxTraceSeconds * 1e9, nanos);
+    if (!json_.number(value, path, 0, kMaxTraceSeconds * 1e9, nanos)) {
+      return false;
+    }
     out = Duration(static_cast<std::int64_t>(nanos));
-    return good;
+    return true;
   }
 
   void add_session(const char* line, const char* arrival_at, SimTime arrival,

@@ -8,6 +8,8 @@
 
 namespace dyn::fuzz {
 
+constexpr unsigned char kTraceFormats = 9;  ///< values of TraceFormat
+
 /// Whatever a trace says, what was made of it can be run.
 inline void check_workload(const sim::Workload& workload, std::int64_t max_context) {
   DYN_ASSERT(!workload.requests.empty(), "a trace has requests");
@@ -44,11 +46,11 @@ inline void try_trace(std::string_view data) {
   }
   sim::TraceOptions options;
   const auto choice = static_cast<unsigned char>(data.front());
-  options.traffic.format = static_cast<TraceFormat>(choice % 9);
-  if ((choice / 9) % 2 == 1) {
+  options.traffic.format = static_cast<TraceFormat>(choice % kTraceFormats);
+  if ((choice / kTraceFormats) % 2 == 1) {
     options.traffic.concurrency = 4;
   }
-  if ((choice / 18) % 2 == 1) {
+  if ((choice / (2 * kTraceFormats)) % 2 == 1) {
     options.traffic.sessions_from = 0.25;
     options.traffic.sessions_to = 0.75;
   }

@@ -225,6 +225,18 @@ inline void draw_engine_habits(RandomStream& random, EngineConfig& config) {
   }
 }
 
+/// In half of the scenes some clients leave, sooner or later, some the moment they have sent.
+inline void draw_patience(std::uint64_t seed, Workload& load) {
+  RandomStream random(seed, "patience");
+  if (random.below(2) == 0) {
+    return;
+  }
+  for (std::size_t i = 0; i < load.requests.size(); ++i) {
+    const Duration after = us(static_cast<std::int64_t>(random.below(400)) * 100);
+    load.patience.push_back(random.below(2) == 0 ? after : Workload::kPatient);
+  }
+}
+
 inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   EventfulScene scene;
   static_cast<Scene&>(scene) = draw_scene(seed);
@@ -237,6 +249,7 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   for (std::size_t i = 0; i < scene.load.requests.size(); ++i) {
     scene.load.priorities.push_back(static_cast<std::int32_t>(habits.below(3)));
   }
+  draw_patience(seed, scene.load);
   RandomStream random(seed, "events");
   draw_router(random, scene.fleet.plan.router);
   draw_deployment(random, scene.fleet.plan);

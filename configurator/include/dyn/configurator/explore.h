@@ -52,9 +52,9 @@ struct Candidate {
   Plan plan;
   Report report;
   std::vector<SloCheck> slo;
-  bool meets_slo = false;  ///< every target is met and no request failed
-  std::int64_t failed_requests = 0;
-  double objective = 0;  ///< in the objective's own unit (see objective_unit)
+  bool meets_slo = false;            ///< every target is met and no request failed
+  std::int64_t failed_requests = 0;  ///< those whose client left not counted
+  double objective = 0;              ///< in the objective's own unit (see objective_unit)
   AnalyticScore analytic;
   IntervalMethod intervals = IntervalMethod::first_order;
 };

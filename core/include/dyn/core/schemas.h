@@ -57,6 +57,7 @@ void describe(ObjectSchema<DisaggregationSpec>& s);
 void describe(ObjectSchema<AutoscalerSpec>& s);
 void describe(ObjectSchema<FaultEvent>& s);
 void describe(ObjectSchema<FaultRate>& s);
+void describe(ObjectSchema<CancellationSpec>& s);
 void describe(ObjectSchema<RetrySpec>& s);
 void describe(ObjectSchema<FaultSpec>& s);
 void describe(ObjectSchema<KvTier>& s);

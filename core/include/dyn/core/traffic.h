@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/cancellation.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
 
@@ -73,6 +74,7 @@ struct Traffic : LoadShape {
   double peak = 2.0;                           ///< highest rate / mean rate (ramp: / first rate)
   double peak_share = 0.1;                     ///< bursts: share of the period
   std::optional<int> concurrency;
+  std::optional<CancellationSpec> cancellation;
   // A synthetic load.
   std::int64_t requests = 1000;          ///< how many a synthetic load sends
   std::optional<int> requests_per_slot;  ///< closed loop: instead of `requests`

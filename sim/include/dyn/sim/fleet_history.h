@@ -51,12 +51,14 @@ struct FaultImpact {
 struct FleetHistory {
   std::vector<ReplicaCount> replicas;  ///< changes, in order of time
   std::vector<PoolHistory> pools;
-  std::vector<FaultImpact> faults;  ///< in order of time
-  std::int64_t migrations = 0;      ///< requests that moved to another worker
-  std::int64_t retries = 0;         ///< attempts of clients after the first
-  std::int64_t lost_tokens = 0;     ///< whose KV was computed in vain, for whatever reason
-  std::int64_t held = 0;            ///< requests that waited at a router
-  std::int64_t local_prefills = 0;  ///< prompts that decode workers computed
+  std::vector<FaultImpact> faults;    ///< in order of time
+  std::int64_t migrations = 0;        ///< requests that moved to another worker
+  std::int64_t retries = 0;           ///< attempts of clients after the first
+  std::int64_t lost_tokens = 0;       ///< whose KV was computed in vain, for whatever reason
+  std::int64_t cancellations = 0;     ///< requests whose client left
+  std::int64_t abandoned_tokens = 0;  ///< whose KV was computed for them
+  std::int64_t held = 0;              ///< requests that waited at a router
+  std::int64_t local_prefills = 0;    ///< prompts that decode workers computed
 };
 
 /// One JSON document (schema dyn.fleet_history/1); equal histories give equal bytes.

@@ -58,6 +58,10 @@ struct Workload {
   std::vector<std::uint8_t> class_of;    ///< by request, into `classes`; empty: all the first
   std::vector<std::int32_t> priorities;  ///< by request; empty: those of the classes
 
+  /// By request: how long after the send its client leaves; empty: all are patient.
+  std::vector<Duration> patience;
+  static constexpr Duration kPatient = Duration::max();
+
   std::uint32_t session_of(std::uint32_t request) const {
     return sessions.empty() ? request : sessions[request];
   }
@@ -92,9 +96,9 @@ struct TraceOptions {
 /// lists them). Arrivals that share a timestamp are spread over the gap to the next (at most the
 /// trace's median gap) with seeded jitter if `traffic` says so; then `limit`, `speedup` and
 /// `max_delay` apply; `rate` or `concurrency` stand in for the trace's times, and one of them must
-/// where it has none. Throws Error(bad_input) with file:line:column and field for every line (the
-/// first 20) that does not parse, goes back in time, asks for more than `max_context`, has lengths
-/// below 1 or the wrong number of ids.
+/// where it has none. Some clients leave, if `cancellation` says so. Throws Error(bad_input) with
+/// file:line:column and field for every line (the first 20) that does not parse, goes back in time,
+/// asks for more than `max_context`, has lengths below 1 or the wrong number of ids.
 Workload load_trace(const std::string& path, const TraceOptions& options);
 /// The same for a trace in memory; `name` stands for the file in errors.
 Workload parse_trace(std::string_view text, const std::string& name, const TraceOptions& options);

@@ -33,6 +33,8 @@ void describe(EnumSchema<OperatorKind>& s) {
       .value(OperatorKind::attention_prefill, "attention_prefill", "attention of prompt tokens.")
       .value(OperatorKind::attention_decode, "attention_decode", "attention of one new token each.")
       .value(OperatorKind::moe, "moe", "the experts' multiplies.")
+      .value(OperatorKind::moe_dispatched, "moe_dispatched",
+             "the same where an all-to-all (DeepEP) brings each GPU its tokens alone.")
       .value(OperatorKind::elementwise, "elementwise",
              "norms, rotary embedding, activation, residual, KV write.")
       .value(OperatorKind::all_reduce, "all_reduce", "sum over a tensor-parallel group.")

@@ -1,6 +1,7 @@
 #include "collector.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "dyn/core/quantity_text.h"
 
@@ -11,6 +12,13 @@ namespace {
 constexpr double kCacheSpeedup = 8;
 constexpr double kTolerance = 0.95;  // clocks above the specified boost
 constexpr double kTooFastShare = 0.02;
+
+/// Three digits are what tells units apart.
+std::string microseconds(double seconds) {
+  const double us = seconds * 1e6;
+  const double unit = std::pow(10, std::floor(std::log10(us)) - 2);
+  return shortest(unit < 1 ? std::round(us / unit) / std::round(1 / unit) : std::round(us)) + " us";
+}
 
 }  // namespace
 
@@ -76,8 +84,8 @@ void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample
 
 TableSummary Collector::finish() const {
   if (static_cast<double>(summary_.too_fast) > kTooFastShare * static_cast<double>(rows_.size())) {
-    rows_.refuse(first_, "takes " + shortest(first_seconds_ * 1e6) + " us, but the " + gpu_.name +
-                             " needs at least " + shortest(first_limit_ * 1e6) + " us (" +
+    rows_.refuse(first_, "takes " + microseconds(first_seconds_) + ", but the " + gpu_.name +
+                             " needs at least " + microseconds(first_limit_) + " (" +
                              std::to_string(summary_.too_fast) + " of " +
                              std::to_string(rows_.size()) + " rows are faster than it can be)");
   }

@@ -73,6 +73,7 @@ TableColumn column_of(std::string_view name, const std::vector<Cells>& rows, std
 Table parse_csv(std::string_view text, const std::string& file) {
   std::vector<Cells> rows;
   Cells header;
+  const bool whole = text.empty() || text.ends_with('\n');
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
@@ -96,6 +97,9 @@ Table parse_csv(std::string_view text, const std::string& file) {
   }
   if (rows.empty()) {
     refuse(file, 0, "has no rows");
+  }
+  if (!whole) {
+    refuse(file, rows.size(), "ends without a line break; is the file truncated?");
   }
   Table table;
   table.file = file;

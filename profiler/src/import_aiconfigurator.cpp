@@ -1,5 +1,6 @@
 #include "aiconfigurator_tables.h"
 #include "dyn/core/catalogue.h"
+#include "dyn/core/error.h"
 #include "dyn/core/version.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "dyn/profiler/import.h"
@@ -10,6 +11,13 @@ namespace dyn::profiler {
 Profile import_aiconfigurator(const ImportOptions& options) {
   Profile profile = options.base ? *options.base : perf::specification_profile(options.gpu);
   const Slices slices = read_aiconfigurator(options, profile.device);
+  if (slices.empty()) {
+    throw Error(ErrorKind::bad_input, {{"none of its tables of the " + profile.device.name +
+                                            " has a row that dyn can use",
+                                        Where{options.path, 0, 0, {}},
+                                        "without --quiet the import says of each table why",
+                                        {}}});
+  }
   put_fits(fit_slices(slices, profile.device, {options.cancelled, options.note}), profile);
   profile.created_by = "dyn profile import aiconfigurator --gpu " + profile.device.id + ", dyn " +
                        std::string(version());

@@ -29,6 +29,7 @@ const char* group_of(OperatorKind kind) {
     case OperatorKind::gemm:
       return "gemm";
     case OperatorKind::moe:
+    case OperatorKind::moe_dispatched:
       return "moe";
     case OperatorKind::all_reduce:
     case OperatorKind::all_gather:

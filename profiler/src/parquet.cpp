@@ -564,7 +564,8 @@ Table read_parquet(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
   if (!in || bytes.empty()) {
-    throw Error(ErrorKind::bad_input, {{"cannot be read", Where{path, 0, 0, {}}, {}, {}}});
+    throw Error(ErrorKind::bad_input,
+                {{in ? "is empty" : "cannot be read", Where{path, 0, 0, {}}, {}, {}}});
   }
   return parse_parquet(bytes, path);
 }

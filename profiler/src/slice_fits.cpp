@@ -18,9 +18,13 @@ constexpr std::size_t kValuesOfFit = 150;
 // A slice whose rows the surfaces do not describe this well says less than its nearest neighbour.
 constexpr double kMostError = 0.9;
 
+bool is_experts(OperatorKind kind) {
+  return kind == OperatorKind::moe || kind == OperatorKind::moe_dispatched;
+}
+
 /// How much an error counts against others when values are short: GEMMs are most of most steps.
 double weight_of(OperatorKind kind) {
-  return kind == OperatorKind::gemm ? 3 : kind == OperatorKind::moe ? 1.5 : 1;
+  return kind == OperatorKind::gemm ? 3 : is_experts(kind) ? 1.5 : 1;
 }
 
 std::string percent(double share) {
@@ -41,7 +45,7 @@ void check_cancelled(const SliceFitOptions& options) {
 
 /// Whether a profile with `fresh` has no use for `old` any more.
 bool replaces(const OperatorFit& fresh, const OperatorFit& old) {
-  const bool rates = fresh.kind == OperatorKind::gemm || fresh.kind == OperatorKind::moe;
+  const bool rates = fresh.kind == OperatorKind::gemm || is_experts(fresh.kind);
   if (fresh.kind != old.kind || fresh.gpus != old.gpus ||
       (rates && fresh.precision != old.precision)) {
     return false;

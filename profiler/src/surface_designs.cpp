@@ -252,6 +252,7 @@ std::vector<SurfaceDesign> surface_designs(OperatorKind kind) {
     case OperatorKind::linear_decode:
       return linear_designs();
     case OperatorKind::moe:
+    case OperatorKind::moe_dispatched:
       return moe_designs();
     default:
       return {{{{0, octaves(7, 32)}}}, {{{0, kMeasured}}}};
@@ -280,6 +281,7 @@ std::vector<std::string> surface_quantities(OperatorKind kind) {
     case OperatorKind::linear_decode:
       return {"queries", "sequences", "heads", "streams", "kv_group"};
     case OperatorKind::moe:
+    case OperatorKind::moe_dispatched:
       return {"tokens", "rows",  "local_experts", "ranks",
               "hidden", "width", "experts",       "per_token"};
     default:

@@ -1,6 +1,7 @@
 #include "table_rows.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -47,6 +48,21 @@ void TableRows::refuse(std::size_t row, const std::string& why) const {
                                       {}}});
 }
 
+void TableRows::refuse_text(const TableColumn& column) const {
+  for (std::size_t row = 0; row < column.codes.size(); ++row) {
+    const std::string& cell = column.dictionary[column.codes[row]];
+    double value = 0;
+    const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+    if (error != std::errc() || end != cell.data() + cell.size()) {
+      refuse(row, column.name + " is '" + cell + "', which is not a number");
+    }
+  }
+  throw Error(ErrorKind::bad_input, {{"column '" + column.name + "' is not of numbers",
+                                      Where{table_.file, 0, 0, {}},
+                                      "write its numbers as numbers, not as texts",
+                                      {}}});
+}
+
 const TableColumn& TableRows::column(std::string_view name, bool text) const {
   const TableColumn* found = table_.find(name);
   if (found == nullptr || found->text != text) {
@@ -54,13 +70,21 @@ const TableColumn& TableRows::column(std::string_view name, bool text) const {
     for (const TableColumn& c : table_.columns) {
       names.push_back(c.name);
     }
+    if (found != nullptr && !text) {
+      refuse_text(*found);
+    }
     const auto near = nearest(std::string(name), names);
+    std::string hint = "it has";
+    for (const std::string& other : names) {
+      hint += (hint == "it has" ? " " : ", ") + other;
+    }
     throw Error(ErrorKind::bad_input,
                 {{found == nullptr ? "has no column '" + std::string(name) + "'"
-                                   : "column '" + std::string(name) + "' is not of " +
-                                         (text ? "texts" : "numbers"),
+                                   : "column '" + std::string(name) + "' is not of texts",
                   Where{table_.file, 0, 0, {}},
-                  found == nullptr && near ? "did you mean '" + *near + "'?" : "",
+                  found != nullptr ? ""
+                  : near           ? "did you mean '" + *near + "'?"
+                                   : hint,
                   {}}});
   }
   return *found;
@@ -77,7 +101,10 @@ const TableColumn& TableRows::texts(std::string_view name) const {
 double TableRows::positive(const TableColumn& column, std::size_t row, bool zero) const {
   const double value = column.numbers[row];
   if (!std::isfinite(value) || value < 0 || (value == 0 && !zero)) {
-    refuse(row, column.name + " is " + (std::isfinite(value) ? shortest(value) : "not a number"));
+    refuse(row, column.name + " is " +
+                    (std::isfinite(value) ? shortest(value)
+                     : std::isnan(value)  ? "not a number"
+                                          : "infinite"));
   }
   return value;
 }

@@ -59,6 +59,8 @@ class TableRows {
 
  private:
   const TableColumn& column(std::string_view name, bool text) const;
+  /// Names the first cell of a column of texts that is not a number.
+  [[noreturn]] void refuse_text(const TableColumn& column) const;
   const Table& table_;
 };
 
@@ -78,6 +80,9 @@ class TableImporter {
   TableSummary sparse_decode(const Table& table, const OperatorFit& key);
   TableSummary linear(const Table& table, const OperatorFit& key);
   TableSummary moe(const Table& table, const OperatorFit& key);
+  /// Experts that an all-to-all brings tokens to (moe_dispatched), in decode and in prefill.
+  TableSummary dispatched_decode(const Table& table, const OperatorFit& key);
+  TableSummary dispatched_prefill(const Table& table, const OperatorFit& key);
   TableSummary all_reduce(const Table& table, const OperatorFit& key);
   TableSummary nccl(const Table& table, const OperatorFit& key);
   /// The way of tokens to their experts and back, a sample each: half of both (all_to_all).

@@ -6,7 +6,8 @@
 
 namespace dyn::eval {
 
-sim::Workload client(const MeasuredRow& row, int slots, double shortest, double tokens_per_step) {
+sim::Workload client(const MeasuredRow& row, int slots, double shortest, double tokens_per_step,
+                     int prompts) {
   sim::Workload workload;
   workload.concurrency = slots;
   workload.block_tokens = 512;
@@ -18,7 +19,7 @@ sim::Workload client(const MeasuredRow& row, int slots, double shortest, double 
     const auto span = static_cast<std::uint64_t>(length - low + 1);
     return std::max<std::int64_t>(1, low + static_cast<std::int64_t>(stream.below(span)));
   };
-  for (std::int64_t i = 0; i < std::int64_t{kPromptsPerSlot} * slots; ++i) {
+  for (std::int64_t i = 0; i < std::int64_t{prompts} * slots; ++i) {
     sim::WorkloadRequest request;
     request.input_tokens = draw(inputs, row.isl);
     const auto rest = static_cast<double>(draw(outputs, row.osl) - 1) / tokens_per_step;

@@ -129,6 +129,7 @@ Profile with_constants(Profile profile, const std::string& engine, const Constan
     switch (fit.kind) {
       case OperatorKind::gemm:
       case OperatorKind::moe:
+      case OperatorKind::moe_dispatched:
         scale_by_tokens(fit.correction, decode, prefill);
         break;
       case OperatorKind::attention_prefill:

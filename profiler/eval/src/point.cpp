@@ -21,6 +21,8 @@ namespace {
 
 constexpr double kLeastKvShare = 0.05;  ///< of the device's memory
 constexpr std::uint64_t kSeed = 1;      ///< of the simulation
+/// Of vLLM, whose host time hides behind the step since then unless told otherwise.
+constexpr const char* kFirstAsynchronous = "0.14";
 
 using Compiled = std::shared_ptr<const perf::PerfModel>;
 
@@ -105,7 +107,8 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
   role.target.kv_cache = role.settings.kv_cache;
   role.target.expert_weights = role.settings.expert_weights;
   role.target.engine = row.engine;
-  role.target.engine_version = engine_version(row);
+  role.target.engine_version =
+      role.settings.asynchronous ? kFirstAsynchronous : engine_version(row);
   role.target.speculation = role.settings.speculation;
   std::string first_refusal;
   for (const ParallelLayout& layout : layouts_near(model, workers)) {
@@ -213,7 +216,7 @@ void read_records(const std::vector<RequestRecord>& records, int slots, double t
   out.tpot_ms = tpot / n;
   PointFeatures& f = out.features;
   f.burst_ttft_ms = burst / slots;
-  f.steady_ttft_ms = (ttft - burst) / (n - slots);
+  f.steady_ttft_ms = n > slots ? (ttft - burst) / (n - slots) : f.burst_ttft_ms;
   f.queue_ms = queue / n;
   f.transfer_ms = transfer / n;
   f.decode_sequences = decoding / to_millis(end - SimTime{});
@@ -253,7 +256,7 @@ void price_steps(const Role& prefill, const Role& decode, PointPrediction& out) 
 }  // namespace
 
 PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const ModelSpec& model) {
-  const MeasuredWorkers& workers = row.aggregated;
+  const MeasuredWorkers workers = started_workers(row);
   const int batch = workers.batch > 0 ? workers.batch : row.in_flight() / workers.layout.data;
   if (batch <= 0) {
     throw Error(ErrorKind::infeasible, "neither batch size nor concurrency is recorded");
@@ -276,8 +279,9 @@ PointPrediction PointPredictor::Impl::aggregated(const MeasuredRow& row, const M
       timer_of(role, row), first_token_delay(role, slots, mean_prompt(row) + half_answer(row)));
   const int in_flight = slots + role.settings.waiting;
   const double tokens = tokens_per_step(role);
-  const sim::SimulationResult result =
-      simulate(plan, {timer}, client(row, in_flight, shortest_length(row), tokens));
+  const sim::SimulationResult result = simulate(
+      plan, {timer},
+      client(row, in_flight, shortest_length(row), tokens, role.settings.prompts_per_slot));
   PointPrediction out;
   read_records(result.records, in_flight, tokens, out);
   read_prefill(*timer, out.features);

@@ -63,7 +63,9 @@ class LineReader {
       }
     } catch (const Error& error) {
       for (const ErrorItem& item : error.items()) {
-        add(item.where.value_or(Where{}), item.message);
+        const bool cut = line.starts_with('{') && line.find_last_of('}') == std::string::npos;
+        add(item.where.value_or(Where{}),
+            cut ? "the line is cut off; is the file truncated?" : item.message);
       }
     }
   }

@@ -45,6 +45,23 @@ perf::Speculation drafting(int draft_tokens) {
   return {perf::SpeculationKind::mtp, draft_tokens, draft_tokens == 1 ? kOne : kThree};
 }
 
+/// gptoss_fp4_h100_docker.sh between two commits (d22bf9c, 4e135fd) let the client keep up to 512
+/// requests in flight, whatever the concurrency that it was asked for, which was the engine's
+/// --max-num-seqs (4 to 64, not recorded) and a tenth of the prompts: all are sent at once and
+/// wait.
+bool all_at_once(const MeasuredRow& row) {
+  return row.engine == "vllm" && row.gpu == "h100" && !row.other_client() && !row.disaggregated &&
+         contains(row.model, "gpt-oss") && row.concurrency == 512 && row.date >= "2025-11-21" &&
+         row.date < "2025-12-10";
+}
+constexpr int kAdmittedAtOnce = 8;
+
+/// Scripts that ask for asynchronous scheduling: gptoss_fp4_*.sh. Those of Llama 70B do too, but
+/// measured steps of that older vLLM (0.10) are no shorter for it.
+bool asks_for_asynchronous(const MeasuredRow& row) {
+  return !row.other_client() && contains(row.model, "gpt-oss");
+}
+
 Precision weights_of(const MeasuredRow& row, const ModelSpec& model) {
   const Precision stated = model.moe ? row.moe : row.gemm;
   if (stated == Precision::fp4 && model.native_weights == Precision::mxfp4) {
@@ -74,15 +91,22 @@ Precision kv_of(const MeasuredRow& row, Precision weights) {
                                                                              : Precision::bf16;
 }
 
-void set_vllm(const MeasuredRow& row, ServingSettings& settings) {
+void set_vllm(const MeasuredRow& row, int slots, ServingSettings& settings) {
   EngineConfig& config = settings.config;
   config.block_size = 16;
   config.max_num_batched_tokens = 8192;
   const std::string version = engine_version(row);
-  const bool overlaps = !version.starts_with("0.10") && !version.starts_with("0.11") &&
-                        !version.starts_with("0.12") && !version.starts_with("0.13");
+  const bool by_itself = !version.starts_with("0.10") && !version.starts_with("0.11") &&
+                         !version.starts_with("0.12") && !version.starts_with("0.13");
+  settings.asynchronous = !by_itself && asks_for_asynchronous(row);
+  const bool overlaps = by_itself || settings.asynchronous;
   // Asynchronous scheduling sees a token a step later, and the client's stream after that.
   settings.first_token_steps = overlaps && !row.disaggregated ? 2 : 0;
+  if (all_at_once(row)) {
+    config.max_num_seqs = slots;
+    settings.waiting = (kPromptsPerSlot - 1) * slots;
+    settings.prompts_per_slot = 1;
+  }
   if (!row.other_client() && contains(row.model, "MiniMax")) {
     if (blackwell(row.gpu)) {
       config.max_num_batched_tokens = 2LL * row.isl;
@@ -176,7 +200,7 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   config.max_num_seqs = std::max(256, slots);
   config.max_model_len = row.isl + row.osl + 256;
   if (row.engine == "vllm") {
-    set_vllm(row, settings);
+    set_vllm(row, slots, settings);
   } else if (row.engine == "sglang") {
     set_sglang(row, workers, slots, settings);
   } else {
@@ -185,6 +209,22 @@ ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& 
   config.max_num_batched_tokens =
       std::max<std::int64_t>(config.max_num_batched_tokens, config.max_num_seqs);
   return settings;
+}
+
+MeasuredWorkers started_workers(const MeasuredRow& row) {
+  MeasuredWorkers workers = row.aggregated;
+  if (all_at_once(row)) {
+    workers.batch = kAdmittedAtOnce;
+  }
+  // vLLM's scripts give attention DP all GPUs (--tensor-parallel-size=1 --data-parallel-size=$TP):
+  // a layout of as many tensor shards as ranks is the same number twice.
+  ParallelLayout& layout = workers.layout;
+  if (row.engine == "vllm" && !row.other_client() && layout.data > 1 &&
+      layout.tensor == layout.data && layout.expert == layout.tensor * layout.data) {
+    layout.tensor = 1;
+    layout.expert = layout.data;
+  }
+  return workers;
 }
 
 std::string engine_version(const MeasuredRow& row) {

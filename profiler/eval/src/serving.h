@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "client.h"
 #include "dyn/core/model_spec.h"
 #include "dyn/core/recipe.h"
 #include "dyn/eval/measured.h"
@@ -28,6 +29,10 @@ struct ServingSettings {
   int first_token_steps = 0;
   /// Requests that the client keeps in flight beyond what the engine admits.
   int waiting = 0;
+  /// Prompts that the client sends for each request that it keeps in flight.
+  int prompts_per_slot = kPromptsPerSlot;
+  /// The script asks for asynchronous scheduling, where the version does not have it by itself.
+  bool asynchronous = false;
   /// Draft tokens of a step and what is kept of them, where the script asks for MTP.
   std::optional<perf::Speculation> speculation;
 };
@@ -35,6 +40,9 @@ struct ServingSettings {
 /// Settings of the workers of `row` that have that role, each rank of which has `slots` requests.
 ServingSettings serving_settings(const MeasuredRow& row, const MeasuredWorkers& workers,
                                  const ModelSpec& model, int slots);
+
+/// The workers of an aggregated row as its script started them, where tables have it otherwise.
+MeasuredWorkers started_workers(const MeasuredRow& row);
 
 /// The engine's version: as the table says, or that of the image which the benchmark ran at the
 /// row's date.

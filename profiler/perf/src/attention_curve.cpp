@@ -1,6 +1,7 @@
 #include "attention_curve.h"
 
 #include <algorithm>
+#include <array>
 
 namespace dyn::perf {
 
@@ -12,8 +13,9 @@ constexpr int kTokenOctaves = 22;
 constexpr int kPairOctaves = 43;
 constexpr int kPriorOctaves = 25;
 
-/// Equal chunks without prior context that have so many tokens and pairs. Fewer than one stands for
-/// the longer chunk of which a step that is not there would be a part.
+/// Equal chunks without prior context that have so many tokens and pairs. Fewer
+/// than one stands for the longer chunk of which a step that is not there would
+/// be a part.
 StepView chunks(double tokens, double pairs) {
   StepView v;
   v.prefill_tokens = tokens;
@@ -34,26 +36,36 @@ double added(const AttentionCost& cost, double queries, double prior) {
 
 }  // namespace
 
-AttentionCurve::AttentionCurve(const AttentionCost& cost)
-    : prefill_(cost.prefill), mixes_(cost.mixes), count_(cost.count) {
-  if (!prefill_) {
-    own_ = AttentionGrid({kSequenceOctaves, kContextOctaves},
-                         [&cost](const std::array<double, 2>& at) {
-                           StepView v;
-                           v.decode_sequences = at[0];
-                           v.decode_context = std::max(at[0], at[1]);
-                           return attention_at(cost, v).seconds;
-                         });
+AttentionCurve::AttentionCurve(const AttentionCost& cost) {
+  using At = std::array<double, 2>;
+  if (!cost.prefill) {
+    decode_ = Grid({kSequenceOctaves, kContextOctaves}, [&cost](const At& at) {
+      StepView v;
+      v.decode_sequences = at[0];
+      v.decode_context = std::max(at[0], at[1]);
+      return cost.count * attention_at(cost, v).seconds;
+    });
     return;
   }
-  own_ = AttentionGrid({kTokenOctaves, kPairOctaves}, [&cost](const std::array<double, 2>& at) {
-    return attention_at(cost, chunks(at[0], at[1])).seconds;
+  layers_ = cost.count;
+  own_ = Grid({kTokenOctaves, kPairOctaves}, [&cost](const At& at) {
+    return cost.count * attention_at(cost, chunks(at[0], at[1])).seconds;
   });
-  prior_ = AttentionGrid({kPairOctaves, kPriorOctaves}, [&cost](const std::array<double, 2>& at) {
-    return added(cost, std::max(1.0, at[0] / at[1]), at[1]);
+  const double most_pair = kMostAlone * (cost.compute_pair + cost.compute_index);
+  const double most_context =
+      kMostAlone * (cost.compute_context + cost.memory_context + cost.memory_index);
+  prior_ = Grid({kPairOctaves, kPriorOctaves}, [&](const At& at) {
+    const double alone = added(cost, std::max(1.0, at[0] / at[1]), at[1]);
+    return cost.count * std::min(alone, most_pair * at[0] + most_context * at[1]);
   });
-  most_pair_ = kMostAlone * (cost.compute_pair + cost.compute_index);
-  most_context_ = kMostAlone * (cost.compute_context + cost.memory_context + cost.memory_index);
+}
+
+AttentionCurve& AttentionCurve::operator+=(const AttentionCurve& other) {
+  layers_ += other.layers_;
+  own_ += other.own_;
+  prior_ += other.prior_;
+  decode_ += other.decode_;
+  return *this;
 }
 
 }  // namespace dyn::perf

@@ -13,6 +13,7 @@ namespace {
 
 /// What another kind, another engine and so on cost in the choice. Only their order matters.
 constexpr double kOtherKind = 16;
+constexpr double kOtherExchange = 6;
 constexpr double kOtherPrecision = 4;
 constexpr double kOtherWindow = 3;
 constexpr double kOctave = 1;
@@ -34,6 +35,8 @@ std::optional<OperatorKind> similar_kind(OperatorKind kind) {
       return OperatorKind::elementwise;
     case OperatorKind::moe:
       return OperatorKind::gemm;
+    case OperatorKind::moe_dispatched:
+      return OperatorKind::moe;
     case OperatorKind::all_gather:
     case OperatorKind::reduce_scatter:
     case OperatorKind::all_to_all:
@@ -86,7 +89,8 @@ class Comparison {
 
 bool has_precision(OperatorKind kind) {
   return kind == OperatorKind::gemm || kind == OperatorKind::moe ||
-         kind == OperatorKind::sparse_prefill || kind == OperatorKind::sparse_decode;
+         kind == OperatorKind::moe_dispatched || kind == OperatorKind::sparse_prefill ||
+         kind == OperatorKind::sparse_decode;
 }
 
 bool has_heads(OperatorKind kind) {
@@ -96,7 +100,11 @@ bool has_heads(OperatorKind kind) {
 Comparison compare(const OperatorFit& fit, const Operator& op, const std::string& engine) {
   Comparison c;
   if (fit.kind != op.kind) {
-    c.differs(kOtherKind, "another operator");
+    if (op.kind == OperatorKind::moe_dispatched) {
+      c.differs(kOtherExchange, "another exchange");
+    } else {
+      c.differs(kOtherKind, "another operator");
+    }
   }
   if (has_precision(op.kind)) {
     if (const int steps = precision_steps(fit.precision, op.precision); steps > 0) {

@@ -133,7 +133,7 @@ void GraphBuilder::add_experts() {
   }
   Operator op;
   op.name = "experts";
-  op.kind = OperatorKind::moe;
+  op.kind = sends_tokens() ? OperatorKind::moe_dispatched : OperatorKind::moe;
   op.precision = formats_.experts;
   op.count = expert_layers_;
   // Of one GPU: `flops` per token routed here, `fixed_bytes` per expert that is used here.
@@ -152,6 +152,13 @@ void GraphBuilder::add_experts() {
   } else {
     add_all_reduce("expert_all_reduce", expert_layers_, layout_.tensor, hidden() * kActivation);
   }
+}
+
+/// Whether each token goes to the GPUs of its experts alone, rather than to all.
+bool GraphBuilder::sends_tokens() const {
+  const int group = layout_.tensor * layout_.data;
+  return layout_.data > 1 && layout_.expert == group && target_.engine != "trtllm" &&
+         (target_.engine == "sglang" || group > 8);
 }
 
 /// The way of tokens to the GPUs of their experts, or back. Within a node engines gather all

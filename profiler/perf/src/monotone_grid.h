@@ -9,11 +9,12 @@
 
 namespace dyn::perf {
 
-/// Seconds over `N` quantities that only grow with a step, as a table: 2^`Fine` steps an octave
-/// from 1, linear between, held beyond the last. Never decreasing in
-/// any quantity, since each value is lowered to those above it: what is too long for few of a
-/// quantity, such as one sequence that leaves most of a device idle, would otherwise be a bound of
-/// all steps that are larger. What is linear in each quantity is kept exactly. Immutable; look-ups
+/// Seconds over `N` quantities that only grow with a step, as a table: 2^`Fine`
+/// steps an octave from 1, linear between, held beyond the last. Never
+/// decreasing in any quantity, since each value is lowered to those above it:
+/// what is too long for few of a quantity, such as one sequence that leaves
+/// most of a device idle, would otherwise be a bound of all steps that are
+/// larger. What is linear in each quantity is kept exactly. Immutable; look-ups
 /// allocate nothing.
 template <std::size_t N, int Fine>
 class MonotoneGrid {
@@ -21,7 +22,8 @@ class MonotoneGrid {
   using Point = std::array<double, N>;
 
   MonotoneGrid() = default;  ///< 0 everywhere
-  /// Samples `seconds(point)`, >= 0, at every combination of steps from 1 to 2^octaves[i].
+  /// Samples `seconds(point)`, >= 0, at every combination of steps from 1 to
+  /// 2^octaves[i].
   template <typename Seconds>
   MonotoneGrid(const std::array<int, N>& octaves, Seconds seconds) {
     std::size_t cells = 1;
@@ -36,7 +38,7 @@ class MonotoneGrid {
       for (std::size_t i = 0; i < N; ++i) {
         at[i] = value_of(cell / strides_[i] % steps_[i]);
       }
-      auto value = static_cast<float>(seconds(at));
+      double value = seconds(at);
       for (std::size_t i = 0; i < N; ++i) {
         if (cell / strides_[i] % steps_[i] + 1 < steps_[i]) {
           value = std::min(value, values_[cell + strides_[i]]);
@@ -47,6 +49,18 @@ class MonotoneGrid {
   }
 
   bool empty() const { return values_.empty(); }
+
+  /// Adds point by point, so that a sum of grids costs one look-up. `other` is
+  /// 0 everywhere or has the same steps.
+  MonotoneGrid& operator+=(const MonotoneGrid& other) {
+    if (empty()) {
+      return *this = other;
+    }
+    for (std::size_t i = 0; i < other.values_.size(); ++i) {
+      values_[i] += other.values_[i];
+    }
+    return *this;
+  }
 
   double at(const Point& point) const noexcept {
     if (values_.empty()) {
@@ -78,7 +92,8 @@ class MonotoneGrid {
     if (!(v > 1)) {
       return {};
     }
-    // The exponent and the top bits of the mantissa are the step, the rest the share.
+    // The exponent and the top bits of the mantissa are the step, the rest the
+    // share.
     const auto bits = std::bit_cast<std::uint64_t>(v);
     const auto step = static_cast<std::size_t>((bits >> kRest) - kFirst);
     if (step + 1 >= steps) {
@@ -100,7 +115,7 @@ class MonotoneGrid {
 
   std::array<std::size_t, N> steps_{};
   std::array<std::size_t, N> strides_{};
-  std::vector<float> values_;
+  std::vector<double> values_;
 };
 
 }  // namespace dyn::perf

@@ -20,8 +20,9 @@ namespace dyn::perf {
 
 namespace {
 
-/// The sizes vLLM captures CUDA graphs for: 1, 2, 4, then multiples of 8 to 256, of 16 to 512
-/// (vLLM 0.19, cudagraph_capture_sizes). Smaller steps run padded to the next.
+/// The sizes vLLM captures CUDA graphs for: 1, 2, 4, then multiples of 8 to
+/// 256, of 16 to 512 (vLLM 0.19, cudagraph_capture_sizes). Smaller steps run
+/// padded to the next.
 std::int64_t padded_tokens(std::int64_t n) {
   if (n <= 2) {
     return n;
@@ -48,8 +49,8 @@ std::vector<int> version_numbers(const std::string& version) {
   return numbers;
 }
 
-/// The host of the newest version of the engine that is no newer than the target's, else the
-/// oldest; for an unknown version, the first of the profile.
+/// The host of the newest version of the engine that is no newer than the
+/// target's, else the oldest; for an unknown version, the first of the profile.
 EngineHost find_host(const Profile& profile, const PerfTarget& target) {
   const std::vector<int> wanted = version_numbers(target.engine_version);
   const EngineHost* best = nullptr;
@@ -89,43 +90,24 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   return r.compute > r.memory ? "compute" : "memory";
 }
 
-/// Attention of a step: what stands alone, and what the prefill and decode of its layers take,
-/// which slow each other down.
-struct AttentionSum {
-  double alone = 0;
-  double prefill = 0;
-  double decode = 0;
-  double layers = 0;  // that prefill
-
-  /// Seconds of the latter two beside each other.
-  double beside(const MixedAttention& mixed, double sequences) const noexcept {
-    if (prefill == 0 || decode == 0 || !mixed.measured()) {
-      return prefill + decode;
-    }
-    return layers * mixed.seconds(prefill / layers, decode / layers, sequences);
+/// Seconds of prefill and decode attention, of the layers of `curve`, that slow
+/// each other down.
+double beside(const AttentionCurve& curve, const MixedAttention& mixed,
+              const StepView& v) noexcept {
+  const double prefill = curve.prefill(v);
+  const double decode = curve.decode(v);
+  if (prefill == 0 || decode == 0 || !mixed.measured()) {
+    return prefill + decode;
   }
-};
-
-AttentionSum attention_sum(const std::vector<AttentionCurve>& curves, const StepView& v) noexcept {
-  AttentionSum sum;
-  for (const AttentionCurve& curve : curves) {
-    const double seconds = curve.count() * curve.seconds(v);
-    if (!curve.mixes()) {
-      sum.alone += seconds;
-    } else if (curve.prefill()) {
-      sum.prefill += seconds;
-      sum.layers += curve.count();
-    } else {
-      sum.decode += seconds;
-    }
-  }
-  return sum;
+  const double layers = curve.layers();
+  return layers * mixed.seconds(prefill / layers, decode / layers, v.decode_sequences);
 }
 
 }  // namespace
 
 struct PerfModel::Impl {
-  /// An operator that is priced by a curve, with the curve of all its executions in a step.
+  /// An operator that is priced by a curve, with the curve of all its
+  /// executions in a step.
   struct Tabled {
     PricedOperator priced;
     TokenCurve curve;
@@ -134,7 +116,9 @@ struct PerfModel::Impl {
   std::vector<Tabled> tabled;                // in order of execution
   std::vector<PricedOperator> attention;     // in order of execution, each count > 0
   std::vector<AttentionCost> costs;          // of each
-  std::vector<AttentionCurve> curves;        // of each, for look-ups
+  std::vector<AttentionCurve> curves;        // of each
+  AttentionCurve alone;                      // sum of those whose phases do not meet
+  AttentionCurve meeting;                    // sum of those whose phases do
   std::vector<std::size_t> attention_after;  // tabled operators before each
   MixedAttention mixed;                      // interaction of prefill and decode
   TokenCurve by_tokens;                      // sum of all that grow with tokens
@@ -159,13 +143,20 @@ void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
   if (op.driver == Driver::prefill || op.driver == Driver::decode) {
     costs.push_back(attention_cost(priced));
     curves.emplace_back(costs.back());
+    (costs.back().mixes ? meeting : alone) += curves.back();
     attention.push_back(std::move(priced));
     attention_after.push_back(tabled.size());
     return;
   }
   const bool pad = graph_padding && op.driver == Driver::tokens;
+  std::int64_t last = 0;
+  double seconds = 0;
   TokenCurve curve([&](std::int64_t n) {
-    return roofline_at(priced, static_cast<double>(pad ? padded_tokens(n) : n)).seconds;
+    if (const std::int64_t run = pad ? padded_tokens(n) : n; run != last) {
+      last = run;
+      seconds = roofline_at(priced, static_cast<double>(run)).seconds;
+    }
+    return seconds;
   });
   curve *= op.count;
   (op.driver == Driver::tokens ? by_tokens : by_sampled) += curve;
@@ -179,15 +170,17 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
   v.prefill_sequences = batch.prefill_sequences;
   v.prefill_tokens = static_cast<double>(batch.prefill_tokens);
   v.prefill_context = static_cast<double>(batch.prefill_context);
-  // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior + q (q + 1) / 2.
+  // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior +
+  // q (q + 1) / 2.
   v.own_pairs = 0.5 * static_cast<double>(batch.prefill_square + batch.prefill_tokens);
   v.pairs = static_cast<double>(batch.prefill_cross) + v.own_pairs;
   v.decode_sequences = batch.decode_sequences;
   v.decode_context = static_cast<double>(batch.decode_context);
   if (stages > 1) {
-    // A step of a pipeline gives every sequence its tokens: `stages` micro-batches follow each
-    // other without a gap, so that a cycle takes all stages for one of them. A chunk cannot be
-    // split: the Euclidean norm of the chunks bounds the longest from above.
+    // A step of a pipeline gives every sequence its tokens: `stages`
+    // micro-batches follow each other without a gap, so that a cycle takes all
+    // stages for one of them. A chunk cannot be split: the Euclidean norm of
+    // the chunks bounds the longest from above.
     const double longest =
         std::sqrt(static_cast<double>(batch.prefill_square) + v.decode_sequences);
     v.tokens = std::max(v.tokens / stages, longest);
@@ -211,9 +204,8 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
 }
 
 double PerfModel::Impl::gpu_seconds(const StepView& v) const noexcept {
-  const AttentionSum sum = attention_sum(curves, v);
-  return by_tokens.at(v.tokens) + by_sampled.at(v.sampled) + sum.alone +
-         sum.beside(mixed, v.decode_sequences);
+  return by_tokens.at(v.tokens) + by_sampled.at(v.sampled) + alone.prefill(v) + alone.decode(v) +
+         beside(meeting, mixed, v);
 }
 
 double PerfModel::Impl::host_seconds(const StepBatch& batch) const noexcept {
@@ -272,7 +264,7 @@ Duration PerfModel::frontend_time() const noexcept {
 OperatorTime PerfModel::Impl::attention_time(std::size_t index, const StepView& v,
                                              double factor) const {
   const PricedOperator& op = attention[index];
-  const double seconds = op.op.count * curves[index].seconds(v);
+  const double seconds = curves[index].prefill(v) + curves[index].decode(v);
   OperatorTime time;
   time.name = op.op.name;
   time.time = from_seconds(seconds);
@@ -281,7 +273,7 @@ OperatorTime PerfModel::Impl::attention_time(std::size_t index, const StepView& 
   time.relative_error = op.relative_error;
   time.source = op.source;
   if (v.prefill_tokens > 0 && v.decode_sequences > 0) {
-    if (curves[index].mixes() && mixed.measured()) {
+    if (costs[index].mixes && mixed.measured()) {
       const OperatorFit& fit = mixed.fit();
       time.time = from_seconds(seconds * factor);
       time.relative_error = std::sqrt(time.relative_error * time.relative_error +
@@ -315,9 +307,8 @@ std::vector<OperatorTime> PerfModel::explain(const StepBatch& batch) const {
     return times;
   }
   const StepView v = impl_->view(batch);
-  const AttentionSum attended = attention_sum(impl_->curves, v);
-  const double apart = attended.prefill + attended.decode;
-  const double factor = apart > 0 ? attended.beside(impl_->mixed, v.decode_sequences) / apart : 1;
+  const double apart = impl_->meeting.prefill(v) + impl_->meeting.decode(v);
+  const double factor = apart > 0 ? beside(impl_->meeting, impl_->mixed, v) / apart : 1;
   std::size_t attention = 0;
   const auto add_attention = [&](std::size_t before) {
     for (; attention < impl_->attention.size() && impl_->attention_after[attention] == before;
@@ -355,7 +346,8 @@ Estimate PerfModel::estimate(const StepBatch& batch) const {
   Estimate estimate;
   estimate.provenance = Provenance::measured;
   estimate.value = to_seconds(step_time(batch));
-  // Errors of one kind of bound go together, those of different kinds are independent.
+  // Errors of one kind of bound go together, those of different kinds are
+  // independent.
   const std::vector<OperatorTime> times = explain(batch);
   std::array<double, 5> by_bound{};
   constexpr std::array<const char*, 5> kBounds{"compute", "memory", "network", "latency", "host"};

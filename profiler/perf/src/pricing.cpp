@@ -26,12 +26,14 @@ OperatorFit default_fit(const Operator& op, const Profile& profile) {
   }
   fit.relative_error = 0.5;
   fit.provenance = Provenance::specification;
-  fit.source = "no fit in the profile: 60 % of peak, 75 % of memory bandwidth, 5 us a launch";
+  fit.source =
+      "no fit in the profile: 60 % of peak, 75 % of memory bandwidth, "
+      "5 us a launch";
   return fit;
 }
 
-/// How many octaves the sizes of an operator that steps do not change are beyond what its fit was
-/// measured at.
+/// How many octaves the sizes of an operator that steps do not change are
+/// beyond what its fit was measured at.
 double octaves_beyond(const Operator& op, const Surface& surface) {
   constexpr Quantity kFixed[] = {
       Quantity::n,         Quantity::k,      Quantity::heads,        Quantity::kv_group,
@@ -78,7 +80,8 @@ FactorCurve::FactorCurve(const std::vector<CorrectionPoint>& points) {
 
 PricedOperator price(const Operator& op, const Profile& profile, const std::string& engine) {
   const FitChoice choice = choose_fit(op, engine, profile);
-  const OperatorFit fit = choice.fit != nullptr ? *choice.fit : default_fit(op, profile);
+  const OperatorFit none = choice.fit == nullptr ? default_fit(op, profile) : OperatorFit{};
+  const OperatorFit& fit = choice.fit != nullptr ? *choice.fit : none;
   PricedOperator priced;
   priced.op = op;
   const GpuSpec& device = profile.device;
@@ -98,13 +101,19 @@ PricedOperator price(const Operator& op, const Profile& profile, const std::stri
   }
   priced.byte_rate = fit.bandwidth_efficiency * bandwidth;
   priced.correction = fit.correction;
-  if (!fit.surfaces.empty() && fit.kind == op.kind) {
+  // Experts have the same quantities however their tokens come.
+  const bool alike = op.kind == OperatorKind::moe_dispatched && fit.kind == OperatorKind::moe;
+  if (!fit.surfaces.empty() && (fit.kind == op.kind || alike)) {
     priced.surface = Surface(fit.surfaces);
     // A surface is of whole executions, launches included.
     priced.overhead = to_seconds(fit.overhead);
     if (const double beyond = octaves_beyond(op, priced.surface); beyond > 0) {
       differences += (differences.empty() ? "" : ", ") + std::string("a size beyond the measured");
       distance += beyond;
+    }
+    if (op.driver == Driver::tokens || op.driver == Driver::sampled) {
+      priced.surface = priced.surface.held(quantities_of(op, 1),
+                                           {Quantity::tokens, Quantity::rows, Quantity::bytes});
     }
   }
   priced.source = fit.source;
@@ -154,7 +163,7 @@ Roofline roofline_at(const PricedOperator& priced, double n) {
   r.compute = flops / priced.flop_rate;
   r.memory = bytes / priced.byte_rate;
   r.overhead = priced.overhead;
-  const bool by_bytes = op.kind != OperatorKind::gemm && op.kind != OperatorKind::moe;
+  const bool by_bytes = op.kind != OperatorKind::gemm && !op.experts;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) *
               correction_at(priced.correction, by_bytes ? bytes : n);
   if (!priced.surface.empty()) {
@@ -189,16 +198,19 @@ AttentionCost attention_cost(const PricedOperator& priced) {
         grouped ? op.shape.heads / std::max(1, op.shape.kv_group) : op.shape.heads;
     const Quantity first = cost.prefill ? Quantity::queries : Quantity::context;
     Quantities q = quantities_of(op, 1);
-    // Surfaces over the context of a chunk have axes for nothing else that changes but its queries.
-    const Surface main = cost.prefill ? priced.surface.without(Quantity::context) : priced.surface;
+    // Surfaces over the context of a chunk have axes for nothing else that
+    // changes but its queries.
+    const Surface main = (cost.prefill ? priced.surface.without(Quantity::context) : priced.surface)
+                             .held(q, {first, Quantity::sequences, Quantity::streams});
     cost.surface = FactorGrid(20, 13, [&](double x, double sequences) {
       q[first] = x;
       q[Quantity::sequences] = sequences;
       q[Quantity::streams] = sequences * streams;
       return main.factor(q);
     });
-    const Surface prior = priced.surface.with(Quantity::context);
-    if (cost.prefill && !prior.empty()) {
+    if (const Surface chunks = priced.surface.with(Quantity::context);
+        cost.prefill && !chunks.empty()) {
+      const Surface prior = chunks.held(q, {first, Quantity::context});
       cost.prior = FactorGrid(20, 20, [&](double x, double context) {
         q[first] = x;
         q[Quantity::context] = context;
@@ -231,7 +243,8 @@ Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept 
   r.overhead = cost.overhead;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) * cost.factor.at(pairs);
   if (!cost.surface.empty()) {
-    // The mean sequence stands for all: surfaces are smooth, and the sums above are exact.
+    // The mean sequence stands for all: surfaces are smooth, and the sums above
+    // are exact.
     r.seconds *= cost.surface.at((cost.prefill ? rows : all_context) / sequences, sequences);
     if (!cost.prior.empty()) {
       r.seconds *= cost.prior.at(rows / sequences, all_context / sequences);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <utility>
 
 #include "dyn/core/error.h"
 #include "dyn/core/math.h"
@@ -19,6 +20,24 @@ constexpr std::array<const char*, kQuantities> kNames{
 
 double exp2_of(double x) {
   return portable_exp(x * std::numbers::ln2);
+}
+
+/// The knot below x and the share of the way to the next; held beyond the ends.
+struct Place {
+  std::size_t knot = 0;
+  double share = 0;
+};
+
+Place place_of(const std::vector<double>& knots, double x) noexcept {
+  if (knots.size() == 1 || x <= knots.front()) {
+    return {};
+  }
+  if (x >= knots.back()) {
+    return {knots.size() - 1, 0};
+  }
+  const auto above = std::upper_bound(knots.begin(), knots.end(), x) - knots.begin();
+  const auto k = static_cast<std::size_t>(above) - 1;
+  return {k, (x - knots[k]) / (knots[k + 1] - knots[k])};
 }
 
 }  // namespace
@@ -69,6 +88,43 @@ Surface Surface::part_of(Quantity q, bool has) const {
   return result;
 }
 
+Surface Surface::held(const Quantities& at, std::initializer_list<Quantity> open) const {
+  const auto varies = [&open](Quantity q) {
+    return std::find(open.begin(), open.end(), q) != open.end();
+  };
+  Surface result = *this;
+  for (Part& part : result.parts_) {
+    for (std::size_t i = part.axes.size(); i-- > 0;) {
+      if (const Quantity q = part.axes[i].quantity; !varies(q)) {
+        hold(part, i, portable_log2(std::max(at[q], 1e-9)));
+      }
+    }
+  }
+  std::erase_if(result.used_, [&varies](Quantity q) { return !varies(q); });
+  return result;
+}
+
+/// Takes the axis away: what remains is the part at log2 `x` of that axis.
+void Surface::hold(Part& part, std::size_t axis, double x) {
+  const Place place = place_of(part.axes[axis].log2_knots, x);
+  const std::size_t stride = part.axes[axis].stride;
+  const std::size_t block = stride * part.axes[axis].log2_knots.size();
+  std::vector<double> values;
+  values.reserve(part.values.size() / part.axes[axis].log2_knots.size());
+  for (std::size_t start = 0; start < part.values.size(); start += block) {
+    for (std::size_t i = 0; i < stride; ++i) {
+      const double* const low = &part.values[start + place.knot * stride + i];
+      values.push_back(place.share > 0 ? (1 - place.share) * low[0] + place.share * low[stride]
+                                       : low[0]);
+    }
+  }
+  part.values = std::move(values);
+  for (std::size_t i = 0; i < axis; ++i) {
+    part.axes[i].stride /= part.axes[axis].log2_knots.size();
+  }
+  part.axes.erase(part.axes.begin() + static_cast<std::ptrdiff_t>(axis));
+}
+
 double Surface::beyond(Quantity q, double value) const noexcept {
   const double x = portable_log2(std::max(value, 1e-9));
   double most = 0;
@@ -104,20 +160,10 @@ double Surface::value(const Part& part, const Logarithms& at) noexcept {
   std::size_t base = 0;
   for (std::size_t i = 0; i < part.axes.size(); ++i) {
     const Axis& axis = part.axes[i];
-    const std::vector<double>& knots = axis.log2_knots;
-    const double x = at[static_cast<std::size_t>(axis.quantity)];
-    if (knots.size() == 1 || x <= knots.front()) {
-      continue;
-    }
-    if (x >= knots.back()) {
-      base += (knots.size() - 1) * axis.stride;
-      continue;
-    }
-    const auto above = std::upper_bound(knots.begin(), knots.end(), x) - knots.begin();
-    const auto k = static_cast<std::size_t>(above) - 1;
-    base += k * axis.stride;
-    step[i] = axis.stride;
-    share[i] = (x - knots[k]) / (knots[k + 1] - knots[k]);
+    const Place place = place_of(axis.log2_knots, at[static_cast<std::size_t>(axis.quantity)]);
+    base += place.knot * axis.stride;
+    step[i] = place.share > 0 ? axis.stride : 0;
+    share[i] = place.share;
   }
   double sum = 0;
   for (std::size_t corner = 0; corner < std::size_t{1} << part.axes.size(); ++corner) {

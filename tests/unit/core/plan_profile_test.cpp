@@ -248,9 +248,9 @@ TEST_CASE("The points of a correction must rise, and its keys be known") {
                 "h.yaml:6:50: error: /operators/0/correction/1: x must rise from point to point: 1 "
                 "follows 2",
                 "h.yaml:7:12: error: /operators/1/kind: expected one of gemm, attention_prefill, "
-                "attention_decode, moe, elementwise, all_reduce, all_gather, reduce_scatter, "
-                "all_to_all, "
-                "send_recv, sampling, latent_prefill, latent_decode, sparse_prefill, "
+                "attention_decode, moe, moe_dispatched, elementwise, all_reduce, all_gather, "
+                "reduce_scatter, all_to_all, send_recv, sampling, latent_prefill, latent_decode, "
+                "sparse_prefill, "
                 "sparse_decode, linear_prefill, linear_decode, attention_mixed; "
                 "got \"gem\" (did you mean 'gemm'?)",
                 "h.yaml:7:34: error: /operators/1/correction/0/x: expected a number above 0, got "

@@ -64,6 +64,43 @@ TEST_CASE("4-bit experts with 8-bit activations are priced by the kernels of the
   CHECK(settings_of(row).expert_weights == Precision::fp4);
 }
 
+TEST_CASE("tensor shards and attention ranks of vLLM are one number in its scripts") {
+  MeasuredRow row = deepseek("0.19.0", "2026-04-22", 2);
+  row.engine = "vllm";
+  row.aggregated.layout = {2, 1, 2, 4};
+  CHECK(started_workers(row).layout == ParallelLayout{1, 1, 2, 2});
+  row.aggregated.layout = {1, 1, 4, 4};
+  CHECK(started_workers(row).layout == ParallelLayout{1, 1, 4, 4});
+  row.aggregated.layout = {2, 1, 2, 4};
+  row.engine = "sglang";
+  CHECK(started_workers(row).layout == ParallelLayout{2, 1, 2, 4});
+  row.engine = "vllm";
+  row.source = "source_file=gap-analysis/b200_sxm/vllm/0.19.0/model.csv";
+  CHECK(started_workers(row).layout == ParallelLayout{2, 1, 2, 4});
+}
+
+TEST_CASE("a script that let the client send all prompts at once has the engine admit a tenth") {
+  MeasuredRow row = deepseek("0.11.2", "2025-12-08", 1);
+  row.engine = "vllm";
+  row.model = "openai/gpt-oss-120b";
+  row.gpu = "h100";
+  row.concurrency = row.aggregated.batch = 512;
+  const MeasuredWorkers workers = started_workers(row);
+  CHECK(workers.batch < 64);
+  const ServingSettings settings =
+      serving_settings(row, workers, measured_model(row.model), workers.batch);
+  CHECK(settings.config.max_num_seqs == workers.batch);
+  CHECK(settings.waiting == 9 * workers.batch);
+  CHECK(settings.prompts_per_slot == 1);
+  CHECK(settings.asynchronous);
+  row.date = "2025-12-20";
+  CHECK(started_workers(row).batch == 512);
+  CHECK(settings_of(row).waiting == 0);
+  row.date = "2025-12-08";
+  row.concurrency = row.aggregated.batch = 64;
+  CHECK(started_workers(row).batch == 64);
+}
+
 TEST_CASE("answers of a drafting engine take fewer steps, each with the whole context") {
   const MeasuredRow row = deepseek("1.2.0rc6.post3", "2026-02-05", 1);
   const sim::Workload plain = client(row, 4, 0.8, 1);

@@ -105,6 +105,16 @@ TEST_CASE("What tables lack is answered from the nearest, marked, and with a wid
   const OperatorTime usual = operator_of(experts, "experts");
   experts.model.moe->experts = 4096;  // the tables end at 512
   check_graded(usual, operator_of(experts, "experts"));
+  // Kernels behind DeepEP were measured with SGLang and blocks of FP8.
+  experts.model = test::deepseek_v3();
+  experts.layout = {1, 1, 64, 64};
+  const OperatorTime wide = operator_of(experts, "experts");
+  experts.engine = "vllm";
+  check_graded(wide, operator_of(experts, "experts"));
+  experts.engine = "sglang";
+  experts.weights = Precision::bf16;
+  check_graded(wide, operator_of(experts, "experts"));
+  CHECK(operator_of(experts, "experts").source.find("another exchange") != std::string::npos);
 }
 
 TEST_CASE("A profile cut to what a target uses prices it the same") {

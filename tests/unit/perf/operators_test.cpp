@@ -166,6 +166,21 @@ TEST_CASE("Experts meet their tokens by gather and scatter in a node, all to all
   CHECK(get(tensor, "expert_all_reduce").kind == OperatorKind::all_reduce);
 }
 
+TEST_CASE("Experts compute their own tokens alone where the engine sends them so") {
+  const auto kind = [](const char* engine, ParallelLayout layout) {
+    PerfTarget target = target_of("DeepSeek-R1", layout);
+    target.engine = engine;
+    return get(graph_of(target, "gb200"), "experts").kind;
+  };
+  // SGLang's DeepEP takes as many GPUs as there are.
+  CHECK(kind("sglang", {1, 1, 8, 8}) == OperatorKind::moe_dispatched);
+  CHECK(kind("sglang", {1, 1, 8, 1}) == OperatorKind::moe);
+  CHECK(kind("sglang", {8, 1, 1, 8}) == OperatorKind::moe);
+  CHECK(kind("vllm", {1, 1, 8, 8}) == OperatorKind::moe);
+  CHECK(kind("vllm", {1, 1, 32, 32}) == OperatorKind::moe_dispatched);
+  CHECK(kind("trtllm", {1, 1, 32, 32}) == OperatorKind::moe);
+}
+
 TEST_CASE("What a layout does not divide is padded, not refused") {
   const auto shape = [](const PerfTarget& target, const char* name) {
     return get(graph_of(target, "gb200"), name).shape;

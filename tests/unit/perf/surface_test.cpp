@@ -43,6 +43,32 @@ TEST_CASE("the surfaces of a fit add up") {
   CHECK(both.factor(q) == Approx(1));
 }
 
+TEST_CASE("a surface that is held in some quantities is the same in the others") {
+  std::vector<double> values;
+  for (int i = 0; i < 3 * 4 * 2; ++i) {
+    values.push_back(100 * std::sin(7.0 * i));
+  }
+  const Surface surface(std::vector<CorrectionSurface>{
+      {{{"tokens", {1, 8, 90}}, {"n", {16, 64, 100, 1024}}, {"k", {2, 9}}}, values},
+      {{{"n", {16, 64}}}, {30, -50}},
+      {{{"k", {4}}}, {7}}});
+  REQUIRE(rc::check([&surface] {
+    const auto any = [] { return std::exp2(0.01 * *rc::gen::inRange(-300, 1200)); };
+    Quantities q;
+    q[Quantity::n] = any();
+    q[Quantity::k] = any();
+    const Surface tokens = surface.held(q, {Quantity::tokens});
+    const Surface two = surface.held(q, {Quantity::tokens, Quantity::k});
+    const Surface none = surface.held(q, {});
+    q[Quantity::tokens] = 1;
+    RC_ASSERT(std::abs(none.factor(q) / none.factor(Quantities()) - 1) < 1e-12);
+    q[Quantity::tokens] = any();
+    RC_ASSERT(std::abs(tokens.factor(q) / surface.factor(q) - 1) < 1e-12);
+    q[Quantity::k] = any();
+    RC_ASSERT(std::abs(two.factor(q) / surface.factor(q) - 1) < 1e-12);
+  }));
+}
+
 TEST_CASE("a surface of a quantity that is not known is refused") {
   const std::vector<CorrectionSurface> moons{{{{"moons", {1}}}, {0}}};
   CHECK_THROWS_AS(Surface(moons), Error);
@@ -71,6 +97,11 @@ TEST_CASE("a monotone grid keeps what is linear, and is held beyond its ends") {
   CHECK(grid.at({0, -3}) == Approx(exact(1, 1)));
   CHECK(grid.at({17, 1e30}) == Approx(exact(16, 8)));
   CHECK(MonotoneGrid<2, 1>().at({3, 3}) == 0);
+  MonotoneGrid<2, 1> twice;
+  twice += grid;
+  twice += grid;
+  twice += MonotoneGrid<2, 1>();
+  CHECK(twice.at({3.3, 2.2}) == 2 * grid.at({3.3, 2.2}));
 }
 
 TEST_CASE("a monotone grid never falls, however rough what it samples is") {

@@ -78,12 +78,25 @@ TEST_CASE("A table without a column that is needed is refused, with the nearest 
   CHECK(contains(error, "no column 'k'"));
 }
 
-TEST_CASE("A column of the other type is refused") {
+TEST_CASE("A column of the other type is refused with the cell that makes it so") {
+  const auto refused = [](const std::string& rows) {
+    return error_of([&rows] {
+      Slices slices;
+      (void)read_gemm(rows, slices);
+    });
+  };
+  CHECK(contains(refused("fp8,64,8,4096,0.02\nfp8,64,many,4096,0.02\n"),
+                 "row 2: n is 'many', which is not a number"));
+  CHECK(contains(refused("8,64,64,4096,0.02\n"), "column 'gemm_dtype' is not of texts"));
+  CHECK(contains(refused("fp8,64,64,4096,inf\n"), "latency is infinite"));
+}
+
+TEST_CASE("A table that ends within a line is refused") {
   CHECK(contains(error_of([] {
                    Slices slices;
-                   (void)read_gemm("fp8,64,many,4096,0.02\n", slices);
+                   (void)read_gemm("fp8,64,8,4096,0.02\nfp8,64,8,4096,0.0", slices);
                  }),
-                 "column 'n' is not of numbers"));
+                 "row 2: ends without a line break; is the file truncated?"));
 }
 
 TEST_CASE("A time or size that is negative, zero or no number is refused with its row") {
@@ -186,6 +199,42 @@ TEST_CASE("Of MXFP4 experts with wide and narrow activations those that engines 
   CHECK(read(narrow + large + "2.0\n", slices).too_fast == 0);
   CHECK_THROWS_AS(read(narrow + large + "1.0\n", slices), Error);
   CHECK_THROWS_AS(read(wide + large + "2.0\n", slices), Error);
+}
+
+TEST_CASE("Experts behind an all-to-all: decode in full, of prefill what is not launching") {
+  const std::string row = "fp8_block,deepepmoe,power_law_0.6,";
+  const auto table = [&row](const std::string& rows) {
+    return parse_csv(kMoeColumns + rows, "wideep_moe.parquet");
+  };
+  OperatorFit key = key_of("sglang");
+  key.source = "tables/0.5.10/wideep_generation_moe_perf";
+  Slices slices;
+  TableImporter importer(h200(), slices);
+  TableSummary summary = importer.dispatched_decode(
+      table(row + "4096,7168,2048,8,256,1,64,0.12\n" +
+            "fp8_block,deepepmoe,power_law_1.2,4096,7168,2048,8,256,1,64,0.2\n"),
+      key);
+  CHECK(summary.used == 1);
+  CHECK(summary.unknown == 1);
+  summary = importer.dispatched_prefill(
+      table(row + "8192,7168,2048,8,256,1,64,0.50\n" + row + "16384,7168,2048,8,256,1,64,0.55\n" +
+            row + "65536,7168,2048,8,256,1,64,2.0\n"),
+      key);
+  CHECK(summary.used == 1);
+  CHECK(summary.unknown == 2);
+  CHECK(contains(summary.why, "launching"));
+  const Slice& slice = slices.at("moe_dispatched sglang fp8_block");
+  REQUIRE(slice.samples.size() == 2);
+  CHECK(slice.samples[0].seconds == Approx(120e-6));
+  CHECK(slice.samples[0].at[1] == 4096.0 * 8 / 256);  // rows of an expert
+  CHECK(slice.samples[0].at[2] == 4);                 // experts of a GPU
+  CHECK(slice.samples[1].seconds == Approx(2e-3));
+  CHECK(contains(slice.key.source, "tables/0.5.10/wideep_generation_moe_perf and wideep_context"));
+  CHECK(contains(error_of([&] {
+                   importer.dispatched_decode(table(row + "4096,7168,2048,8,256,1,64,-0.12\n"),
+                                              key);
+                 }),
+                 "row 1: latency is -0.12"));
 }
 
 TEST_CASE("An exchange of tokens is half of its preparation, dispatch and combine") {

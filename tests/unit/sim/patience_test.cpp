@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "dyn/core/error.h"
+#include "dyn/core/random.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -153,6 +154,37 @@ TEST_CASE("clients leave a trace's requests too, of those that its limit leaves"
 )",
       "t.jsonl", traffic, 1);
   CHECK(load.patience == std::vector<Duration>{ms(5), ms(5)});
+}
+
+TEST_CASE("what is made at the instant at which a client leaves still reaches it") {
+  const Fleet fleet = aggregated(1, kTimes);
+  Workload load = workload({{ms(0), 100, 3}, {ms(200), 100, 5}});
+  load.patience = {ms(40), ms(40)};
+  const SimulationResult result = simulate(fleet.spec(), load);
+  CHECK(result.records[0].status == RequestStatus::completed);
+  CHECK(result.records[1].status == RequestStatus::cancelled);
+  CHECK(result.records[1].output_tokens == 3);  // after 20, 30 and 40 ms
+}
+
+// One server, Poisson arrivals, exponential service and patience until the end of service: a
+// birth-death process with death rate mu + n * theta. With all rates equal n of them are present
+// with probability p(0) / (n + 1)!, p(0) = 1 / (e - 1), and 1 - mu * (1 - p(0)) / lambda leave.
+TEST_CASE("of clients with exponential patience as many leave as queueing theory says") {
+  Fleet fleet = aggregated(1, {.base = ms(1)});
+  fleet.plan.pools[0].config.max_num_seqs = 1;
+  RandomStream random(3, "deadlines");
+  std::vector<Ask> asks;
+  std::vector<Duration> patience;
+  Duration now{0};
+  for (int i = 0; i < 20'000; ++i) {
+    now += from_seconds(random.exponential(1));
+    asks.push_back({now, 1, 1 + static_cast<std::int64_t>(random.exponential(1000))});
+    patience.push_back(from_seconds(random.exponential(1)));
+  }
+  Workload load = workload(asks);
+  load.patience = patience;
+  const SimulationResult result = simulate(fleet.spec(), load);
+  CHECK(mean_of(result.report, "cancelled_request_count") / 20'000 == Approx(0.582).margin(0.012));
 }
 
 }  // namespace

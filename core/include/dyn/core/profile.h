@@ -32,6 +32,7 @@ enum class OperatorKind {
   sparse_decode,
   linear_prefill,  ///< gated delta rule with its convolution
   linear_decode,
+  moe_dispatched,   ///< experts of which each GPU computes only the tokens sent to it
   attention_mixed,  ///< what prefill and decode attention of one step take beyond their sum
 };
 
@@ -62,7 +63,7 @@ struct SurfaceAxis {
 ///   sparse_*               the same, hidden, and in prefill context (before the queries, from 1)
 ///   linear_*               queries (prefill), sequences, heads (of values), streams (sequences x
 ///                          heads), kv_group (value heads / key heads)
-///   moe                    tokens (of all ranks), rows (tokens x experts a token / experts of the
+///   moe, moe_dispatched    tokens (of all ranks), rows (tokens x experts a token / experts of the
 ///                          model), experts (of the model), per_token (experts a token),
 ///                          local_experts (experts / ranks), ranks (among which whole experts are
 ///                          spread), hidden, width (intermediate of one expert on one GPU)

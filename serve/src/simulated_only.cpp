@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "dyn/serve/server.h"
 
 namespace dyn::serve {
@@ -15,6 +17,11 @@ std::vector<std::string> simulated_only(const Plan& plan) {
   say(router.event_loss > 0, "router.event_loss: no event is lost within one process");
   say(plan.pools.size() > 1 && plan.disaggregation.hand_off == HandOff::push,
       "disaggregation.hand_off push: decode workers pull the KV when the prompt is computed");
+  say(std::any_of(plan.pools.begin(), plan.pools.end(),
+                  [](const PoolSpec& pool) {
+                    return pool.engine.kind == EngineKind::simulated && pool.config.lora;
+                  }),
+      "config.lora: requests name no adapter, so that none is loaded");
   say(plan.autoscaler.kind != AutoscalerKind::off,
       "autoscaler: workers neither come nor go while this process runs");
   return keys;

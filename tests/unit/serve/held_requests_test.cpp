@@ -88,6 +88,10 @@ TEST_CASE("a plan's keys that only simulations follow are named") {
   CHECK(keys[3].find("disaggregation.hand_off push") == 0);
   plan.pools.resize(1);
   CHECK(simulated_only(plan).size() == 4);
+  plan.pools[0].config.lora = LoraConfig{};
+  CHECK(simulated_only(plan).size() == 5);
+  plan.pools[0].engine.kind = EngineKind::openai;  // adapters are its own affair
+  CHECK(simulated_only(plan).size() == 4);
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
     start_timeline();
   }
   schedule_faults();
-  eventful_ = eventful_ || !workload.patience.empty();
+  // Whose runs of steps are cut short leave events behind that are later than the end of the run.
+  eventful_ = eventful_ || !workload.patience.empty() || !workload.adapters.empty();
   if (plan_.autoscaler.kind != AutoscalerKind::off) {
     for (Pool& pool : fleet_.pools) {
       const Bytes bytes(pool.weights.count() / pool.ranks_per_worker);

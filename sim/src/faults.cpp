@@ -83,6 +83,9 @@ void Run::fault_due(std::uint32_t index) {
         crash(action.pool, worker, action.impact);
       }
       come_back(action.pool, worker, action.impact, action.event.duration);
+      if (!action.event.duration && slot.life == Life::down) {
+        set_life(action.pool, worker, Life::absent);  // for good: an autoscaler may start another
+      }
     }
     return;
   }

@@ -2,6 +2,7 @@
 // no request, block, booking or transfer is lost.
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "sim_scenes.h"
@@ -68,6 +69,15 @@ TEST_CASE("a run ends with its last request, whatever events are left") {
   const SimulationResult fast = simulate(spec, scene.load);
   spec.stepping = engine::Stepping::every_step;
   CHECK(same_figures(fast, simulate(spec, scene.load)));
+}
+
+TEST_CASE("an autoscaler replaces a worker that was taken for good") {
+  // One that was to be back, but never was, let requests wait for it without end.
+  const EventfulScene scene = draw_eventful_scene(1080202982587800949u);
+  const SimulationResult result = simulate(spec_of(scene), scene.load);
+  CHECK(std::none_of(result.records.begin(), result.records.end(), [](const RequestRecord& record) {
+    return record.status == RequestStatus::unfinished;
+  }));
 }
 
 TEST_CASE("whatever befalls a fleet, the same run again gives the same bytes") {

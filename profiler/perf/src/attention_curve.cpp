@@ -13,9 +13,8 @@ constexpr int kTokenOctaves = 22;
 constexpr int kPairOctaves = 43;
 constexpr int kPriorOctaves = 25;
 
-/// Equal chunks without prior context that have so many tokens and pairs. Fewer
-/// than one stands for the longer chunk of which a step that is not there would
-/// be a part.
+/// Equal chunks without prior context that have so many tokens and pairs. Fewer than one stands for
+/// the longer chunk of which a step that is not there would be a part.
 StepView chunks(double tokens, double pairs) {
   StepView v;
   v.prefill_tokens = tokens;

@@ -5,15 +5,13 @@
 
 namespace dyn::perf {
 
-/// The time of attention operators by sums of a step that only grow with it, so
-/// that more tokens, more context or another sequence never take less time,
-/// whatever the surfaces of the fits do. Decode: by sequences and all their
-/// context. Prefill: of chunks by themselves, by query tokens and their pairs
-/// of query and key, as of equal chunks; and what prior context adds, by its
-/// tokens and by pairs across, as of one chunk, but at most `kMostAlone` times
-/// what it takes at the device's full rate, which several chunks come near.
-/// Curves add up, so that any number of operators costs one look-up of each of
-/// the three. Immutable; look-ups allocate nothing.
+/// The time of attention operators by sums of a step that only grow with it, so that more tokens,
+/// more context or another sequence never take less time, whatever the surfaces of the fits do.
+/// Decode: by sequences and all their context. Prefill: of chunks by themselves, by query tokens
+/// and their pairs of query and key, as of equal chunks; and what prior context adds, by its tokens
+/// and by pairs across, as of one chunk, but at most `kMostAlone` times what it takes at the
+/// device's full rate, which several chunks come near. Curves add up, so that any number of
+/// operators costs one look-up of each of the three. Immutable; look-ups allocate nothing.
 class AttentionCurve {
  public:
   AttentionCurve() = default;  ///< of no operator

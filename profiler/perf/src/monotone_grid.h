@@ -9,12 +9,11 @@
 
 namespace dyn::perf {
 
-/// Seconds over `N` quantities that only grow with a step, as a table: 2^`Fine`
-/// steps an octave from 1, linear between, held beyond the last. Never
-/// decreasing in any quantity, since each value is lowered to those above it:
-/// what is too long for few of a quantity, such as one sequence that leaves
-/// most of a device idle, would otherwise be a bound of all steps that are
-/// larger. What is linear in each quantity is kept exactly. Immutable; look-ups
+/// Seconds over `N` quantities that only grow with a step, as a table: 2^`Fine` steps an octave
+/// from 1, linear between, held beyond the last. Never decreasing in
+/// any quantity, since each value is lowered to those above it: what is too long for few of a
+/// quantity, such as one sequence that leaves most of a device idle, would otherwise be a bound of
+/// all steps that are larger. What is linear in each quantity is kept exactly. Immutable; look-ups
 /// allocate nothing.
 template <std::size_t N, int Fine>
 class MonotoneGrid {
@@ -22,8 +21,7 @@ class MonotoneGrid {
   using Point = std::array<double, N>;
 
   MonotoneGrid() = default;  ///< 0 everywhere
-  /// Samples `seconds(point)`, >= 0, at every combination of steps from 1 to
-  /// 2^octaves[i].
+  /// Samples `seconds(point)`, >= 0, at every combination of steps from 1 to 2^octaves[i].
   template <typename Seconds>
   MonotoneGrid(const std::array<int, N>& octaves, Seconds seconds) {
     std::size_t cells = 1;
@@ -50,8 +48,8 @@ class MonotoneGrid {
 
   bool empty() const { return values_.empty(); }
 
-  /// Adds point by point, so that a sum of grids costs one look-up. `other` is
-  /// 0 everywhere or has the same steps.
+  /// Adds point by point, so that a sum of grids costs one look-up. `other` is 0 everywhere or has
+  /// the same steps.
   MonotoneGrid& operator+=(const MonotoneGrid& other) {
     if (empty()) {
       return *this = other;
@@ -92,8 +90,7 @@ class MonotoneGrid {
     if (!(v > 1)) {
       return {};
     }
-    // The exponent and the top bits of the mantissa are the step, the rest the
-    // share.
+    // The exponent and the top bits of the mantissa are the step, the rest the share.
     const auto bits = std::bit_cast<std::uint64_t>(v);
     const auto step = static_cast<std::size_t>((bits >> kRest) - kFirst);
     if (step + 1 >= steps) {

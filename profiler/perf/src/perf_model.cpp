@@ -20,9 +20,8 @@ namespace dyn::perf {
 
 namespace {
 
-/// The sizes vLLM captures CUDA graphs for: 1, 2, 4, then multiples of 8 to
-/// 256, of 16 to 512 (vLLM 0.19, cudagraph_capture_sizes). Smaller steps run
-/// padded to the next.
+/// The sizes vLLM captures CUDA graphs for: 1, 2, 4, then multiples of 8 to 256, of 16 to 512
+/// (vLLM 0.19, cudagraph_capture_sizes). Smaller steps run padded to the next.
 std::int64_t padded_tokens(std::int64_t n) {
   if (n <= 2) {
     return n;
@@ -49,8 +48,8 @@ std::vector<int> version_numbers(const std::string& version) {
   return numbers;
 }
 
-/// The host of the newest version of the engine that is no newer than the
-/// target's, else the oldest; for an unknown version, the first of the profile.
+/// The host of the newest version of the engine that is no newer than the target's, else the
+/// oldest; for an unknown version, the first of the profile.
 EngineHost find_host(const Profile& profile, const PerfTarget& target) {
   const std::vector<int> wanted = version_numbers(target.engine_version);
   const EngineHost* best = nullptr;
@@ -90,8 +89,7 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   return r.compute > r.memory ? "compute" : "memory";
 }
 
-/// Seconds of prefill and decode attention, of the layers of `curve`, that slow
-/// each other down.
+/// Seconds of prefill and decode attention, of the layers of `curve`, that slow each other down.
 double beside(const AttentionCurve& curve, const MixedAttention& mixed,
               const StepView& v) noexcept {
   const double prefill = curve.prefill(v);
@@ -106,8 +104,7 @@ double beside(const AttentionCurve& curve, const MixedAttention& mixed,
 }  // namespace
 
 struct PerfModel::Impl {
-  /// An operator that is priced by a curve, with the curve of all its
-  /// executions in a step.
+  /// An operator that is priced by a curve, with the curve of all its executions in a step.
   struct Tabled {
     PricedOperator priced;
     TokenCurve curve;
@@ -170,17 +167,15 @@ StepView PerfModel::Impl::view(const StepBatch& batch) const noexcept {
   v.prefill_sequences = batch.prefill_sequences;
   v.prefill_tokens = static_cast<double>(batch.prefill_tokens);
   v.prefill_context = static_cast<double>(batch.prefill_context);
-  // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior +
-  // q (q + 1) / 2.
+  // Query i of a chunk sees the prior tokens and i + 1 of the chunk: q prior + q (q + 1) / 2.
   v.own_pairs = 0.5 * static_cast<double>(batch.prefill_square + batch.prefill_tokens);
   v.pairs = static_cast<double>(batch.prefill_cross) + v.own_pairs;
   v.decode_sequences = batch.decode_sequences;
   v.decode_context = static_cast<double>(batch.decode_context);
   if (stages > 1) {
-    // A step of a pipeline gives every sequence its tokens: `stages`
-    // micro-batches follow each other without a gap, so that a cycle takes all
-    // stages for one of them. A chunk cannot be split: the Euclidean norm of
-    // the chunks bounds the longest from above.
+    // A step of a pipeline gives every sequence its tokens: `stages` micro-batches follow each
+    // other without a gap, so that a cycle takes all stages for one of them. A chunk cannot be
+    // split: the Euclidean norm of the chunks bounds the longest from above.
     const double longest =
         std::sqrt(static_cast<double>(batch.prefill_square) + v.decode_sequences);
     v.tokens = std::max(v.tokens / stages, longest);
@@ -346,8 +341,7 @@ Estimate PerfModel::estimate(const StepBatch& batch) const {
   Estimate estimate;
   estimate.provenance = Provenance::measured;
   estimate.value = to_seconds(step_time(batch));
-  // Errors of one kind of bound go together, those of different kinds are
-  // independent.
+  // Errors of one kind of bound go together, those of different kinds are independent.
   const std::vector<OperatorTime> times = explain(batch);
   std::array<double, 5> by_bound{};
   constexpr std::array<const char*, 5> kBounds{"compute", "memory", "network", "latency", "host"};

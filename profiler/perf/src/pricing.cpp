@@ -26,14 +26,12 @@ OperatorFit default_fit(const Operator& op, const Profile& profile) {
   }
   fit.relative_error = 0.5;
   fit.provenance = Provenance::specification;
-  fit.source =
-      "no fit in the profile: 60 % of peak, 75 % of memory bandwidth, "
-      "5 us a launch";
+  fit.source = "no fit in the profile: 60 % of peak, 75 % of memory bandwidth, 5 us a launch";
   return fit;
 }
 
-/// How many octaves the sizes of an operator that steps do not change are
-/// beyond what its fit was measured at.
+/// How many octaves the sizes of an operator that steps do not change are beyond what its fit was
+/// measured at.
 double octaves_beyond(const Operator& op, const Surface& surface) {
   constexpr Quantity kFixed[] = {
       Quantity::n,         Quantity::k,      Quantity::heads,        Quantity::kv_group,
@@ -198,8 +196,7 @@ AttentionCost attention_cost(const PricedOperator& priced) {
         grouped ? op.shape.heads / std::max(1, op.shape.kv_group) : op.shape.heads;
     const Quantity first = cost.prefill ? Quantity::queries : Quantity::context;
     Quantities q = quantities_of(op, 1);
-    // Surfaces over the context of a chunk have axes for nothing else that
-    // changes but its queries.
+    // Surfaces over the context of a chunk have axes for nothing else that changes but its queries.
     const Surface main = (cost.prefill ? priced.surface.without(Quantity::context) : priced.surface)
                              .held(q, {first, Quantity::sequences, Quantity::streams});
     cost.surface = FactorGrid(20, 13, [&](double x, double sequences) {
@@ -243,8 +240,7 @@ Roofline attention_at(const AttentionCost& cost, const StepView& view) noexcept 
   r.overhead = cost.overhead;
   r.seconds = (std::max(r.compute, r.memory) + r.overhead) * cost.factor.at(pairs);
   if (!cost.surface.empty()) {
-    // The mean sequence stands for all: surfaces are smooth, and the sums above
-    // are exact.
+    // The mean sequence stands for all: surfaces are smooth, and the sums above are exact.
     r.seconds *= cost.surface.at((cost.prefill ? rows : all_context) / sequences, sequences);
     if (!cost.prior.empty()) {
       r.seconds *= cost.prior.at(rows / sequences, all_context / sequences);

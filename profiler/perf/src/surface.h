@@ -12,8 +12,7 @@
 
 namespace dyn::perf {
 
-/// What a surface may have axes for; the meaning of each is beside
-/// CorrectionSurface.
+/// What a surface may have axes for; the meaning of each is beside CorrectionSurface.
 enum class Quantity : std::uint8_t {
   tokens,
   n,
@@ -49,8 +48,7 @@ class Quantities {
   std::array<double, kQuantities> values_;
 };
 
-/// The quantity that a profile names so; `kQuantities` as a number where there
-/// is none such.
+/// The quantity that a profile names so; `kQuantities` as a number where there is none such.
 Quantity quantity_named(const std::string& name);
 
 /// The surfaces of a fit, ready for look-ups. Immutable; shared by threads.
@@ -64,14 +62,13 @@ class Surface {
   /// Those of the surfaces that have an axis for `q`, or those that have none.
   Surface with(Quantity q) const { return part_of(q, true); }
   Surface without(Quantity q) const { return part_of(q, false); }
-  /// The same for operators that differ in the quantities of `open` alone: all
-  /// others are as in `at`, so that a look-up asks for no logarithm of theirs.
+  /// The same for operators that differ in the quantities of `open` alone: all others are as in
+  /// `at`, so that a look-up asks for no logarithm of theirs.
   Surface held(const Quantities& at, std::initializer_list<Quantity> open) const;
-  /// How many octaves `value` is beyond the knots of that quantity; 0 where it
-  /// has no axis.
+  /// How many octaves `value` is beyond the knots of that quantity; 0 where it has no axis.
   double beyond(Quantity q, double value) const noexcept;
-  /// 2^(sum of the corrections): each multilinear in the log2 of its
-  /// quantities, held beyond the ends.
+  /// 2^(sum of the corrections): each multilinear in the log2 of its quantities, held beyond the
+  /// ends.
   double factor(const Quantities& at) const noexcept;
 
  private:
@@ -93,14 +90,12 @@ class Surface {
   std::vector<Quantity> used_;
 };
 
-/// A factor by two quantities, sampled so that a look-up needs no logarithm:
-/// two steps an octave (at 2^i and 1.5 * 2^i), linear between, held beyond the
-/// ends. Allocates nothing.
+/// A factor by two quantities, sampled so that a look-up needs no logarithm: two steps an octave
+/// (at 2^i and 1.5 * 2^i), linear between, held beyond the ends. Allocates nothing.
 class FactorGrid {
  public:
   FactorGrid() = default;  ///< 1 everywhere
-  /// Samples `factor` at every combination of steps from 1 to 2^octaves of each
-  /// quantity.
+  /// Samples `factor` at every combination of steps from 1 to 2^octaves of each quantity.
   FactorGrid(int x_octaves, int y_octaves, const std::function<double(double, double)>& factor);
 
   bool empty() const { return factors_.empty(); }
@@ -125,8 +120,7 @@ class FactorGrid {
     if (!(v > 1)) {
       return {};
     }
-    // The exponent and the top bit of the mantissa are the index, the rest the
-    // fraction.
+    // The exponent and the top bit of the mantissa are the index, the rest the fraction.
     const auto bits = std::bit_cast<std::uint64_t>(v);
     const std::size_t step = static_cast<std::size_t>(bits >> 51) - 1023 * 2;
     if (step + 1 >= steps) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dyn/perf/operator_work.h"
 #include "table_rows.h"
 
 namespace dyn::profiler {
@@ -17,6 +18,9 @@ std::optional<Precision> table_precision(const std::string& name);
 
 /// Precisions of a text column's dictionary.
 std::vector<std::optional<Precision>> precisions(const TableColumn& column);
+
+/// Experts of this shape (moe, moe_dispatched) that took `seconds`.
+SurfaceSample expert_sample(const perf::ExpertShape& shape, double seconds);
 
 /// Collects one table's rows: refuses what cannot be, and counts what is left out.
 class Collector {

@@ -297,13 +297,7 @@ class LayerImport {
     Collector collector(rows, gpu_, slices_);
     for (const auto& [n, i] : nearest) {
       shape.tokens = n;
-      const perf::Work work = perf::moe_work(shape);
-      add_to(collector, i, key,
-             {{n, n * shape.per_token / shape.experts, shape.experts, 1, shape.hidden, shape.width,
-               shape.experts, shape.per_token},
-              work.flops,
-              work.bytes,
-              rows.positive(time, i) * kMicroseconds});
+      add_to(collector, i, key, expert_sample(shape, rows.positive(time, i) * kMicroseconds));
     }
     (void)collector.finish();
   }

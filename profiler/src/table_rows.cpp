@@ -5,7 +5,6 @@
 #include <cmath>
 #include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "collector.h"
@@ -277,83 +276,6 @@ TableSummary TableImporter::latent_decode(const Table& table, const OperatorFit&
                              return {s.context, s.sequences, s.heads, s.sequences * s.heads};
                            }};
   return attention(table, key, how, gpu_, slices_);
-}
-
-namespace {
-
-/// Whether each kernel of the dictionary multiplies by a gate, as the experts of dyn's models do.
-std::vector<bool> gated(const TableColumn& kernel) {
-  std::vector<bool> result;
-  for (const std::string& name : kernel.dictionary) {
-    result.push_back(name.find("nongated") == std::string::npos);
-  }
-  return result;
-}
-
-}  // namespace
-
-TableSummary TableImporter::moe(const Table& table, const OperatorFit& from) {
-  const TableRows rows(table);
-  const TableColumn& type = rows.texts("moe_dtype");
-  const auto types = precisions(type);
-  const TableColumn& kernel = rows.texts("kernel_source");
-  const TableColumn& spread = rows.texts("distribution");
-  const auto usable = gated(kernel);
-  const TableColumn& tokens = rows.numbers("num_tokens");
-  const TableColumn& hidden = rows.numbers("hidden_size");
-  const TableColumn& inter = rows.numbers("inter_size");
-  const TableColumn& topk = rows.numbers("topk");
-  const TableColumn& experts = rows.numbers("num_experts");
-  const TableColumn& shards = rows.numbers("moe_tp_size");
-  const TableColumn& ranks = rows.numbers("moe_ep_size");
-  const TableColumn& latency = rows.numbers("latency");
-  // TensorRT-LLM and SGLang multiply MXFP4 weights with 8-bit activations where the device can
-  // (TensorRT-LLM: ModelConfig.get_mxfp4_quant_algo; SGLang: --flashinfer-mxfp4-moe-precision).
-  constexpr const char* kEightBits = "w4a8_mxfp4_mxfp8";
-  std::set<std::pair<double, double>> narrow;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (type.dictionary[type.codes[i]] == kEightBits) {
-      narrow.emplace(hidden.numbers[i], experts.numbers[i]);
-    }
-  }
-  Collector collector(rows, gpu_, slices_);
-  OperatorFit key = from;
-  key.kind = OperatorKind::moe;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    perf::ExpertShape shape;
-    shape.tokens = rows.positive(tokens, i);
-    shape.experts = rows.positive(experts, i);
-    shape.per_token = rows.positive(topk, i);
-    shape.ranks = rows.positive(ranks, i);
-    shape.hidden = rows.positive(hidden, i);
-    shape.width = rows.positive(inter, i) / rows.positive(shards, i);
-    const double seconds = rows.positive(latency, i) * kMilliseconds;
-    const char* wanted = shape.hidden == 7168 ? "power_law_1.01" : "power_law_1.2";
-    if (!types[type.codes[i]] || !usable[kernel.codes[i]] ||
-        spread.dictionary[spread.codes[i]] != wanted) {
-      collector.unknown();
-      continue;
-    }
-    key.precision = *types[type.codes[i]];
-    const bool eight_bits = type.dictionary[type.codes[i]] == kEightBits;
-    if (key.precision == Precision::mxfp4 && !eight_bits &&
-        narrow.count({shape.hidden, shape.experts}) > 0) {
-      collector.unknown();
-      collector.explain("of W4A16 and W4A8 the latter, which the engine chooses, is read");
-      continue;
-    }
-    shape.weights = key.precision;
-    const perf::Work work = perf::moe_work(shape);
-    collector.add(
-        i, key,
-        {{shape.tokens, shape.tokens * shape.per_token / shape.experts, shape.experts / shape.ranks,
-          shape.ranks, shape.hidden, shape.width, shape.experts, shape.per_token},
-         work.flops,
-         work.bytes,
-         seconds},
-        eight_bits ? std::optional(Precision::fp8) : std::nullopt);
-  }
-  return collector.finish();
 }
 
 TableSummary TableImporter::all_reduce(const Table& table, const OperatorFit& from) {

@@ -154,7 +154,8 @@ void GraphBuilder::add_experts() {
   }
 }
 
-/// Whether each token goes to the GPUs of its experts alone, rather than to all.
+/// Whether the experts' kernels are those of tokens that DeepEP brings to the GPUs of their experts
+/// alone. Within a node SGLang's are, too, though its exchange is priced as one that gathers.
 bool GraphBuilder::sends_tokens() const {
   const int group = layout_.tensor * layout_.data;
   return layout_.data > 1 && layout_.expert == group && target_.engine != "trtllm" &&

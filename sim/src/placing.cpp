@@ -339,7 +339,7 @@ void Run::cache_tick(std::uint32_t pool_index) {
   for (std::uint32_t i = 0; i < pool.engines; ++i) {
     busy = busy || fleet_.engines[pool.first_engine + i].due != SimTime::max();
   }
-  if (busy) {
+  if (busy && unfinished_ > 0) {  // nobody asks a router after the last request
     expect_events(pool);
   }
 }

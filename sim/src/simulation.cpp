@@ -49,8 +49,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
     start_timeline();
   }
   schedule_faults();
-  // Whose runs of steps are cut short leave events behind that are later than the end of the run.
-  eventful_ = eventful_ || !workload.patience.empty() || !workload.adapters.empty();
+  eventful_ = eventful_ || !workload.patience.empty();
   if (plan_.autoscaler.kind != AutoscalerKind::off) {
     for (Pool& pool : fleet_.pools) {
       const Bytes bytes(pool.weights.count() / pool.ranks_per_worker);
@@ -79,7 +78,7 @@ SimulationResult Run::run() {
     } else if (spec_.cancelled && queue_.popped() % kPollEvery == 0 &&
                spec_.cancelled->load(std::memory_order_relaxed)) {
       stopped = true;
-    } else if (eventful_ && stale(queue_.top())) {
+    } else if (stale(queue_.top())) {
       queue_.skip();
     } else {
       const Event event = queue_.pop();
@@ -127,15 +126,11 @@ void Run::handle(const Event& event) {
       }
       break;
     case EventKind::network_due:
-      if (!stale(event)) {
-        network_due();
-      }
+      network_due();
       break;
     case EventKind::engine_due:
-      if (!stale(event)) {
-        fleet_.engines[event.target].due = SimTime::max();
-        end_step(event.target);
-      }
+      fleet_.engines[event.target].due = SimTime::max();
+      end_step(event.target);
       break;
     case EventKind::engine_start:
       fleet_.engines[event.target].start = SimTime::min();

@@ -63,7 +63,7 @@ TEST_CASE("whatever befalls a fleet, fast-forward and step-by-step runs have the
 }
 
 TEST_CASE("a run ends with its last request, whatever events are left") {
-  // LoRA slots cut runs of steps short; one that was left behind was taken for the end.
+  // Engines went on to tell routers of their caches, one look longer in one of the steppings.
   const EventfulScene scene = draw_eventful_scene(3012180);
   SimulationSpec spec = spec_of(scene);
   const SimulationResult fast = simulate(spec, scene.load);

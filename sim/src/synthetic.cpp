@@ -12,6 +12,7 @@
 #include "patience.h"
 #include "prompt_blocks.h"
 #include "trace_builder.h"
+#include "waits.h"
 
 namespace dyn::sim {
 namespace {
@@ -175,14 +176,7 @@ class ClassMaker {
     }
     return turns;
   }
-  Duration draw_think() {
-    const double mean = to_seconds(shape_.think_time);
-    const double cv = shape_.think_cv;
-    if (mean <= 0 || cv <= 0) {
-      return shape_.think_time;
-    }
-    return from_seconds(std::min(think_.gamma(1 / (cv * cv), mean * cv * cv), kMaxTraceSeconds));
-  }
+  Duration draw_think() { return draw_wait(think_, shape_.think_time, shape_.think_cv); }
   void add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload& out);
 
   const LoadShape& shape_;

@@ -53,13 +53,19 @@ class GoodRequests {
   std::vector<SimTime> sent_;
 };
 
-Metric fleet_metric(std::string tag, std::string header, std::string unit, double value) {
+/// Adds a figure that is of the fleet rather than of requests.
+void add(Report& report, std::string tag, std::string header, std::string unit, double value) {
   Metric metric;
   metric.tag = std::move(tag);
   metric.header = std::move(header);
   metric.unit = std::move(unit);
   metric.avg = value;
-  return metric;
+  report.metrics.push_back(std::move(metric));
+}
+
+void add(Report& report, std::string tag, std::string header, std::string unit,
+         std::int64_t count) {
+  add(report, std::move(tag), std::move(header), std::move(unit), static_cast<double>(count));
 }
 
 }  // namespace
@@ -146,26 +152,23 @@ void Run::add_fleet_metrics(Report& report) const {
       hours += pool.gpu_hours;
       turns += pool.direction_changes;
     }
-    report.metrics.push_back(fleet_metric("gpu_hours", "GPU Hours", "hours", hours));
+    add(report, "gpu_hours", "GPU Hours", "hours", hours);
     if (scaled) {
-      report.metrics.push_back(
-          fleet_metric("scaling_direction_changes", "Scaling Direction Changes", "count", turns));
+      add(report, "scaling_direction_changes", "Scaling Direction Changes", "count",
+          std::int64_t{turns});
     }
   }
-  const auto count = [&](const char* tag, const char* header, const char* unit,
-                         std::int64_t value) {
-    report.metrics.push_back(fleet_metric(tag, header, unit, static_cast<double>(value)));
-  };
   if (!faults_.empty()) {
-    count("faults", "Faults", "count", static_cast<std::int64_t>(history_.faults.size()));
-    count("migrations", "Request Migrations", "count", history_.migrations);
-    count("retries", "Client Retries", "count", history_.retries);
-    count("lost_tokens", "Tokens Computed in Vain", "tokens", history_.lost_tokens);
+    add(report, "faults", "Faults", "count", static_cast<std::int64_t>(history_.faults.size()));
+    add(report, "migrations", "Request Migrations", "count", history_.migrations);
+    add(report, "retries", "Client Retries", "count", history_.retries);
+    add(report, "lost_tokens", "Tokens Computed in Vain", "tokens", history_.lost_tokens);
   }
   if (!workload_.patience.empty()) {
-    count("cancelled_request_count", "Cancelled Requests", "requests", history_.cancellations);
-    count("abandoned_tokens", "Tokens Computed for Clients That Left", "tokens",
-          history_.abandoned_tokens);
+    add(report, "cancelled_request_count", "Cancelled Requests", "requests",
+        history_.cancellations);
+    add(report, "abandoned_tokens", "Tokens Computed for Clients That Left", "tokens",
+        history_.abandoned_tokens);
   }
 }
 
@@ -178,15 +181,11 @@ void Run::add_adapter_metrics(const policy::AdapterUse& use, Report& report) con
   const std::int64_t loads = use.host_loads + use.storage_loads;
   if (use.uses > 0) {
     const double share = static_cast<double>(use.uses - loads) / static_cast<double>(use.uses);
-    report.metrics.push_back(fleet_metric("adapter_hit_rate", "Adapter Hit Rate", "ratio", share));
+    add(report, "adapter_hit_rate", "Adapter Hit Rate", "ratio", share);
   }
-  const auto count = [&](const char* tag, const char* header, std::int64_t value) {
-    report.metrics.push_back(fleet_metric(tag, header, "count", static_cast<double>(value)));
-  };
-  count("adapter_host_loads", "Adapter Loads, Host Memory", use.host_loads);
-  count("adapter_storage_loads", "Adapter Loads, Storage", use.storage_loads);
-  report.metrics.push_back(fleet_metric("adapter_load_time", "Adapter Load Time", "ms",
-                                        to_seconds(use.load_time) * 1000));
+  add(report, "adapter_host_loads", "Adapter Loads, Host Memory", "count", use.host_loads);
+  add(report, "adapter_storage_loads", "Adapter Loads, Storage", "count", use.storage_loads);
+  add(report, "adapter_load_time", "Adapter Load Time", "ms", to_seconds(use.load_time) * 1000);
 }
 
 void Run::finish_history(SimTime end) {

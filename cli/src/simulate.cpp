@@ -1,6 +1,9 @@
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -125,17 +128,32 @@ int gate(const Context& context, const configurator::StoredResult& baseline,
   return kOk;
 }
 
-/// Arrays as long as the load come and go with every run: their pages are kept, since getting new
-/// ones from the system takes as long as a simulation of them.
-void keep_freed_memory() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+/// Arrays as long as the load come and go with every run, and getting pages for them from the
+/// system takes as long as a simulation of them: freed ones are kept, and the first of the heap are
+/// huge where the system has such. A fixed fleet has two runs at a time, which do well with one
+/// heap; many simulations at once have one each, as is malloc's default.
+void prepare_memory(bool one_heap) {
+  constexpr std::size_t kHugePage = 2 << 20;
+  constexpr std::size_t kHugePages = 64 << 20;
+  if (one_heap) {
+    mallopt(M_ARENA_MAX, 1);
+  }
   mallopt(M_TRIM_THRESHOLD, 128 << 20);
+  mallopt(M_TOP_PAD, 2 << 20);
+  mallopt(M_MMAP_MAX, 0);  // from the heap, not a mapping of its own
+  if (void* const start = std::malloc(kHugePages)) {
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(start) / kHugePage + 1;
+    madvise(reinterpret_cast<void*>(first * kHugePage), kHugePages - kHugePage, MADV_HUGEPAGE);
+    std::free(start);  // its pages come when they are used
+  }
+  mallopt(M_MMAP_MAX, 65'536);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
 }
 
 int simulate(const Context& context, const SimulateFlags& flags) {
-  keep_freed_memory();
   const double tolerance = parse_tolerance(flags.tolerance);
   Recipe recipe = load_recipe(flags.recipe, flags.set);
+  prepare_memory(recipe.deployment.has_value());
   recipe.seed = flags.seed.value_or(recipe.seed);
   recipe.search.replay = flags.top.value_or(recipe.search.replay);
   // What can fail fails before the work does.

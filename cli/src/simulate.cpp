@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -99,9 +100,8 @@ sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
   return workload;
 }
 
-/// Writes the result and the winner's report. The result comes last: where it is, all is.
-void write_results(const Context& context, const std::string& folder,
-                   const configurator::ExploreResult& result, const std::string& json) {
+/// Writes the winner's report in AIPerf's files, and what its fleet did.
+void write_report(const std::string& folder, const configurator::ExploreResult& result) {
   const std::filesystem::path out(folder);
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
@@ -109,8 +109,15 @@ void write_results(const Context& context, const std::string& folder,
   write_pieces((out / "profile_export.jsonl").string(),
                [&](const PieceSink& sink) { write_request_export(result.winner_records, sink); });
   write_file((out / "fleet_history.json").string(), to_json(result.winner_fleet));
-  write_file((out / "result.json").string(), json);
-  context.note("wrote " + (out / "result.json").string());
+}
+
+configurator::ResultSource source_of(const Recipe& recipe, const SimulateFlags& flags) {
+  configurator::ResultSource source;
+  source.recipe_name = std::filesystem::path(flags.recipe).filename().string();
+  source.recipe_text = read_text(flags.recipe);
+  source.overrides = flags.set;
+  source.files = configurator::input_files(recipe, flags.recipe);
+  return source;
 }
 
 /// Prints what changed against the baseline; 1 if something got worse.
@@ -163,6 +170,11 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   }
   context.progress(0, "reading the load");
   const sim::Workload workload = read_workload(recipe, flags.recipe);
+  // What needs no simulation, or only its figures, is done beside the rest.
+  const std::launch beside = flags.threads == 1 ? std::launch::deferred : std::launch::async;
+  configurator::ResultSource source = source_of(recipe, flags);
+  std::future<std::string> digest = std::async(
+      beside, [&source, &recipe] { return configurator::input_sha256(source, recipe.seed); });
   configurator::ExploreOptions options;
   options.threads = flags.threads;
   options.progress = [&](double fraction, const std::string& what) {
@@ -177,11 +189,11 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.note("interrupted; nothing was written");
     return kInterrupted;
   }
-  configurator::ResultSource source;
-  source.recipe_name = std::filesystem::path(flags.recipe).filename().string();
-  source.recipe_text = read_text(flags.recipe);
-  source.overrides = flags.set;
-  source.files = configurator::input_files(recipe, flags.recipe);
+  std::future<void> report;
+  if (!flags.out.empty()) {
+    report = std::async(beside, [&flags, &result] { write_report(flags.out, result); });
+  }
+  source.sha256 = digest.get();
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
   const bool unseen = !flags.out.empty() && !result.winner_timeline;
@@ -195,8 +207,12 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.note("wrote " + flags.trace);
   }
   if (!flags.out.empty()) {
-    write_file((std::filesystem::path(flags.out) / "timeline.json").string(), watched.timeline);
-    write_results(context, flags.out, result, json);
+    const std::filesystem::path out(flags.out);
+    write_file((out / "timeline.json").string(), watched.timeline);
+    report.get();
+    // The result comes last: where it is, all is.
+    write_file((out / "result.json").string(), json);
+    context.note("wrote " + (out / "result.json").string());
   }
   if (flags.explain_request) {
     context.print('\n' + watched.explanation);

@@ -154,22 +154,29 @@ void GraphBuilder::add_experts() {
   }
 }
 
-/// Whether the experts' kernels are those of tokens that DeepEP brings to the GPUs of their experts
-/// alone. Within a node SGLang's are, too, though its exchange is priced as one that gathers.
-bool GraphBuilder::sends_tokens() const {
+/// Whether the group that tokens are exchanged in is one that gathers all ranks' tokens and
+/// scatters the sums. Within a node that is what engines do by default, and what published
+/// deployments of SGLang with attention DP run, whose --moe-a2a-backend is none
+/// (ishandhanani/srt-slurm, recipes/b200-fp8; ai-dynamo/dynamo, recipes/deepseek-r1/sglang).
+bool GraphBuilder::gathers_tokens() const {
   const int group = layout_.tensor * layout_.data;
-  return layout_.data > 1 && layout_.expert == group && target_.engine != "trtllm" &&
-         (target_.engine == "sglang" || group > 8);
+  return group <= 8 && group <= gpu_.gpus_per_node;
 }
 
-/// The way of tokens to the GPUs of their experts, or back. Within a node engines gather all
-/// ranks' tokens and scatter the sums (vLLM's and SGLang's default, TensorRT-LLM's with tokens
-/// already quantised); wide expert parallelism sends each token to its experts alone (DeepEP).
+/// Whether the experts' kernels are those of tokens that an all-to-all brings to the GPUs of their
+/// experts alone (DeepEP). TensorRT-LLM's are measured as its own, whatever the exchange.
+bool GraphBuilder::sends_tokens() const {
+  return layout_.data > 1 && layout_.expert == layout_.tensor * layout_.data &&
+         target_.engine != "trtllm" && !gathers_tokens();
+}
+
+/// The way of tokens to the GPUs of their experts, or back: gathered and scattered (TensorRT-LLM's
+/// tokens already quantised), or each sent to its experts alone.
 void GraphBuilder::add_expert_exchange(bool combine) {
   const char* name = combine ? "expert_combine" : "expert_dispatch";
   const int group = layout_.tensor * layout_.data;
   const double n = group;
-  if (group <= 8 && group <= gpu_.gpus_per_node) {
+  if (gathers_tokens()) {
     const double value =
         !combine && target_.engine == "trtllm"
             ? std::min(kActivation, bytes_per_value(compute_precision(formats_.experts)))

@@ -52,6 +52,7 @@ class GraphBuilder {
 
   void add_mlp(const std::string& name, double count, double intermediate);
   void add_experts();
+  bool gathers_tokens() const;
   bool sends_tokens() const;
   void add_expert_exchange(bool combine);
   void add_pipeline();

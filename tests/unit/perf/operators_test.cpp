@@ -166,19 +166,24 @@ TEST_CASE("Experts meet their tokens by gather and scatter in a node, all to all
   CHECK(get(tensor, "expert_all_reduce").kind == OperatorKind::all_reduce);
 }
 
-TEST_CASE("Experts compute their own tokens alone where the engine sends them so") {
-  const auto kind = [](const char* engine, ParallelLayout layout) {
+TEST_CASE(
+    "Experts compute their own tokens alone where an all-to-all brings them, not within a node") {
+  const auto kinds = [](const char* engine, ParallelLayout layout, const char* gpu = "gb200") {
     PerfTarget target = target_of("DeepSeek-R1", layout);
     target.engine = engine;
-    return get(graph_of(target, "gb200"), "experts").kind;
+    const auto graph = graph_of(target, gpu);
+    return std::pair(get(graph, "experts").kind, get(graph, "expert_dispatch").kind);
   };
-  // SGLang's DeepEP takes as many GPUs as there are.
-  CHECK(kind("sglang", {1, 1, 8, 8}) == OperatorKind::moe_dispatched);
-  CHECK(kind("sglang", {1, 1, 8, 1}) == OperatorKind::moe);
-  CHECK(kind("sglang", {8, 1, 1, 8}) == OperatorKind::moe);
-  CHECK(kind("vllm", {1, 1, 8, 8}) == OperatorKind::moe);
-  CHECK(kind("vllm", {1, 1, 32, 32}) == OperatorKind::moe_dispatched);
-  CHECK(kind("trtllm", {1, 1, 32, 32}) == OperatorKind::moe);
+  const std::pair gathered(OperatorKind::moe, OperatorKind::all_gather);
+  const std::pair sent(OperatorKind::moe_dispatched, OperatorKind::all_to_all);
+  for (const char* const engine : {"sglang", "vllm"}) {
+    CHECK((kinds(engine, {1, 1, 8, 8}) == gathered));
+    CHECK((kinds(engine, {1, 1, 8, 1}) == gathered));
+    CHECK((kinds(engine, {1, 1, 32, 32}) == sent));
+    CHECK((kinds(engine, {1, 1, 16, 16}, "h200") == sent));
+    CHECK((kinds(engine, {2, 1, 8, 8}).first == OperatorKind::moe));  // two GPUs share experts
+  }
+  CHECK(kinds("trtllm", {1, 1, 32, 32}).first == OperatorKind::moe);
 }
 
 TEST_CASE("What a layout does not divide is padded, not refused") {

@@ -89,10 +89,15 @@ std::vector<ParallelLayout> possible_layouts(const Problem& problem) {
 }
 
 LayoutChoice compile_layout(const Problem& problem, const ParallelLayout& layout) {
-  LayoutChoice choice{layout, nullptr, layout_problem(problem, layout)};
+  LayoutChoice choice{layout, nullptr, nullptr, layout_problem(problem, layout)};
   if (choice.rejected.empty()) {
     try {
       choice.model = perf::PerfModel::compile(problem.target(layout), problem.profile);
+      if (problem.engines_encode()) {
+        const Recipe& recipe = *problem.recipe;
+        choice.images = perf::image_timer(problem.model, recipe.timing, layout.tensor,
+                                          recipe.engine.kind, problem.profile);
+      }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::infeasible) {
         throw;
@@ -343,8 +348,13 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
     plan.transfer = make_transfer(problem);
   }
   std::vector<perf::PerfTarget> targets;
-  for (const PoolSpec& pool : plan.pools) {
+  for (PoolSpec& pool : plan.pools) {
+    pool.timing.image_time = problem.recipe->timing.image_time;
     targets.push_back(perf::target_of(plan, pool));
+    if (const auto images =
+            problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind)) {
+      targets.push_back(*images);
+    }
   }
   plan.profile = perf::profile_for(problem.profile, targets);
   follow_recipe(*problem.recipe, plan);

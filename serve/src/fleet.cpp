@@ -86,6 +86,10 @@ void check_plan(const Plan& plan) {
     throw Error(ErrorKind::bad_input,
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
+  if (plan.encode) {
+    throw Error(ErrorKind::bad_input, "dyn serve runs no encode workers yet",
+                "leave deployment.encode out of the recipe: engines then encode images themselves");
+  }
   for (const PoolSpec& pool : plan.pools) {
     check_pool(pool, plan.router);
   }

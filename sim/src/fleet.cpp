@@ -87,6 +87,9 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
   out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
   out.engine_options.adapter_load = engine::adapter_load_times(plan, pool);
+  if (!spec.images.pools.empty()) {
+    out.engine_options.image_timer = spec.images.pools[index];
+  }
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;
@@ -240,6 +243,10 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.remote_prefill = pool.role == WorkerRole::decode;
   out.adapter = workload.adapter_of(request);
   out.priority = workload.priority_of(request);
+  if (pool.engine_options.image_timer && !workload.request_images.empty()) {
+    const RequestImages& images = workload.request_images[request];
+    out.images = {images.start, static_cast<std::int32_t>(images.count), images.each};
+  }
   return out;
 }
 
@@ -279,6 +286,21 @@ void check_feasible(const Fleet& fleet, const Workload& workload) {
   if (!errors.empty()) {
     throw Error(ErrorKind::infeasible, std::move(errors));
   }
+}
+
+ImageTimers compile_image_timers(const Plan& plan, const Workload& workload) {
+  ImageTimers out;
+  if (workload.images.empty()) {
+    return out;
+  }
+  if (plan.encode) {
+    out.encode = perf::encode_timer(plan);
+    return out;
+  }
+  for (const PoolSpec& pool : plan.pools) {
+    out.pools.push_back(perf::image_timer(plan, pool));
+  }
+  return out;
 }
 
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan) {

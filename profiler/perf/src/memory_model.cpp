@@ -126,6 +126,10 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   MemoryUse use;
   use.capacity = gpu.memory;
   use.weights = rounded(weight_bytes(target));
+  if (target.encodes_images && target.model.vision) {
+    const auto encoder = static_cast<double>(target.model.vision->parameters(target.model.hidden));
+    use.weights += rounded(2 * encoder / target.layout.tensor);
+  }
   use.activations = rounded(activation_bytes(target, config));
   use.reserve = rounded(reserve_bytes(target.layout));
   if (config.lora) {

@@ -14,6 +14,7 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
 void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
   adapter_load = Duration{0};
+  image_batch = {};
   charged = 0;
   reserved = 0;
   completing.clear();
@@ -166,6 +167,7 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   pool.take(static_cast<std::uint64_t>(need));
   request.nameless += need;
   request.computed = prior + tokens;
+  encode_images(request, prior, request.computed);
   publish_prompt(request, request.computed);
   charge(request, tokens, completes);
   if (completes && tokens == 1) {

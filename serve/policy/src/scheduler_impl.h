@@ -123,6 +123,9 @@ struct Scheduler::Impl {
   void note_evictions(std::size_t begin);
   void account(const Request& request, Admission& admission) const;
 
+  // Images (scheduler_images.cpp).
+  void encode_images(const Request& request, std::int64_t from, std::int64_t to);
+
   // LoRA adapters (scheduler_adapters.cpp).
   /// The first of a list that may be in a batch with those that run.
   Slot first_of(const RequestList& list) const {
@@ -227,6 +230,7 @@ struct Scheduler::Impl {
   std::optional<AdapterSlots> adapters;  ///< none: the model alone
   Duration adapter_load{0};              ///< of the step in progress
   AdapterUse adapter_use;
+  perf::ImageBatch image_batch;  ///< of the step in progress
 };
 
 }  // namespace dyn::policy

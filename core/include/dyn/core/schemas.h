@@ -18,6 +18,7 @@ namespace dyn {
 void describe(EnumSchema<Precision>& s);
 void describe(EnumSchema<Provenance>& s);
 void describe(EnumSchema<AttentionKind>& s);
+void describe(EnumSchema<FourBitScope>& s);
 void describe(EnumSchema<OperatorKind>& s);
 void describe(EnumSchema<LengthDistribution>& s);
 void describe(EnumSchema<TraceFormat>& s);
@@ -52,6 +53,9 @@ void describe(ObjectSchema<SpeculationConfig>& s);
 void describe(ObjectSchema<SglangConfig>& s);
 void describe(ObjectSchema<LoraConfig>& s);
 void describe(ObjectSchema<AdapterMix>& s);
+void describe(ObjectSchema<ImageMix>& s);
+void describe(ObjectSchema<DeploymentEncode>& s);
+void describe(ObjectSchema<EncodeSpec>& s);
 void describe(ObjectSchema<EngineConfig>& s);
 void describe(ObjectSchema<RouterConfig>& s);
 void describe(ObjectSchema<NetworkSpec>& s);
@@ -80,7 +84,9 @@ void describe(ObjectSchema<Profile>& s);
 
 void describe(ObjectSchema<Estimate>& s);
 void describe(ObjectSchema<AttentionSpec>& s);
+void describe(ObjectSchema<LinearAttentionSpec>& s);
 void describe(ObjectSchema<MoeSpec>& s);
+void describe(ObjectSchema<VisionSpec>& s);
 void describe(ObjectSchema<ModelSpec>& s);
 void describe(ObjectSchema<ParallelLayout>& s);
 void describe(ObjectSchema<EngineTarget>& s);

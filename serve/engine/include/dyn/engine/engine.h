@@ -9,6 +9,7 @@
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/report.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
 #include "dyn/policy/scheduler.h"
@@ -56,6 +57,7 @@ struct EngineOptions {
   policy::TieringOptions tiering{};  ///< the timer is the engine's own
   bool reserve_at_once = false;      ///< see policy::SchedulerOptions
   policy::AdapterLoadTimes adapter_load{};
+  std::shared_ptr<const perf::ImageTimer> image_timer{};  ///< where requests have images
 };
 
 /// Whether the engines of a pool take room for remote KV at once: those whose step times are

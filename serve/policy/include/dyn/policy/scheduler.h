@@ -7,6 +7,7 @@
 #include "dyn/core/id.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
 
@@ -117,6 +118,8 @@ class Scheduler {
   /// request arrives, leaves or receives its KV.
   void begin_step(SimTime now, Outcome& outcome);
   const perf::StepBatch& batch() const;
+  /// The images that the step encodes; it is then no quiet one.
+  const perf::ImageBatch& image_batch() const;
   /// How long the step stalls for the LoRA adapters that it loads; it is then no quiet one.
   Duration adapter_load() const;
   /// Tokens that each decoding sequence makes in the step after `ahead` more steps.

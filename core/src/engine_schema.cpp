@@ -92,6 +92,11 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
       .at_least(1)
       .unset("what the memory model leaves");
+  s.field("hybrid_kv_cache", &EngineConfig::hybrid_kv_cache,
+          "Whether vLLM's layers with sliding windows and linear states give back the KV that they "
+          "no longer need (its hybrid KV cache manager). Where not, sliding layers keep all of it.")
+      .brief()
+      .unset("as vLLM has it: on, but for Llama-4 and with tiers below the device");
   s.field("queue", &EngineConfig::queue, "In which order waiting requests are admitted.")
       .because("the engines' own")
       .brief();

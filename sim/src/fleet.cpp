@@ -87,6 +87,7 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
   out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
   out.engine_options.adapter_load = engine::adapter_load_times(plan, pool);
+  out.engine_options.groups = engine::cache_groups(plan, pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine_driver.h"
+#include "random_groups.h"
 
 namespace {
 
@@ -52,6 +53,9 @@ Case random_case(WorkerRole role, bool tiers) {
     config.lora->slots = *rc::gen::inRange(1, 4);
     config.lora->host_slots = config.lora->slots + *rc::gen::inRange(0, 3);
     c.options.adapter_load = {std::chrono::microseconds(7), std::chrono::microseconds(90)};
+  }
+  if (config.kind == "vllm" && !tiers) {
+    c.options.groups = test::random_groups();
   }
   c.options.role = role;
   c.options.reserve_at_once = role == WorkerRole::decode && *rc::gen::arbitrary<bool>();

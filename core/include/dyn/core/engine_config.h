@@ -50,6 +50,7 @@ struct EngineConfig {
   double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
+  std::optional<bool> hybrid_kv_cache;        ///< of vllm; default as it decides itself
   QueuePolicy queue = QueuePolicy::fcfs;
   std::optional<SpeculationConfig> speculation;
   std::optional<LoraConfig> lora;  ///< none: no adapters

@@ -7,6 +7,7 @@
 #include "dyn/core/id.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
+#include "dyn/perf/cache_groups.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
 
@@ -30,6 +31,7 @@ struct SchedulerOptions {
   /// not only when the next step begins, as vLLM does.
   bool reserve_at_once = false;
   AdapterLoadTimes adapter_load{};  ///< where the engine has LoRA slots
+  perf::CacheGroups groups{};       ///< of the model; split only without tiers, and for vLLM
 };
 
 /// Which requests enter each step of one engine, and which KV blocks they get: continuous

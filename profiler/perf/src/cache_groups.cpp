@@ -22,6 +22,12 @@ int groups_of(int layers, int size) {
 
 }  // namespace
 
+std::int64_t CacheGroups::most_pages(std::int64_t blocks, std::int64_t chunk,
+                                     std::int64_t block_size, std::int64_t drafts) const {
+  return sliding * std::min(blocks, window_blocks(chunk, block_size)) +
+         linear * state_blocks * (2 + drafts);
+}
+
 std::int64_t CacheGroups::recycled_pages(std::int64_t tokens, std::int64_t block_size) const {
   const std::int64_t blocks = (tokens + block_size - 1) / block_size;
   return sliding * std::min(blocks, window_blocks(1, block_size)) + linear * state_blocks;

@@ -36,6 +36,9 @@ Habits habits_of(const EngineConfig& config) {
     habits.least_share = 0.14 * habits.share;
     habits.decay = (habits.share - habits.least_share) / 600;
     habits.most_output = config.sglang.clip_max_new_tokens;
+    habits.longest_prefix_first =
+        config.sglang.schedule_policy == SchedulePolicy::lpm && config.prefix_caching;
+    habits.most_prompt_tokens = config.sglang.max_prefill_tokens;
   } else if (config.kind == "trtllm" && config.capacity == CapacityPolicy::guaranteed_no_evict) {
     habits.reserve = Reserve::to_the_end;
   }
@@ -163,8 +166,11 @@ Scheduler::Scheduler(Scheduler&&) noexcept = default;
 Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
 
 bool Scheduler::fits(const EngineRequest& request) const {
-  const std::int64_t blocks = impl_->blocks_to_the_end(request);
-  return blocks + impl_->most_recycled(blocks) <= total_blocks();
+  const Impl& s = *impl_;
+  const std::int64_t blocks = s.blocks_to_the_end(request);
+  return blocks + s.groups.most_pages(blocks, s.options.config.max_num_batched_tokens, s.block_size,
+                                      s.decodes.drafts()) <=
+         total_blocks();
 }
 
 void Scheduler::submit(const EngineRequest& request) {

@@ -25,6 +25,9 @@ void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   }
   slide_windows();
   if (separate) {
+    if (habits.longest_prefix_first && running.size < max_running && may_try()) {
+      order_waiting();
+    }
     place_partial();
     if (partial == kNoSlot) {
       admit(now, outcome);
@@ -236,7 +239,7 @@ void Scheduler::Impl::join_received(Slot slot, SimTime now, Outcome& outcome) {
 /// Admits the head of the queue, or the first whose adapter may join; false if there is none or it
 /// does not fit.
 bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
-  if (waiting.empty() || (blocked && !room_again(0) && !has_slid_enough(0))) {
+  if (!may_try()) {
     return false;
   }
   const Slot slot = first_of(waiting);
@@ -271,6 +274,11 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   const bool cut = !request.remote && known - cached > left;
   const std::int64_t tokens = chunk_tokens(request, cached, left);
   if (cut && (!options.config.chunked_prefill || left < page || tokens == 0)) {
+    block({});
+    return false;
+  }
+  if (separate && charged > 0 &&
+      (known - cached + page - 1) / page * page >= habits.most_prompt_tokens - charged) {
     block({});
     return false;
   }

@@ -2,6 +2,7 @@
 // gives them back, and how much of a prompt every group has in the cache.
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "dyn/core/check.h"
 #include "scheduler_impl.h"
@@ -11,6 +12,8 @@ namespace dyn::policy {
 namespace {
 
 using Run = kvbm::BlockPool::Run;
+
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 std::vector<Run> common(const std::vector<Run>& a, const std::vector<Run>& b) {
   std::vector<Run> both;
@@ -134,7 +137,7 @@ void Scheduler::Impl::slide_windows() {
   }
   const std::int64_t made = decodes.made();
   pool.release({}, static_cast<std::uint64_t>(groups.sliding * sliding.left_behind(slid_to, made)));
-  for (std::int64_t next = next_slide(); next >= 0 && next <= made; next = next_slide()) {
+  while (next_slide() <= made) {
     const Slot slot = slides.front().slot;
     std::pop_heap(slides.begin(), slides.end(), std::greater<>{});
     slides.pop_back();
@@ -155,8 +158,7 @@ void Scheduler::Impl::slide_windows() {
   }
 }
 
-/// What made() will be when the next window leaves behind a block that is not in the sums; -1:
-/// none.
+/// What made() is or was when the next window leaves behind a block that is not in the sums.
 std::int64_t Scheduler::Impl::next_slide() {
   while (!slides.empty()) {
     const Finish& soonest = slides.front();
@@ -167,7 +169,7 @@ std::int64_t Scheduler::Impl::next_slide() {
     std::pop_heap(slides.begin(), slides.end(), std::greater<>{});
     slides.pop_back();
   }
-  return -1;
+  return kNever;
 }
 
 void Scheduler::Impl::push_slide(Slot slot) {
@@ -210,15 +212,14 @@ bool Scheduler::Impl::has_slid_enough(std::int64_t ahead) {
     return false;
   }
   const std::int64_t made = decodes.made(ahead);
-  const std::int64_t next = next_slide();
   const std::int64_t pages = groups.sliding * sliding.left_behind(slid_to, made);
-  return free_blocks() + pages >= wanted_pages || (next >= 0 && next <= made && ahead > 0);
+  return free_blocks() + pages >= wanted_pages || (next_slide() <= made && ahead > 0);
 }
 
 /// The most steps, up to `limit`, whose windows all are in the sums.
 std::int64_t Scheduler::Impl::steps_to_slide(std::int64_t limit) {
-  const std::int64_t next = groups.sliding > 0 ? next_slide() : -1;
-  return next < 0 ? limit : std::min(limit, decodes.steps_until(next));
+  const std::int64_t next = groups.sliding > 0 ? next_slide() : kNever;
+  return next == kNever ? limit : std::min(limit, decodes.steps_until(next));
 }
 
 /// The most steps, up to `limit`, that certainly leave no room for the blocked head of the queue.
@@ -234,17 +235,6 @@ std::int64_t Scheduler::Impl::steps_without_room(std::int64_t limit) const {
     (room(middle) ? high : low) = middle;
   }
   return low;
-}
-
-/// The most pages that a request of `blocks` blocks holds in these groups.
-std::int64_t Scheduler::Impl::most_recycled(std::int64_t blocks) const {
-  if (!groups.split()) {
-    return 0;
-  }
-  const std::int64_t window =
-      groups.window_blocks(options.config.max_num_batched_tokens, block_size);
-  return groups.sliding * std::min(blocks, window) +
-         groups.linear * (running_state() + groups.state_blocks);
 }
 
 void Scheduler::Impl::release_groups(Slot slot) {

@@ -28,6 +28,10 @@ struct Habits {
   /// Where decoding requests find no block, those with the least output go, to the end of the
   /// queue, and what they have made is computed again.
   bool retracts = false;
+  /// The queue is in order of what is cached of each, while it is short.
+  bool longest_prefix_first = false;
+  /// Prompt tokens of a step beyond which no further prompt is taken.
+  std::int64_t most_prompt_tokens = std::numeric_limits<std::int64_t>::max();
   Reserve reserve = Reserve::none;
   /// estimate: every running request counts for `share` of its output to come, of at most
   /// `most_output` tokens; the share falls by `decay` each decode step, down to `least_share`.
@@ -65,6 +69,10 @@ struct Scheduler::Impl {
   void keep(Slot slot, std::int64_t tokens);
   kvbm::BlockPool::Match match_kept(const Request& request, std::int64_t limit);
 
+  // SGLang's order of the queue (scheduler_order.cpp).
+  bool may_try() { return !waiting.empty() && (!blocked || room_again(0) || has_slid_enough(0)); }
+  void order_waiting();
+
   // Groups of layers that do not keep the whole context (scheduler_groups.cpp).
   static std::uint32_t group_number(std::size_t index) {
     return static_cast<std::uint32_t>(index + 1);
@@ -101,7 +109,6 @@ struct Scheduler::Impl {
   bool has_slid_enough(std::int64_t ahead);
   std::int64_t steps_to_slide(std::int64_t limit);
   std::int64_t steps_without_room(std::int64_t limit) const;
-  std::int64_t most_recycled(std::int64_t blocks) const;
   void check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
                     std::uint64_t& nameless) const;
 

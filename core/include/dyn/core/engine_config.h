@@ -27,10 +27,17 @@ enum class QueuePolicy {
   priority,  ///< by priority, then by arrival; preempts who is least urgent
 };
 
+enum class SchedulePolicy {
+  fcfs,  ///< first come, first served
+  lpm,   ///< the longest prefix in the cache first
+};
+
 /// What SGLang's scheduler has and the others have not.
 struct SglangConfig {
   double schedule_conservativeness = 1.0;   ///< factor of the output that is expected to come
   std::int64_t clip_max_new_tokens = 4096;  ///< output of a request beyond this is not expected
+  SchedulePolicy schedule_policy = SchedulePolicy::fcfs;
+  std::int64_t max_prefill_tokens = 16384;  ///< of a step, but for one longer prompt that has it
   bool operator==(const SglangConfig&) const = default;
 };
 

@@ -25,6 +25,10 @@ struct CacheGroups {
   std::int64_t window_blocks(std::int64_t chunk, std::int64_t block_size) const {
     return (window - 1 + chunk + block_size - 1) / block_size + 1;
   }
+  /// The most pages of these groups that a sequence of `blocks` blocks ever holds: beside its
+  /// windows one state to go on from, and a running one for each of `drafts` tokens too.
+  std::int64_t most_pages(std::int64_t blocks, std::int64_t chunk, std::int64_t block_size,
+                          std::int64_t drafts) const;
   /// Pages of a decoding sequence beside those of the group that keeps its whole context.
   std::int64_t recycled_pages(std::int64_t tokens, std::int64_t block_size) const;
 };

@@ -217,6 +217,7 @@ class NaiveScheduler {
     /// Of each further group. Sliding: by position. Linear: states with a hash, then the running
     /// one.
     std::vector<std::vector<int>> tables;
+    std::int64_t junction = 0;  ///< tokens that the first group has cached and a linear one has not
     std::int64_t state_end = 0;  ///< where the last state with a hash ends, in tokens
     bool even = false;           ///< its window is over blocks without a hash
     std::int64_t computed = 0;
@@ -370,8 +371,9 @@ class NaiveScheduler {
     if (computed % state != 0 && boundary < end) {
       end = boundary;
     }
-    if (computed < last && last < end) {
-      end = last;
+    const std::int64_t junction = r.junction / state * state;
+    for (const std::int64_t stop : {junction, last}) {
+      end = computed < stop && stop < end ? stop : end;
     }
     return std::max<std::int64_t>(end - computed, 0);
   }
@@ -513,7 +515,10 @@ class NaiveScheduler {
     const std::int64_t most = config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
     std::vector<int> hits = pool.match(r.hashes, most);
     if (further() > 0) {
-      hits.resize(agreed(r, hits.size()));
+      const std::int64_t hit = agreed(r, hits.size());
+      const auto longer = static_cast<std::int64_t>(hits.size());
+      r.junction = hit < longer ? longer * config_.block_size : 0;
+      hits.resize(hit);
     }
     const auto blocks = static_cast<std::int64_t>(hits.size());
     const std::int64_t cached = blocks * config_.block_size;

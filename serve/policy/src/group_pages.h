@@ -18,6 +18,7 @@ struct GroupPages {
   std::vector<kvbm::HeldBlocks> linear;  ///< states with a hash, a group each
   std::int64_t state_end = 0;            ///< where the last of these ends, in blocks
   std::int64_t running = 0;              ///< pages of the running state of each group
+  std::int64_t junction = 0;             ///< blocks that others have and a linear group has not
   bool even = false;                     ///< decoding, and in the sums; `first` is stale then
 };
 

@@ -63,7 +63,7 @@ void Scheduler::Impl::place_partial() {
   const std::int64_t room =
       (owned + free_blocks()) * block_size - request.computed - decodes.drafts();
   const std::int64_t most = separate ? std::min(budget(), room) : budget();
-  const bool goes_on = groups.linear == 0 || chunk_tokens(request, request.computed, most) > 0;
+  const bool goes_on = groups.linear == 0 || chunk_tokens(slot, request.computed, most) > 0;
   if (goes_on && (!separate || most >= page || most >= request.known() - request.computed)) {
     partial = kNoSlot;
     DYN_ASSERT(place_chunk(slot, most), "room was made for it");
@@ -98,7 +98,7 @@ std::int64_t Scheduler::Impl::blocks_for_partial() const {
   const std::int64_t most =
       options.config.max_num_batched_tokens - decodes.count() * (1 + decodes.drafts());
   const std::int64_t end = groups.linear > 0
-                               ? request.computed + chunk_tokens(request, request.computed, most)
+                               ? request.computed + chunk_tokens(partial, request.computed, most)
                                : std::min(request.known(), request.computed + most);
   if (end <= request.computed) {
     return 0;
@@ -163,7 +163,7 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
 bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   Request& request = requests[slot];
   const std::int64_t prior = request.computed;
-  const std::int64_t tokens = chunk_tokens(request, prior, most);
+  const std::int64_t tokens = chunk_tokens(slot, prior, most);
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
   const bool completes = prior + tokens == request.known();
   const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
@@ -265,14 +265,14 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     match.blocks += kept.blocks;
     match.idle += kept.idle;
   }
-  if (groups.split() && !cut_to_groups(request, match)) {
+  if (groups.split() && !cut_to_groups(slot, match)) {
     block({});
     return false;
   }
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t left = budget();
   const bool cut = !request.remote && known - cached > left;
-  const std::int64_t tokens = chunk_tokens(request, cached, left);
+  const std::int64_t tokens = chunk_tokens(slot, cached, left);
   if (cut && (!options.config.chunked_prefill || left < page || tokens == 0)) {
     block({});
     return false;

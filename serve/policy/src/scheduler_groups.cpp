@@ -61,10 +61,11 @@ std::int64_t Scheduler::Impl::running_state() const {
 }
 
 /// Tokens of the next chunk of a prompt of which `done` are computed. Where states are cached a
-/// chunk ends where one may be, as in vLLM's Scheduler._mamba_block_aligned_split; 0 where the
-/// budget does not reach so far.
-std::int64_t Scheduler::Impl::chunk_tokens(const Request& request, std::int64_t done,
-                                           std::int64_t most) const {
+/// chunk ends where one may be, as in vLLM's Scheduler._mamba_block_aligned_split, and where the
+/// prompt parts from one that other groups have cached, so that the next to share that much of it
+/// finds a state; 0 where the budget does not reach so far.
+std::int64_t Scheduler::Impl::chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const {
+  const Request& request = requests[slot];
   std::int64_t tokens = request.known() - done;
   if (tokens > most) {
     tokens = most / page * page;
@@ -80,7 +81,8 @@ std::int64_t Scheduler::Impl::chunk_tokens(const Request& request, std::int64_t 
     end = aligned > done || state <= options.config.max_num_batched_tokens ? aligned : end;
   }
   const std::int64_t next = done % state != 0 ? (done / state + 1) * state : 0;
-  for (const std::int64_t stop : {next, (request.known() - 1) / state * state}) {
+  const std::int64_t junction = group_pages[slot].junction / groups.state_blocks * state;
+  for (const std::int64_t stop : {next, junction, (request.known() - 1) / state * state}) {
     end = done < stop && stop < end ? stop : end;
   }
   return std::max<std::int64_t>(end - done, 0);

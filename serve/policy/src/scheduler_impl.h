@@ -83,7 +83,7 @@ struct Scheduler::Impl {
   }
   std::int64_t first_in_window(std::int64_t done) const;
   std::int64_t running_state() const;
-  std::int64_t chunk_tokens(const Request& request, std::int64_t done, std::int64_t most) const;
+  std::int64_t chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const;
   std::int64_t group_need(Slot slot, std::int64_t filled) const;
   void take_groups(Slot slot, std::int64_t filled);
   void slide(Slot slot, std::int64_t done);
@@ -96,7 +96,7 @@ struct Scheduler::Impl {
   void clear_groups(Slot slot);
   void publish_groups(Slot slot, std::int64_t tokens, bool completes);
   void keep_groups(Slot slot, const kvbm::PromptBlocks& own, std::int64_t full);
-  bool cut_to_groups(const Request& request, kvbm::BlockPool::Match& match);
+  bool cut_to_groups(Slot slot, kvbm::BlockPool::Match& match);
   std::uint32_t agreed_hit(const Request& request, const kvbm::PromptBlocks& own,
                            std::uint32_t limit);
   std::int64_t find_groups(const Request& request, const kvbm::PromptBlocks& own,

@@ -39,13 +39,15 @@ void Scheduler::Impl::keep(Slot slot, std::int64_t tokens) {
 /// Cuts what the group that keeps the whole context has in the cache (in found and found_kept) to
 /// what all groups have, and finds their blocks. False if the state to go on from is only computed
 /// in the step that begins.
-bool Scheduler::Impl::cut_to_groups(const Request& request, kvbm::BlockPool::Match& match) {
+bool Scheduler::Impl::cut_to_groups(Slot slot, kvbm::BlockPool::Match& match) {
+  const Request& request = requests[slot];
   const kvbm::BlockHash hash = own_hash(request);
   const std::uint32_t prompt = request.spec.blocks.size();
   const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
                                match.blocks > prompt ? match.blocks - prompt : 0);
   const bool own_state = groups.linear > 0 && request.remote;
   const std::uint32_t hit = own_state ? match.blocks : agreed_hit(request, own, match.blocks);
+  group_pages[slot].junction = hit < match.blocks ? match.blocks : 0;
   if (hit < match.blocks) {
     match = pool.match(request.spec.blocks, std::min(hit, prompt), found);
     const kvbm::BlockPool::Match kept = match_kept(request, std::int64_t{hit} - match.blocks);

@@ -181,6 +181,22 @@ TEST_CASE("a state is kept where a chunk ends, and the last chunk begins after o
   CHECK(b.outcome.admitted.at(0).cached_tokens == 0);
 }
 
+TEST_CASE("where a prompt parts from a cached one a state is kept for the next") {
+  Bench b(states(1, 2), 100, 100);
+  std::vector<kvbm::BlockHash> prompts[3];
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    prompts[i] = blocks(100, 5);  // 20 tokens that all begin with
+    for (const kvbm::BlockHash hash : blocks(1000 * (i + 1), 5)) {
+      prompts[i].push_back(hash);
+    }
+    b.submit(static_cast<std::uint32_t>(i), 41, 1, prompts[i]);
+    b.step();
+    CHECK(b.outcome.admitted.at(0).cached_tokens == (i == 2 ? 16 : 0));
+    CHECK(b.prompt_tokens == (i == 0 ? 40 : i == 1 ? 16 : 24));
+    b.finish_all();
+  }
+}
+
 TEST_CASE("a state that is only computed in this step serves nobody before the next") {
   Bench b(states(1, 1), 100, 100);
   b.submit(1, 10, 1, blocks(100, 2));

@@ -96,6 +96,15 @@ struct Scheduler::Impl {
   void clear_groups(Slot slot);
   void publish_groups(Slot slot, std::int64_t tokens, bool completes);
   void keep_groups(Slot slot, const kvbm::PromptBlocks& own, std::int64_t full);
+  /// Pages that a decoding sequence takes for a block.
+  std::int64_t pages_a_block() const { return 1 + groups.sliding; }
+  bool has_slid_enough(std::int64_t ahead);
+  std::int64_t steps_to_slide(std::int64_t limit);
+  std::int64_t steps_without_room(std::int64_t limit) const;
+  void check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
+                    std::uint64_t& nameless) const;
+
+  // Hits that all groups agree on (scheduler_hits.cpp, and kept blocks in scheduler_kept.cpp).
   bool cut_to_groups(Slot slot, kvbm::BlockPool::Match& match);
   std::uint32_t agreed_hit(const Request& request, const kvbm::PromptBlocks& own,
                            std::uint32_t limit);
@@ -104,13 +113,6 @@ struct Scheduler::Impl {
   std::int64_t admission_pages(const Request& request, std::uint32_t hit,
                                std::int64_t filled) const;
   void acquire_groups(Slot slot, std::uint32_t hit);
-  /// Pages that a decoding sequence takes for a block.
-  std::int64_t pages_a_block() const { return 1 + groups.sliding; }
-  bool has_slid_enough(std::int64_t ahead);
-  std::int64_t steps_to_slide(std::int64_t limit);
-  std::int64_t steps_without_room(std::int64_t limit) const;
-  void check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
-                    std::uint64_t& nameless) const;
 
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);

@@ -256,7 +256,7 @@ TEST_CASE("Settings of engines that exclude each other are refused") {
                              "engine: {queue: priority, sglang: {schedule_policy: "
                              "lpm}}\n")) ==
       Lines{
-          "r.yaml:5:36: error: /engine/sglang: SGLang orders by priority or by cached prefix, not "
+          "r.yaml:5:35: error: /engine/sglang: SGLang orders by priority or by cached prefix, not "
           "by both (leave schedule_policy out, or queue)"});
   const std::string tiers = "kv_tiers: {host: {capacity: 1 GiB}}\n";
   CHECK(errors_of(with_traffic("trace: t", "engine: {hybrid_kv_cache: false}\n" + tiers)).empty());

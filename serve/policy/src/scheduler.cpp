@@ -70,6 +70,7 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
       decodes(given.config.block_size, pace_of(given)),
       groups(given.groups),
+      split(given.groups.split()),
       sliding(given.config.block_size, given.groups.window) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
   if (!given.tiering.tiers.levels.empty() && given.config.prefix_caching) {
@@ -87,7 +88,9 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
 /// Takes a decoding request out of the sums; it then holds blocks like any other.
 void Scheduler::Impl::leave_decodes(Slot slot) {
   Request& request = requests[slot];
-  leave_groups(slot);
+  if (split) {
+    leave_groups(slot);
+  }
   decodes.leave(request.base);
   finish_sum -= request.finish;
   long_outputs -= request.spec.max_output_tokens > habits.most_output ? 1 : 0;
@@ -98,7 +101,9 @@ void Scheduler::Impl::leave_decodes(Slot slot) {
 /// Gives back all blocks.
 void Scheduler::Impl::release_blocks(Slot slot) {
   Request& request = requests[slot];
-  release_groups(slot);
+  if (split) {
+    release_groups(slot);
+  }
   if (tiers != nullptr) {
     std::erase_if(computed, [&](const Computed& part) { return part.slot == slot; });
   }
@@ -182,7 +187,9 @@ void Scheduler::submit(const EngineRequest& request) {
   DYN_ASSERT(request.adapter == kNoAdapter || impl_->adapters, "an engine without LoRA slots");
   const Slot slot = impl_->requests.insert(request);
   impl_->requests[slot].place = impl_->next_place++;
-  impl_->clear_groups(slot);
+  if (impl_->split) {
+    impl_->clear_groups(slot);
+  }
   const bool fetches = impl_->tiers != nullptr && impl_->options.tiering.prefetch;
   if (fetches && !request.remote_prefill && impl_->prefetch(slot)) {
     return;
@@ -293,7 +300,8 @@ bool Scheduler::may_admit() const {
   if (impl_->running.size >= impl_->max_running) {
     return false;
   }
-  const bool open = !impl_->blocked || impl_->room_again(1) || impl_->has_slid_enough(1);
+  const bool open =
+      !impl_->blocked || impl_->room_again(1) || (impl_->split && impl_->has_slid_enough(1));
   return (open && impl_->first_of(impl_->waiting) != kNoSlot) ||
          impl_->first_of(impl_->received) != kNoSlot;
 }
@@ -304,8 +312,10 @@ std::int64_t Scheduler::quiet_steps() const {
       !impl_->pauses.empty()) {
     return 1;
   }
-  const std::int64_t to_finish =
-      impl_->steps_to_slide(impl_->decodes.steps_until(impl_->next_finish()));
+  std::int64_t to_finish = impl_->decodes.steps_until(impl_->next_finish());
+  if (impl_->split) {
+    to_finish = impl_->steps_to_slide(to_finish);
+  }
   // A tier that is written back must hear of an eviction when it happens.
   const bool hears = impl_->tiers != nullptr && impl_->tiers->writes_back();
   const std::int64_t blocks =
@@ -325,7 +335,9 @@ void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) 
       static_cast<std::uint64_t>(impl_->pages_a_block() * impl_->decodes.blocks_ahead(steps)));
   impl_->note_evictions(events);
   impl_->decodes.advance(steps);
-  impl_->slide_windows();
+  if (impl_->split) {
+    impl_->slide_windows();
+  }
   impl_->batch.decode_context = impl_->decodes.context();
 }
 

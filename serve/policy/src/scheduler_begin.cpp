@@ -23,7 +23,9 @@ void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   if (had_prefill) {
     blocked = false;
   }
-  slide_windows();
+  if (split) {
+    slide_windows();
+  }
   if (separate) {
     if (habits.longest_prefix_first && running.size < max_running && may_try()) {
       order_waiting();
@@ -105,7 +107,8 @@ std::int64_t Scheduler::Impl::blocks_for_partial() const {
   }
   const std::int64_t filled = end + (end == request.known() ? decodes.drafts() : 0);
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-  return std::max<std::int64_t>(blocks_for(filled) - owned, 0) + group_need(partial, filled);
+  return std::max<std::int64_t>(blocks_for(filled) - owned, 0) +
+         (split ? group_need(partial, filled) : 0);
 }
 
 /// Who is preempted first: the last admitted, or with priorities the least urgent that runs.
@@ -168,10 +171,12 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   const bool completes = prior + tokens == request.known();
   const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
   const std::int64_t need = std::max<std::int64_t>(blocks_for(filled) - owned, 0);
-  if (need + group_need(slot, filled) > free_blocks()) {
+  if (need + (split ? group_need(slot, filled) : 0) > free_blocks()) {
     return false;
   }
-  take_groups(slot, filled);
+  if (split) {
+    take_groups(slot, filled);
+  }
   pool.take(static_cast<std::uint64_t>(need));
   request.nameless += need;
   request.computed = prior + tokens;
@@ -199,7 +204,9 @@ void Scheduler::Impl::publish_prompt(Slot slot, std::int64_t tokens, bool comple
   if (!options.config.prefix_caching) {
     return;
   }
-  publish_groups(slot, tokens, completes);
+  if (split) {
+    publish_groups(slot, tokens, completes);
+  }
   Request& request = requests[slot];
   const auto& blocks = request.spec.blocks;
   const std::uint32_t begin = request.named.size();
@@ -265,14 +272,14 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     match.blocks += kept.blocks;
     match.idle += kept.idle;
   }
-  if (groups.split() && !cut_to_groups(slot, match)) {
+  if (split && !cut_to_groups(slot, match)) {
     block({});
     return false;
   }
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t left = budget();
   const bool cut = !request.remote && known - cached > left;
-  const std::int64_t tokens = chunk_tokens(slot, cached, left);
+  const std::int64_t tokens = split ? chunk_tokens(slot, cached, left) : left;
   if (cut && (!options.config.chunked_prefill || left < page || tokens == 0)) {
     block({});
     return false;
@@ -284,7 +291,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   }
   // All of it must fit, not only its first chunk (vLLM's scheduler_reserve_full_isl).
   const std::int64_t filled = cached + tokens + (cached + tokens == known ? decodes.drafts() : 0);
-  const std::int64_t need = admission_pages(request, match.blocks, filled);
+  const std::int64_t need = split ? admission_pages(request, match.blocks, filled)
+                                  : blocks_for(known + decodes.drafts()) - match.blocks;
   if (need > free_blocks() - match.idle) {
     block({}, need + match.idle);
     return false;
@@ -295,7 +303,9 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   waiting.remove(requests, slot);
   pool.acquire(found);
   pool.acquire(found_kept);
-  acquire_groups(slot, match.blocks);
+  if (split) {
+    acquire_groups(slot, match.blocks);
+  }
   request.named = found;
   request.named.append(found_kept);
   request.nameless = 0;
@@ -312,7 +322,9 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
 
 void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {
   Request& request = requests[slot];
-  take_groups(slot, request.known() + decodes.drafts());
+  if (split) {
+    take_groups(slot, request.known() + decodes.drafts());
+  }
   pool.take(static_cast<std::uint64_t>(need));
   request.nameless = need;
   request.state = State::receiving;

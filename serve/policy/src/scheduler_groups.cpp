@@ -25,18 +25,15 @@ std::int64_t Scheduler::Impl::running_state() const {
   return groups.state_blocks * (1 + decodes.drafts());
 }
 
-/// Tokens of the next chunk of a prompt of which `done` are computed. Where states are cached a
-/// chunk ends where one may be, as in vLLM's Scheduler._mamba_block_aligned_split, and where the
-/// prompt parts from one that other groups have cached, so that the next to share that much of it
-/// finds a state; 0 where the budget does not reach so far.
-std::int64_t Scheduler::Impl::chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const {
+/// How many of the next `tokens` tokens of a prompt of which `done` are computed a chunk has. Where
+/// states are cached it ends where one may be, as in vLLM's Scheduler._mamba_block_aligned_split,
+/// and where the prompt parts from one that other groups have cached, so that the next to share
+/// that much of it finds a state; 0 where the budget does not reach so far.
+std::int64_t Scheduler::Impl::cut_to_state(Slot slot, std::int64_t done,
+                                           std::int64_t tokens) const {
   const Request& request = requests[slot];
-  std::int64_t tokens = request.known() - done;
-  if (tokens > most) {
-    tokens = most / page * page;
-  }
   const std::int64_t prompt_end = std::max(request.spec.prompt_tokens, request.known() - 1);
-  if (groups.linear == 0 || !options.config.prefix_caching || done >= prompt_end) {
+  if (!options.config.prefix_caching || done >= prompt_end) {
     return tokens;
   }
   const std::int64_t state = groups.state_blocks * block_size;
@@ -56,9 +53,6 @@ std::int64_t Scheduler::Impl::chunk_tokens(Slot slot, std::int64_t done, std::in
 /// Pages of these groups that a request needs beside what it holds, up to its first `filled`
 /// tokens.
 std::int64_t Scheduler::Impl::group_need(Slot slot, std::int64_t filled) const {
-  if (!groups.split()) {
-    return 0;
-  }
   const GroupPages& held_pages = group_pages[slot];
   const std::int64_t state =
       held_pages.running == 0 ? running_state()
@@ -68,11 +62,9 @@ std::int64_t Scheduler::Impl::group_need(Slot slot, std::int64_t filled) const {
 }
 
 void Scheduler::Impl::take_groups(Slot slot, std::int64_t filled) {
-  if (groups.split()) {
-    pool.take(static_cast<std::uint64_t>(group_need(slot, filled)));
-    group_pages[slot].end = std::max(group_pages[slot].end, blocks_for(filled));
-    group_pages[slot].running = running_state();
-  }
+  pool.take(static_cast<std::uint64_t>(group_need(slot, filled)));
+  group_pages[slot].end = std::max(group_pages[slot].end, blocks_for(filled));
+  group_pages[slot].running = running_state();
 }
 
 /// Gives back the blocks that no token after the first `done` attends to, and the states before
@@ -99,9 +91,6 @@ void Scheduler::Impl::slide(Slot slot, std::int64_t done) {
 
 /// The blocks that windows leave behind before the step that begins.
 void Scheduler::Impl::slide_windows() {
-  if (!groups.split()) {
-    return;
-  }
   const std::int64_t made = decodes.made();
   pool.release({}, static_cast<std::uint64_t>(groups.sliding * sliding.left_behind(slid_to, made)));
   while (next_slide() <= made) {
@@ -205,9 +194,6 @@ std::int64_t Scheduler::Impl::steps_without_room(std::int64_t limit) const {
 }
 
 void Scheduler::Impl::release_groups(Slot slot) {
-  if (!groups.split()) {
-    return;
-  }
   GroupPages& pages = group_pages[slot];
   for (const kvbm::HeldBlocks& blocks : pages.sliding) {
     pool.release(blocks, static_cast<std::uint64_t>(pages.end - pages.named));
@@ -219,18 +205,16 @@ void Scheduler::Impl::release_groups(Slot slot) {
 }
 
 void Scheduler::Impl::clear_groups(Slot slot) {
-  if (groups.split()) {
-    group_pages.resize(std::max<std::size_t>(group_pages.size(), slot + 1));
-    group_pages[slot] = {};
-    group_pages[slot].sliding.resize(static_cast<std::size_t>(groups.sliding));
-    group_pages[slot].linear.resize(static_cast<std::size_t>(groups.linear));
-  }
+  group_pages.resize(std::max<std::size_t>(group_pages.size(), slot + 1));
+  group_pages[slot] = {};
+  group_pages[slot].sliding.resize(static_cast<std::size_t>(groups.sliding));
+  group_pages[slot].linear.resize(static_cast<std::size_t>(groups.linear));
 }
 
 /// Adds what a request holds in these groups.
 void Scheduler::Impl::check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
                                    std::uint64_t& nameless) const {
-  if (!groups.split()) {
+  if (!split) {
     return;
   }
   const GroupPages& pages = group_pages[slot];
@@ -257,9 +241,6 @@ void Scheduler::Impl::check_groups(Slot slot, std::int64_t in_progress, std::uin
 /// them where one is kept: where a chunk that does not end the prompt ends at a multiple of a
 /// state's tokens.
 void Scheduler::Impl::publish_groups(Slot slot, std::int64_t tokens, bool completes) {
-  if (!groups.split()) {
-    return;
-  }
   GroupPages& pages = group_pages[slot];
   const kvbm::PromptBlocks& blocks = requests[slot].spec.blocks;
   const std::int64_t full = std::min<std::int64_t>(blocks.size(), tokens / block_size);

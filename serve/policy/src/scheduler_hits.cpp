@@ -102,9 +102,6 @@ std::int64_t Scheduler::Impl::find_groups(const Request& request, const kvbm::Pr
 std::int64_t Scheduler::Impl::admission_pages(const Request& request, std::uint32_t hit,
                                               std::int64_t filled) const {
   const std::int64_t whole = blocks_for(request.known() + decodes.drafts());
-  if (!groups.split()) {
-    return whole - hit;
-  }
   const std::int64_t states = groups.linear * running_state();
   const std::int64_t begin =
       std::max<std::int64_t>(first_in_window(computed_with(request, hit)), hit);
@@ -121,9 +118,6 @@ std::int64_t Scheduler::Impl::admission_pages(const Request& request, std::uint3
 
 /// A request is admitted with what find_groups() found.
 void Scheduler::Impl::acquire_groups(Slot slot, std::uint32_t hit) {
-  if (!groups.split()) {
-    return;
-  }
   GroupPages& pages = group_pages[slot];
   for (kvbm::HeldBlocks& blocks : group_found) {
     pool.acquire(blocks);

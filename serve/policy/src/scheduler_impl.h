@@ -70,7 +70,9 @@ struct Scheduler::Impl {
   kvbm::BlockPool::Match match_kept(const Request& request, std::int64_t limit);
 
   // SGLang's order of the queue (scheduler_order.cpp).
-  bool may_try() { return !waiting.empty() && (!blocked || room_again(0) || has_slid_enough(0)); }
+  bool may_try() {
+    return !waiting.empty() && (!blocked || room_again(0) || (split && has_slid_enough(0)));
+  }
   void order_waiting();
 
   // Groups of layers that do not keep the whole context (scheduler_groups.cpp).
@@ -83,7 +85,14 @@ struct Scheduler::Impl {
   }
   std::int64_t first_in_window(std::int64_t done) const;
   std::int64_t running_state() const;
-  std::int64_t chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const;
+  /// Tokens of the next chunk of a request of which `done` are computed; 0: the budget is too
+  /// small.
+  std::int64_t chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const {
+    const std::int64_t left = requests[slot].known() - done;
+    const std::int64_t tokens = left > most ? most / page * page : left;
+    return groups.linear == 0 ? tokens : cut_to_state(slot, done, tokens);
+  }
+  std::int64_t cut_to_state(Slot slot, std::int64_t done, std::int64_t tokens) const;
   std::int64_t group_need(Slot slot, std::int64_t filled) const;
   void take_groups(Slot slot, std::int64_t filled);
   void slide(Slot slot, std::int64_t done);
@@ -210,6 +219,7 @@ struct Scheduler::Impl {
   RequestList loading;
   DecodeSet decodes;
   perf::CacheGroups groups;
+  bool split;  ///< there are groups beside the one that keeps the whole context
   std::vector<GroupPages> group_pages;        ///< by slot, where groups are split
   std::vector<kvbm::HeldBlocks> group_found;  ///< scratch
   SlidingSet sliding;                         ///< whose windows are over blocks without hashes

@@ -172,10 +172,12 @@ Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
 
 bool Scheduler::fits(const EngineRequest& request) const {
   const Impl& s = *impl_;
-  const std::int64_t blocks = s.blocks_to_the_end(request);
-  return blocks + s.groups.most_pages(blocks, s.options.config.max_num_batched_tokens, s.block_size,
-                                      s.decodes.drafts()) <=
-         total_blocks();
+  std::int64_t pages = s.blocks_to_the_end(request);
+  if (s.split) {
+    pages += s.groups.most_pages(pages, s.options.config.max_num_batched_tokens, s.block_size,
+                                 s.decodes.drafts());
+  }
+  return pages <= total_blocks();
 }
 
 void Scheduler::submit(const EngineRequest& request) {

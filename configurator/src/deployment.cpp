@@ -24,6 +24,7 @@ std::string pointer_to(std::size_t pool, const std::string& rest) {
 
 void resolve_memory(const Problem& problem, const Profile& profile, PoolSpec& pool) {
   EngineConfig& config = pool.config;
+  resolve_hybrid_cache(problem, config);
   if (!config.kv_blocks) {
     perf::PerfTarget target = problem.target(pool.layout);
     target.engine = config.kind;

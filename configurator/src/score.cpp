@@ -45,7 +45,12 @@ class EngineModel {
     input_ = stats_.summary.mean_input;
     output_ = std::max(1.0, stats_.summary.mean_output);
     computed_ = shape.role == WorkerRole::decode ? 0 : std::max(1.0, input_ * (1 - reuse_));
-    const double held = input_ * (1 - reuse_) + output_ / 2;
+    const perf::CacheGroups groups = perf::cache_groups(
+        problem.model, problem.kv_cache, space.layouts[shape.layout].layout.tensor, config_);
+    const double recycled =
+        static_cast<double>(groups.recycled_pages(whole(input_ + output_ / 2), config_.block_size) *
+                            config_.block_size);
+    const double held = input_ * (1 - reuse_) + output_ / 2 + recycled;
     const double fit = static_cast<double>(shape.kv_tokens()) / std::max(1.0, held);
     const auto budget = static_cast<double>(config_.max_num_batched_tokens);
     max_batch_ = std::max(1.0, std::min({fit, double(config_.max_num_seqs), budget - 1}));

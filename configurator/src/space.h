@@ -9,6 +9,7 @@
 #include "dyn/configurator/explore.h"
 #include "dyn/core/model_spec.h"
 #include "dyn/core/profile.h"
+#include "dyn/perf/cache_groups.h"
 #include "dyn/perf/image_timer.h"
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
@@ -62,6 +63,10 @@ struct LayoutChoice {
   std::shared_ptr<const perf::ImageTimer> images;  ///< where requests have images
   std::string rejected;                            ///< why it cannot be, or empty
 };
+
+/// Settles what a recipe leaves to the engine: vLLM's layers with windows keep the whole context
+/// where tiers are below the device.
+void resolve_hybrid_cache(const Problem& problem, EngineConfig& config);
 
 /// A worker: a layout and its scheduler's limits, with kv_blocks and max_model_len resolved.
 struct Shape {

@@ -175,6 +175,7 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
       engine.reserve_at_once = engine::reserves_at_once(spec);
+      engine.groups = engine::cache_groups(plan, spec);
       TierPaths paths{
           tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
       paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);

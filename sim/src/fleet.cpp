@@ -90,6 +90,7 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   if (!spec.images.pools.empty()) {
     out.engine_options.image_timer = spec.images.pools[index];
   }
+  out.engine_options.groups = engine::cache_groups(plan, pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;
@@ -203,6 +204,8 @@ policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration 
   facts.worker.role = pool.role;
   facts.worker.step_tokens = config.max_num_batched_tokens;
   facts.worker.kv_tokens = *config.kv_blocks * config.block_size * pool.ranks_per_worker;
+  facts.worker.block_size = config.block_size;
+  facts.worker.groups = pool.engine_options.groups;
   facts.worker.max_num_seqs = config.max_num_seqs * static_cast<int>(pool.ranks_per_worker);
   facts.worker.itl = itl_target(plan);
   facts.gpus_per_replica = pool.gpus_per_worker;

@@ -27,6 +27,7 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
   result.tiering.timer = std::move(timer);
   result.reserve_at_once = options.reserve_at_once;
   result.adapter_load = options.adapter_load;
+  result.groups = options.groups;
   return result;
 }
 

@@ -48,6 +48,7 @@ void describe(ObjectSchema<Traffic>& s);
 void describe(ObjectSchema<Hardware>& s);
 void describe(EnumSchema<DraftKind>& s);
 void describe(EnumSchema<QueuePolicy>& s);
+void describe(EnumSchema<SchedulePolicy>& s);
 void describe(EnumSchema<CapacityPolicy>& s);
 void describe(ObjectSchema<SpeculationConfig>& s);
 void describe(ObjectSchema<SglangConfig>& s);

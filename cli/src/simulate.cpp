@@ -1,8 +1,12 @@
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -96,9 +100,8 @@ sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
   return workload;
 }
 
-/// Writes the result and the winner's report. The result comes last: where it is, all is.
-void write_results(const Context& context, const std::string& folder,
-                   const configurator::ExploreResult& result, const std::string& json) {
+/// Writes the winner's report in AIPerf's files, and what its fleet did.
+void write_report(const std::string& folder, const configurator::ExploreResult& result) {
   const std::filesystem::path out(folder);
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
@@ -106,8 +109,15 @@ void write_results(const Context& context, const std::string& folder,
   write_pieces((out / "profile_export.jsonl").string(),
                [&](const PieceSink& sink) { write_request_export(result.winner_records, sink); });
   write_file((out / "fleet_history.json").string(), to_json(result.winner_fleet));
-  write_file((out / "result.json").string(), json);
-  context.note("wrote " + (out / "result.json").string());
+}
+
+configurator::ResultSource source_of(const Recipe& recipe, const SimulateFlags& flags) {
+  configurator::ResultSource source;
+  source.recipe_name = std::filesystem::path(flags.recipe).filename().string();
+  source.recipe_text = read_text(flags.recipe);
+  source.overrides = flags.set;
+  source.files = configurator::input_files(recipe, flags.recipe);
+  return source;
 }
 
 /// Prints what changed against the baseline; 1 if something got worse.
@@ -125,17 +135,32 @@ int gate(const Context& context, const configurator::StoredResult& baseline,
   return kOk;
 }
 
-/// Arrays as long as the load come and go with every run: their pages are kept, since getting new
-/// ones from the system takes as long as a simulation of them.
-void keep_freed_memory() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+/// Arrays as long as the load come and go with every run, and getting pages for them from the
+/// system takes as long as a simulation of them: freed ones are kept, and the first of the heap are
+/// huge where the system has such. A fixed fleet has two runs at a time, which do well with one
+/// heap; many simulations at once have one each, as is malloc's default.
+void prepare_memory(bool one_heap) {
+  constexpr std::size_t kHugePage = 2 << 20;
+  constexpr std::size_t kHugePages = 64 << 20;
+  if (one_heap) {
+    mallopt(M_ARENA_MAX, 1);
+  }
   mallopt(M_TRIM_THRESHOLD, 128 << 20);
+  mallopt(M_TOP_PAD, 2 << 20);
+  mallopt(M_MMAP_MAX, 0);  // from the heap, not a mapping of its own
+  if (void* const start = std::malloc(kHugePages)) {
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(start) / kHugePage + 1;
+    madvise(reinterpret_cast<void*>(first * kHugePage), kHugePages - kHugePage, MADV_HUGEPAGE);
+    std::free(start);  // its pages come when they are used
+  }
+  mallopt(M_MMAP_MAX, 65'536);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
 }
 
 int simulate(const Context& context, const SimulateFlags& flags) {
-  keep_freed_memory();
   const double tolerance = parse_tolerance(flags.tolerance);
   Recipe recipe = load_recipe(flags.recipe, flags.set);
+  prepare_memory(recipe.deployment.has_value());
   recipe.seed = flags.seed.value_or(recipe.seed);
   recipe.search.replay = flags.top.value_or(recipe.search.replay);
   // What can fail fails before the work does.
@@ -145,6 +170,11 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   }
   context.progress(0, "reading the load");
   const sim::Workload workload = read_workload(recipe, flags.recipe);
+  // What needs no simulation, or only its figures, is done beside the rest.
+  const std::launch beside = flags.threads == 1 ? std::launch::deferred : std::launch::async;
+  configurator::ResultSource source = source_of(recipe, flags);
+  std::future<std::string> digest = std::async(
+      beside, [&source, &recipe] { return configurator::input_sha256(source, recipe.seed); });
   configurator::ExploreOptions options;
   options.threads = flags.threads;
   options.progress = [&](double fraction, const std::string& what) {
@@ -159,11 +189,11 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.note("interrupted; nothing was written");
     return kInterrupted;
   }
-  configurator::ResultSource source;
-  source.recipe_name = std::filesystem::path(flags.recipe).filename().string();
-  source.recipe_text = read_text(flags.recipe);
-  source.overrides = flags.set;
-  source.files = configurator::input_files(recipe, flags.recipe);
+  std::future<void> report;
+  if (!flags.out.empty()) {
+    report = std::async(beside, [&flags, &result] { write_report(flags.out, result); });
+  }
+  source.sha256 = digest.get();
   const std::string json = configurator::to_json(result, recipe, source);
   context.print(configurator::to_table(result, recipe));
   const bool unseen = !flags.out.empty() && !result.winner_timeline;
@@ -177,8 +207,12 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     context.note("wrote " + flags.trace);
   }
   if (!flags.out.empty()) {
-    write_file((std::filesystem::path(flags.out) / "timeline.json").string(), watched.timeline);
-    write_results(context, flags.out, result, json);
+    const std::filesystem::path out(flags.out);
+    write_file((out / "timeline.json").string(), watched.timeline);
+    report.get();
+    // The result comes last: where it is, all is.
+    write_file((out / "result.json").string(), json);
+    context.note("wrote " + (out / "result.json").string());
   }
   if (flags.explain_request) {
     context.print('\n' + watched.explanation);

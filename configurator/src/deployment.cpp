@@ -86,9 +86,8 @@ void keep_what_is_needed(const Problem& problem, Plan& plan) {
     const auto images = problem.image_target(pool.timing, plan.encode->tensor, pool.config.kind);
     keep(plan.encode->profile, images ? std::vector{*images} : std::vector<perf::PerfTarget>());
   }
-  if (!problem.profile.name.empty()) {
-    plan.profile = perf::profile_for(problem.profile, shared);
-  }
+  plan.profile =
+      problem.profile.name.empty() ? Profile{} : perf::profile_for(problem.profile, shared);
 }
 
 std::string device_text(const Plan& plan) {
@@ -274,7 +273,6 @@ Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) 
   plan.model = problem.model;
   plan.weights = problem.weights;
   plan.kv_cache = problem.kv_cache;
-  plan.profile = problem.profile;
   for (std::size_t i = 0; i < deployment.pools.size(); ++i) {
     const DeploymentPool& from = deployment.pools[i];
     with_location(recipe_path, pointer_to(i, from.gpu ? "/gpu" : ""), from.gpu.value_or(""),

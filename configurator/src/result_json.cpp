@@ -249,7 +249,7 @@ std::string to_json(const ExploreResult& result, const Recipe& recipe, const Res
   json["schema"] = kSchema;
   json["dyn_version"] = std::string(version());
   json["seed"] = recipe.seed;
-  json["input_sha256"] = input_sha256(source, recipe.seed);
+  json["input_sha256"] = source.sha256.empty() ? input_sha256(source, recipe.seed) : source.sha256;
   json["recipe"] = {
       {"name", source.recipe_name}, {"text", source.recipe_text}, {"set", source.overrides}};
   json["objective"] = {{"name", objective_name(recipe.objective)},

@@ -15,8 +15,10 @@ std::vector<GapCount> merged_gaps(const std::vector<EngineSlot>& engines) {
     all.insert(all.end(), gaps.begin(), gaps.end());
     all.insert(all.end(), slot.past_gaps.begin(), slot.past_gaps.end());
   }
-  std::sort(all.begin(), all.end(),
-            [](const GapCount& a, const GapCount& b) { return a.gap < b.gap; });
+  const auto shorter = [](const GapCount& a, const GapCount& b) { return a.gap < b.gap; };
+  if (!std::is_sorted(all.begin(), all.end(), shorter)) {  // those of one engine are
+    std::sort(all.begin(), all.end(), shorter);
+  }
   std::size_t last = 0;
   for (std::size_t i = 1; i < all.size(); ++i) {
     if (all[i].gap == all[last].gap) {

@@ -39,24 +39,41 @@ AttentionTable::AttentionTable(const std::string& path) {
   }
 }
 
-double AttentionTable::prefill_seconds(double chunk, double prior) const noexcept {
-  const double q = std::min(chunk, prefill_.high(0));
-  const double kv = std::min(prior, prefill_.high(1));
-  double seconds = prefill_.at({q, kv});
-  if (q < chunk || kv < prior) {
-    seconds *= chunk * (prior + 0.5 * chunk) / (q * (kv + 0.5 * q));  // by query-key pairs
-  }
-  return seconds;
+AttentionTable::Prefill AttentionTable::measured(const Prefill& p) const noexcept {
+  return {std::min(p.chunk, prefill_.high(0)), std::min(p.prior, prefill_.high(1))};
+}
+AttentionTable::Decode AttentionTable::measured(const Decode& d) const noexcept {
+  return {std::min(d.sequences, decode_.high(0)), std::min(d.context, decode_.high(1))};
 }
 
-double AttentionTable::decode_seconds(double sequences, double context) const noexcept {
-  const double n = std::min(sequences, decode_.high(0));
-  const double kv = std::min(context, decode_.high(1));
-  double seconds = decode_.at({n, kv});
-  if (n < sequences || kv < context) {
-    seconds *= sequences * context / (n * kv);  // by KV tokens read
+double AttentionTable::beyond(double seconds, const Prefill& p, const Prefill& within) noexcept {
+  if (p == within) {
+    return seconds;
   }
-  return seconds;
+  return seconds * (p.chunk * (p.prior + 0.5 * p.chunk) /
+                    (within.chunk * (within.prior + 0.5 * within.chunk)));
+}
+double AttentionTable::beyond(double seconds, const Decode& d, const Decode& within) noexcept {
+  if (d == within) {
+    return seconds;
+  }
+  return seconds * (d.sequences * d.context / (within.sequences * within.context));
+}
+
+double AttentionTable::alone(const Prefill& p) const noexcept {
+  const Prefill within = measured(p);
+  return beyond(prefill_.at({within.chunk, within.prior}), p, within);
+}
+double AttentionTable::alone(const Decode& d) const noexcept {
+  const Decode within = measured(d);
+  return beyond(decode_.at({within.sequences, within.context}), d, within);
+}
+
+/// `part` is within the grid of mixed steps, which ends where this one does more often than not.
+template <class Work>
+double AttentionTable::alone(const Work& work, const Work& part, double alone_part) const noexcept {
+  const Work within = measured(work);
+  return within == part ? beyond(alone_part, work, part) : alone(work);
 }
 
 double AttentionTable::seconds(const StepBatch& batch) const noexcept {
@@ -66,33 +83,31 @@ double AttentionTable::seconds(const StepBatch& batch) const noexcept {
     chunk = std::sqrt(static_cast<double>(batch.prefill_square));
     prior = static_cast<double>(batch.prefill_cross) / chunk;
   }
+  const Prefill prefill{chunk, prior};
   if (batch.decode_sequences == 0) {
-    return chunk > 0 ? prefill_seconds(chunk, prior) : 0;
+    return chunk > 0 ? alone(prefill) : 0;
   }
   const double sequences = batch.decode_sequences;
-  const double context = static_cast<double>(batch.decode_context) / sequences;
+  const Decode decode{sequences, static_cast<double>(batch.decode_context) / sequences};
   if (chunk == 0) {
-    return decode_seconds(sequences, context);
+    return alone(decode);
   }
   if (mixed_.empty()) {
-    return prefill_seconds(chunk, prior) + decode_seconds(sequences, context);
+    return alone(prefill) + alone(decode);
   }
-  const std::array<double, 4> at{chunk, prior, sequences, context};
-  double seconds = mixed_.at(at);
-  bool outside = false;
-  for (std::size_t d = 0; d < 4; ++d) {
-    outside = outside || at[d] > mixed_.high(d);
+  const double seconds = mixed_.at({chunk, prior, sequences, decode.context});
+  // Beyond the grid the parts grow as they do alone, with the interaction of its edge.
+  const Prefill prefill_part{std::min(chunk, mixed_.high(0)), std::min(prior, mixed_.high(1))};
+  const Decode decode_part{std::min(sequences, mixed_.high(2)),
+                           std::min(decode.context, mixed_.high(3))};
+  if (prefill == prefill_part && decode == decode_part) {
+    return seconds;
   }
-  if (outside) {
-    // Beyond the grid the parts grow as they do alone, with the interaction of its edge.
-    const double q = std::min(chunk, mixed_.high(0));
-    const double kv = std::min(prior, mixed_.high(1));
-    const double n = std::min(sequences, mixed_.high(2));
-    const double c = std::min(context, mixed_.high(3));
-    seconds *= (prefill_seconds(chunk, prior) + decode_seconds(sequences, context)) /
-               (prefill_seconds(q, kv) + decode_seconds(n, c));
-  }
-  return seconds;
+  const double prefill_alone = alone(prefill_part);
+  const double decode_alone = alone(decode_part);
+  return seconds *
+         ((alone(prefill, prefill_part, prefill_alone) + alone(decode, decode_part, decode_alone)) /
+          (prefill_alone + decode_alone));
 }
 
 }  // namespace dyn::perf

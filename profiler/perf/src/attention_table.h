@@ -21,8 +21,26 @@ class AttentionTable {
   double seconds(const StepBatch& batch) const noexcept;
 
  private:
-  double prefill_seconds(double chunk, double prior) const noexcept;
-  double decode_seconds(double sequences, double context) const noexcept;
+  struct Prefill {
+    double chunk = 0;
+    double prior = 0;
+    bool operator==(const Prefill&) const = default;
+  };
+  struct Decode {
+    double sequences = 0;
+    double context = 0;  ///< of each
+    bool operator==(const Decode&) const = default;
+  };
+  /// The nearest point that was measured alone.
+  Prefill measured(const Prefill& p) const noexcept;
+  Decode measured(const Decode& d) const noexcept;
+  /// Scales the seconds of that point by query-key pairs or by KV tokens read.
+  static double beyond(double seconds, const Prefill& p, const Prefill& within) noexcept;
+  static double beyond(double seconds, const Decode& d, const Decode& within) noexcept;
+  double alone(const Prefill& p) const noexcept;
+  double alone(const Decode& d) const noexcept;
+  template <class Work>
+  double alone(const Work& work, const Work& part, double alone_part) const noexcept;
 
   MeasuredGrid<2> prefill_;
   MeasuredGrid<2> decode_;

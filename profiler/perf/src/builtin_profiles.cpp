@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "dyn/core/catalogue.h"
-#include "dyn/core/document.h"
 #include "dyn/core/version.h"
 #include "embedded_profiles.h"
 #include "engine_hosts.h"
+#include "profile_archive.h"
 
 namespace dyn::perf {
 
@@ -294,12 +294,11 @@ std::vector<std::string> builtin_profile_names() {
 
 Profile builtin_profile(const std::string& gpu) {
   const GpuSpec& device = find_gpu(gpu);
-  const std::string_view text = embedded_profile(device.id);
-  if (text.empty()) {
+  const std::string_view packed = embedded_profile(device.id);
+  if (packed.empty()) {
     return specification_profile(device.id);
   }
-  Profile profile =
-      parse_profile(Document::parse(std::string(text), "built-in profile " + device.id));
+  Profile profile = unpack_profile(packed);
   // Hosts are calibrated apart from kernels, and for all devices at once.
   profile.engines = builtin_engine_hosts();
   return profile;

@@ -5,7 +5,7 @@
 
 namespace dyn::perf {
 
-/// The text of profiler/profiles/ID.json as it was when dyn was built; empty if there is none.
+/// profiler/profiles/ID.json as it was when dyn was built, packed; empty if there is none.
 std::string_view embedded_profile(const std::string& id);
 
 }  // namespace dyn::perf

@@ -33,6 +33,13 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
 
 template <class T>
 void move_to(std::vector<T>& from, std::vector<T>& to) {
+  if (from.empty()) {
+    return;  // most often
+  }
+  if (to.empty()) {
+    from.swap(to);
+    return;
+  }
   to.insert(to.end(), from.begin(), from.end());
   from.clear();
 }
@@ -272,10 +279,6 @@ void Engine::Lockstep::cut(SimTime now, bool needed) {
 void Engine::Impl::hand_out(Outcome& outcome) {
   due.reset();
   move_to(scheduler.tier_transfers(), pending.tier_transfers);
-  if (outcome.empty()) {
-    std::swap(outcome, pending);
-    return;
-  }
   move_to(pending.admitted, outcome.admitted);
   move_to(pending.tokens, outcome.tokens);
   move_to(pending.prefilled, outcome.prefilled);

@@ -1,8 +1,8 @@
 #include "dyn/engine/flow_network.h"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
+#include <utility>
 
 #include "dyn/core/check.h"
 
@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::int64_t kNano = 1'000'000'000;
 constexpr double kMostCapacity = 1e15;  ///< bytes/s
-constexpr std::size_t kHeapSlack = 64;
 
 std::int64_t whole_capacity(BytesPerSec capacity) {
   DYN_ASSERT(capacity.count() >= 0 && capacity.count() <= kMostCapacity,
@@ -134,36 +133,56 @@ void FlowNetwork::catch_up(SimTime now) {
   DYN_ASSERT(now >= now_, "time goes back");
   while (!heap_.empty() && heap_.front().at <= now) {
     const Due due = heap_.front();
-    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>{});
-    heap_.pop_back();
+    unschedule(due.flow);
     if (flows_[due.flow].state == State::moving) {
       end_moving(due.flow, due.at);
     } else {
       land(due.flow, due.at);
     }
-    drop_stale();
   }
   now_ = now;
 }
 
-/// The first entry is one that counts, and those that do not are few.
-void FlowNetwork::drop_stale() {
-  const auto stale = [this](const Due& due) { return flows_[due.flow].version != due.version; };
-  if (heap_.size() > 4 * std::size_t{active_} + kHeapSlack) {
-    std::erase_if(heap_, stale);
-    std::make_heap(heap_.begin(), heap_.end(), std::greater<>{});
+/// Puts an entry where a heap has it, from `slot` towards the first or the last.
+void FlowNetwork::sift(std::size_t slot, const Due& due) {
+  const auto put = [this](std::size_t at, const Due& what) {
+    heap_[at] = what;
+    flows_[what.flow].slot = static_cast<std::uint32_t>(at);
+  };
+  for (; slot > 0 && heap_[(slot - 1) / 2] > due; slot = (slot - 1) / 2) {
+    put(slot, heap_[(slot - 1) / 2]);
   }
-  while (!heap_.empty() && stale(heap_.front())) {
-    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>{});
-    heap_.pop_back();
+  for (std::size_t child = 2 * slot + 1; child < heap_.size(); child = 2 * slot + 1) {
+    child += child + 1 < heap_.size() && heap_[child] > heap_[child + 1] ? 1 : 0;
+    if (!(due > heap_[child])) {
+      break;
+    }
+    put(slot, heap_[child]);
+    slot = child;
   }
+  put(slot, due);
 }
 
+/// A flow is due at `at`, and no longer when it was before.
 void FlowNetwork::schedule(std::uint32_t id, SimTime at) {
   Flow& flow = flows_[id];
-  heap_.push_back({at, flow.order, id, ++flow.version});
-  std::push_heap(heap_.begin(), heap_.end(), std::greater<>{});
-  drop_stale();
+  if (flow.slot == kNone) {
+    flow.slot = static_cast<std::uint32_t>(heap_.size());
+    heap_.emplace_back();
+  }
+  sift(flow.slot, {at, flow.order, id});
+}
+
+void FlowNetwork::unschedule(std::uint32_t id) {
+  const std::uint32_t slot = std::exchange(flows_[id].slot, kNone);
+  if (slot == kNone) {
+    return;
+  }
+  const Due last = heap_.back();
+  heap_.pop_back();
+  if (last.flow != id) {
+    sift(slot, last);
+  }
 }
 
 /// All bytes are through; the last of them lands after the latency.
@@ -208,11 +227,9 @@ void FlowNetwork::leave_links(Flow& flow) {
 }
 
 void FlowNetwork::free(std::uint32_t id) {
-  Flow& flow = flows_[id];
-  flow.state = State::unused;
-  ++flow.version;
+  unschedule(id);
+  flows_[id].state = State::unused;
   --active_;
-  drop_stale();
 }
 
 void FlowNetwork::settle(Flow& flow, SimTime now) {
@@ -225,7 +242,6 @@ void FlowNetwork::set_rate(std::uint32_t id, std::int64_t rate, SimTime now) {
   Flow& flow = flows_[id];
   settle(flow, now);
   flow.rate = rate;
-  ++flow.version;  // it is no longer through when it was to be
   if (rate > 0) {
     const auto divisor = static_cast<Wide>(rate);
     const Wide time = (flow.left + divisor - 1) / divisor;
@@ -235,7 +251,7 @@ void FlowNetwork::set_rate(std::uint32_t id, std::int64_t rate, SimTime now) {
       return;
     }
   }
-  drop_stale();
+  unschedule(id);  // it is no longer through when it was to be
 }
 
 bool FlowNetwork::alone(const Flow& flow) const {

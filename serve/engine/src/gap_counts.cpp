@@ -16,42 +16,41 @@ std::uint64_t GapCounts::rounded(Duration gap) {
   return ((us + half) >> surplus) << surplus;
 }
 
+std::uint64_t GapCounts::microseconds(std::size_t octave, std::size_t place) {
+  return octave == 0 ? place : (kOctave + place) << (octave - 1);
+}
+
 void GapCounts::add(Duration gap, std::int64_t count) {
   if (count == 0) {
     return;
   }
   const std::uint64_t us = rounded(gap);
-  if (us >= kPages * kPage) {
-    return add_long(us, count);
+  const int index = std::max(static_cast<int>(std::bit_width(us)) - kExactBits + 1, 0);
+  const std::size_t place = (us >> std::max(index - 1, 0)) % kOctave;
+  std::unique_ptr<Octave>& octave = octaves_[static_cast<std::size_t>(index)];
+  if (octave == nullptr) {
+    octave = std::make_unique<Octave>();
   }
-  std::unique_ptr<Page>& page = pages_[us / kPage];
+  std::unique_ptr<Page>& page = (*octave)[place / kPage];
   if (page == nullptr) {
     page = std::make_unique<Page>();  // zeros
   }
-  (*page)[us % kPage] += count;
-}
-
-void GapCounts::add_long(std::uint64_t us, std::int64_t count) {
-  const auto [place, inserted] = long_index_.insert(us, static_cast<std::uint32_t>(long_.size()));
-  if (inserted) {
-    long_.push_back({Duration(static_cast<std::int64_t>(us) * 1000), 0});
-  }
-  long_[*place].count += count;
+  (*page)[place % kPage] += count;
 }
 
 std::vector<GapCount> GapCounts::sorted() const {
   std::vector<GapCount> result;
-  for (std::size_t p = 0; p < kPages; ++p) {
-    for (std::size_t i = 0; pages_[p] != nullptr && i < kPage; ++i) {
-      if ((*pages_[p])[i] != 0) {
-        result.push_back({std::chrono::microseconds(p * kPage + i), (*pages_[p])[i]});
+  for (std::size_t o = 0; o < octaves_.size(); ++o) {
+    for (std::size_t p = 0; octaves_[o] != nullptr && p < octaves_[o]->size(); ++p) {
+      const Page* const page = (*octaves_[o])[p].get();
+      for (std::size_t i = 0; page != nullptr && i < kPage; ++i) {
+        if ((*page)[i] != 0) {
+          const std::uint64_t us = microseconds(o, p * kPage + i);
+          result.push_back({Duration(static_cast<std::int64_t>(us) * 1000), (*page)[i]});
+        }
       }
     }
   }
-  const auto exact = static_cast<std::ptrdiff_t>(result.size());
-  result.insert(result.end(), long_.begin(), long_.end());
-  std::sort(result.begin() + exact, result.end(),
-            [](const GapCount& a, const GapCount& b) { return a.gap < b.gap; });
   return result;
 }
 

@@ -7,7 +7,6 @@
 
 #include "dyn/core/quantity.h"
 #include "dyn/core/report.h"
-#include "dyn/kvbm/flat_map.h"
 
 namespace dyn::engine {
 
@@ -21,17 +20,17 @@ class GapCounts {
 
  private:
   static constexpr int kExactBits = 17;
+  static constexpr std::uint64_t kOctave = std::uint64_t{1} << (kExactBits - 1);  ///< its counts
   static constexpr std::size_t kPage = 512;
-  static constexpr std::size_t kPages = (std::size_t{1} << kExactBits) / kPage;
   using Page = std::array<std::int64_t, kPage>;
+  /// From 2^n to 2^(n+1) microseconds; steps of similar length share a page.
+  using Octave = std::array<std::unique_ptr<Page>, kOctave / kPage>;
 
   static std::uint64_t rounded(Duration gap);
-  void add_long(std::uint64_t microseconds, std::int64_t count);
+  static std::uint64_t microseconds(std::size_t octave, std::size_t place);
 
-  /// Counts by microseconds, of gaps below 2^kExactBits; steps of similar length share a page.
-  std::array<std::unique_ptr<Page>, kPages> pages_;
-  std::vector<GapCount> long_;               ///< the others, in order of first occurrence
-  kvbm::FlatMap<std::uint32_t> long_index_;  ///< microseconds -> place in long_
+  /// The first has all below 2^16 us, in which every microsecond counts as in the next.
+  std::array<std::unique_ptr<Octave>, 64 - kExactBits + 2> octaves_;
 };
 
 }  // namespace dyn::engine

@@ -1,10 +1,12 @@
 #include "dyn/perf/builtin_profiles.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/perf/perf_model.h"
+#include "profile_archive.h"
 #include "sample_models.h"
 
 namespace dyn::perf {
@@ -35,6 +37,41 @@ TEST_CASE("Every GPU of the catalogue has a profile with sound constants and the
       CHECK_FALSE(host.source.empty());
     }
   }
+}
+
+TEST_CASE("A profile that the build packed says to the bit what its file does") {
+  int files = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(DYN_SOURCE_DIR) + "/profiler/profiles")) {
+    Profile file = load_profile(entry.path().string());
+    const Profile packed = builtin_profile(file.device.id);
+    file.engines = packed.engines;  // known for all devices at once
+    INFO(entry.path().string());
+    CHECK((to_json(file) == to_json(packed)));
+    ++files;
+  }
+  CHECK(files >= 10);
+  // What no file of today has: numbers with a fraction, large ones, every optional field.
+  Profile profile;
+  profile.name = "odd";
+  profile.operators.resize(2);
+  profile.operators[1].kv_cache = Precision::fp8;
+  profile.operators[1].held_out_error = 0.125;
+  profile.operators[1].correction = {{1.5, 0.5}, {3, -0.0}};
+  profile.operators[1].surfaces = {{{{"tokens", {0.1, 7e300}}, {"n", {-40'000, 70'000}}}, {-0.0}}};
+  profile.engines.resize(1);
+  profile.storage.resize(1);
+  profile.device.sources["power"] = "a text";
+  CHECK((to_json(unpack_profile(pack_profile(profile))) == to_json(profile)));
+}
+
+TEST_CASE("A plan's profile lacks operators only") {
+  Profile profile = builtin_profile("h200");
+  Profile needed = profile_for(profile, {});
+  CHECK(needed.operators.size() < profile.operators.size());
+  profile.operators.clear();
+  needed.operators.clear();
+  CHECK((to_json(needed) == to_json(profile)));
 }
 
 TEST_CASE("An unknown profile is an error") {

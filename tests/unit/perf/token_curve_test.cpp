@@ -1,7 +1,12 @@
 #include "token_curve.h"
 
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <vector>
 
 #include "measured_grid.h"
 #include "operators.h"
@@ -70,6 +75,64 @@ TEST_CASE("A measured grid keeps the complete part of uneven measurements") {
   CHECK(grid.at({3.0, 15.0}) == Approx(45.0));
   CHECK(grid.at({0.5, 5.0}) == Approx(10.0));
   CHECK(grid.at({9.0, 99.0}) == Approx(80.0));
+}
+
+namespace {
+
+/// The obvious way: all neighbours found by going through the axes, and one dimension after the
+/// other interpolated where there are two.
+template <std::size_t N>
+double slowly(const std::array<std::vector<double>, N>& axes, const std::vector<double>& values,
+              const std::array<double, N>& x, std::size_t d = 0, std::size_t base = 0) {
+  if (d == N) {
+    return values[base];
+  }
+  std::size_t below = 0;
+  while (below + 1 < axes[d].size() && axes[d][below + 1] <= x[d]) {
+    ++below;
+  }
+  const std::size_t at = base * axes[d].size() + below;
+  const double low = slowly(axes, values, x, d + 1, at);
+  if (below + 1 == axes[d].size() || x[d] <= axes[d][below]) {
+    return low;
+  }
+  const double high = slowly(axes, values, x, d + 1, at + 1);
+  return low + (x[d] - axes[d][below]) / (axes[d][below + 1] - axes[d][below]) * (high - low);
+}
+
+}  // namespace
+
+TEST_CASE("A measured grid answers to the bit what the obvious interpolation does") {
+  REQUIRE(rc::check([] {
+    std::array<std::vector<double>, 3> axes;
+    for (std::vector<double>& axis : axes) {
+      double knot = *rc::gen::inRange(0, 40) * 0.25;
+      for (int left = *rc::gen::inRange(1, 6); left > 0; --left) {
+        axis.push_back(knot);
+        knot += *rc::gen::element(0.25, 1.0, 3.3, 16.0, 500.0);
+      }
+    }
+    std::vector<GridPoint<3>> points;
+    std::vector<double> values;
+    for (const double a : axes[0]) {
+      for (const double b : axes[1]) {
+        for (const double c : axes[2]) {
+          values.push_back(*rc::gen::inRange(0, 1'000'000) * 1e-7);
+          points.push_back({{a, b, c}, values.back()});
+        }
+      }
+    }
+    const MeasuredGrid<3> grid(points);
+    for (int i = 0; i < 20; ++i) {
+      std::array<double, 3> x{};
+      for (std::size_t d = 0; d < x.size(); ++d) {
+        x[d] =
+            *rc::gen::oneOf(rc::gen::elementOf(axes[d]),
+                            rc::gen::map(rc::gen::inRange(0, 9000), [](int n) { return n / 4.0; }));
+      }
+      RC_ASSERT(grid.at(x) == slowly(axes, values, x));
+    }
+  }));
 }
 
 }  // namespace dyn::perf

@@ -169,6 +169,34 @@ TEST_CASE("A layer that is not known, a ragged row and a negative time are refus
   CHECK(error_of(tables.root()).find("no column 'time_us'") != std::string::npos);
 }
 
+TEST_CASE("What is computed for each sequence, and attention of nothing, are refused by row") {
+  const LayerFolder tables("bad_sequences");
+  tables.write("per_sequence.csv", "layer,sequences,time_us\nsampler,1,26\nhead,1,3\n");
+  CHECK(error_of(tables.root()).find("per_sequence.csv") != std::string::npos);
+  CHECK(error_of(tables.root()).find("row 2: unknown layer 'head'") != std::string::npos);
+  const LayerFolder attention("bad_attention");
+  attention.write("attention.csv",
+                  "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n16,0,0,0,9\n0,64,4,0,9\n");
+  CHECK(error_of(attention.root())
+            .find("row 2: has neither a prefill chunk nor decoding sequences") !=
+        std::string::npos);
+}
+
+TEST_CASE("A folder of layer tables that is not named by model, precision and shards is refused") {
+  for (const char* name : {"meta-llama/Llama-3.1-8B/int3/tp1", "meta-llama/Llama-3.1-8B/bf16/two",
+                           "meta-llama/Llama-3.1-8B/bf16/tp0"}) {
+    INFO(name);
+    const fs::path root = fs::temp_directory_path() / "dyn_import_layers_unnamed";
+    fs::remove_all(root);
+    fs::create_directories(root / name);
+    std::ofstream(root / name / "dense.csv") << "layer,tokens,time_us\nqkv_proj,1,3\n";
+    const std::string error = error_of(root.string());
+    fs::remove_all(root);
+    CHECK(error.find(name) != std::string::npos);
+    CHECK(error.find("is not MODEL/PRECISION/tpN") != std::string::npos);
+  }
+}
+
 TEST_CASE("Vidur's tables make FP16 fits of GEMMs and collectives within a node") {
   const fs::path root = fs::temp_directory_path() / "dyn_import_vidur";
   fs::remove_all(root);

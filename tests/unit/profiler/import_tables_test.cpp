@@ -1,4 +1,6 @@
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <string>
 
 #include "csv_rows.h"
@@ -11,6 +13,8 @@
 
 namespace dyn::profiler {
 namespace {
+
+namespace fs = std::filesystem;
 
 const GpuSpec& h200() {
   return find_gpu("h200");
@@ -97,6 +101,53 @@ TEST_CASE("A table that ends within a line is refused") {
                    (void)read_gemm("fp8,64,8,4096,0.02\nfp8,64,8,4096,0.0", slices);
                  }),
                  "row 2: ends without a line break; is the file truncated?"));
+}
+
+TEST_CASE("A table without rows, with a column twice, or not there is refused") {
+  const auto refused = [](const std::string& text) {
+    return error_of([&text] { (void)parse_csv(text, "some.csv"); });
+  };
+  CHECK(contains(refused("m,n\n"), "some.csv"));
+  CHECK(contains(refused("m,n\n"), "has no rows"));
+  CHECK(contains(refused(""), "has no rows"));
+  CHECK(contains(refused("m,n,m\n1,2,3\n"), "has two columns 'm'"));
+  const std::string absent = error_of([] { (void)read_csv("/nonexistent.csv"); });
+  CHECK(contains(absent, "/nonexistent.csv"));
+  CHECK(contains(absent, "cannot be read"));
+}
+
+TEST_CASE("Numbers that a table has as texts are refused, which no cell is to blame for") {
+  Table table = parse_csv("gemm_dtype,m,n,k,latency\nfp8,64,8,4096,0.02\n", "gemm.parquet");
+  TableColumn& n = table.columns[2];
+  n.text = true;
+  n.numbers.clear();
+  n.dictionary = {"8"};
+  n.codes = {0};
+  Slices slices;
+  CHECK(contains(error_of([&] { TableImporter(h200(), slices).gemm(table, key_of("vllm")); }),
+                 "column 'n' is not of numbers"));
+}
+
+TEST_CASE("A gated delta rule of neither phase is refused with its row") {
+  const Table table = parse_csv(
+      "kernel_source,phase,batch_size,seq_len,num_k_heads,num_v_heads,head_k_dim,head_v_dim,"
+      "d_conv,latency\n"
+      "causal_conv1d_fn,context,1,1024,16,32,128,128,4,0.016\n"
+      "chunk_gated_delta_rule,prefill,1,1024,16,32,128,128,4,0.058\n",
+      "gdn.parquet");
+  Slices slices;
+  CHECK(contains(error_of([&] { TableImporter(h200(), slices).linear(table, key_of("vllm")); }),
+                 "row 2: phase is 'prefill', neither context nor generation"));
+}
+
+TEST_CASE("An import that is interrupted says so and makes no fits") {
+  Slices slices;
+  (void)read_gemm("fp8,64,4096,4096,0.02\n", slices);
+  const std::atomic<bool> cancelled{true};
+  CHECK(contains(error_of([&] {
+                   (void)fit_slices(slices, h200(), {&cancelled, nullptr});
+                 }),
+                 "interrupted"));
 }
 
 TEST_CASE("A time or size that is negative, zero or no number is refused with its row") {
@@ -305,6 +356,19 @@ TEST_CASE("A folder without tables and a GPU without any are errors that say so"
   options.gpu = "a100";
   CHECK(contains(error_of([&] { (void)import_vidur(options); }), "no tables of a100"));
   CHECK(contains(error_of([&] { (void)import_vllm_layers(options); }), "no layer tables"));
+}
+
+TEST_CASE("A package of whose tables none can be used is an error that says so") {
+  const fs::path root = fs::temp_directory_path() / "dyn_import_no_rows";
+  fs::remove_all(root);
+  fs::create_directories(root / "data/h200_sxm");
+  ImportOptions options;
+  options.path = root.string();
+  options.gpu = "h200";
+  const std::string error = error_of([&] { (void)import_aiconfigurator(options); });
+  fs::remove_all(root);
+  CHECK(contains(error, "none of its tables of the NVIDIA H200"));
+  CHECK(contains(error, root.string()));
 }
 
 TEST_CASE("Scores are written in every form") {

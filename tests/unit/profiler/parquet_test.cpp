@@ -73,6 +73,12 @@ TEST_CASE("A file that is nested, empty, of something else or not there is refus
   CHECK(refused("PAR1PAR1"));
   CHECK(refused(std::string(4096, 'x')));
   CHECK_THROWS_AS(read_parquet("/nonexistent.parquet"), Error);
+  CHECK_THROWS_WITH(read_parquet("/nonexistent.parquet"), Catch::Contains("cannot be read"));
+  CHECK_THROWS_WITH(read_parquet("/dev/null"), Catch::Contains("is empty"));
+  CHECK_THROWS_WITH(parse_parquet(std::string(4096, 'x'), ""),
+                    Catch::Contains("it is not a Parquet file"));
+  CHECK_THROWS_WITH(parse_parquet(bytes_of(corpus("nested")), ""),
+                    Catch::Contains("is nested; only flat tables can be read"));
 }
 
 TEST_CASE("A file that is cut off anywhere is refused") {

@@ -14,6 +14,7 @@ struct ResultSource {
   std::string recipe_text;
   std::vector<std::string> overrides;  ///< the --set of the command line
   std::vector<std::string> files;      ///< paths of what the recipe names: trace, profile, model
+  std::string sha256;                  ///< input_sha256() of this, where it is known already
 };
 
 /// SHA-256 in hex of the recipe, the overrides, the seed and the content of the files.

@@ -80,7 +80,7 @@ class FlowNetwork {
     bool seen = false;    ///< scratch of collect()
     bool filled = false;  ///< scratch of fill()
     std::uint64_t order = 0;
-    std::uint32_t version = 0;  ///< entries of the heap of older ones are stale
+    std::uint32_t slot = kNone;  ///< of its entry in the heap
     std::int64_t bytes = 0;
     std::int64_t rate = 0;  ///< bytes/s
     std::int64_t next_rate = 0;
@@ -93,15 +93,15 @@ class FlowNetwork {
     SimTime at;
     std::uint64_t order = 0;
     std::uint32_t flow = 0;
-    std::uint32_t version = 0;
     bool operator>(const Due& other) const {
       return at != other.at ? at > other.at : order > other.order;
     }
   };
 
   void catch_up(SimTime now);
-  void drop_stale();
+  void sift(std::size_t slot, const Due& due);
   void schedule(std::uint32_t flow, SimTime at);
+  void unschedule(std::uint32_t flow);
   void end_moving(std::uint32_t flow, SimTime at);
   void land(std::uint32_t flow, SimTime at);
   void leave_links(Flow& flow);
@@ -116,7 +116,7 @@ class FlowNetwork {
   std::vector<Link> links_;
   std::vector<Flow> flows_;
   std::vector<std::uint32_t> spare_;
-  std::vector<Due> heap_;  ///< soonest first; stale entries are dropped when they reach the top
+  std::vector<Due> heap_;  ///< soonest first; at most one entry a flow
   std::vector<Landed> landed_;
   std::uint64_t next_order_ = 0;
   std::uint32_t active_ = 0;

@@ -30,6 +30,7 @@ Watched watch(const Plan& plan, const sim::Workload& workload, const Recipe& rec
   sim::SimulationSpec spec;
   spec.plan = &plan;
   spec.timers = sim::compile_timers(plan);
+  spec.images = sim::compile_image_timers(plan, workload);
   spec.seed = recipe.seed;
   spec.faults = &recipe.faults;
   if (options.timeline) {

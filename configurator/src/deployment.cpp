@@ -24,6 +24,7 @@ std::string pointer_to(std::size_t pool, const std::string& rest) {
 
 void resolve_memory(const Problem& problem, const Profile& profile, PoolSpec& pool) {
   EngineConfig& config = pool.config;
+  resolve_hybrid_cache(problem, config);
   if (!config.kv_blocks) {
     perf::PerfTarget target = problem.target(pool.layout);
     target.engine = config.kind;
@@ -62,15 +63,28 @@ PoolSpec make_pool(const Problem& problem, const DeploymentPool& from) {
 /// Leaves in the plan only those fits of its profiles that its step times come from.
 void keep_what_is_needed(const Problem& problem, Plan& plan) {
   std::vector<perf::PerfTarget> shared;
-  for (PoolSpec& pool : plan.pools) {
-    const perf::PerfTarget target = perf::target_of(plan, pool);
-    const bool modelled = pool.timing.kind == TimingKind::model;
-    if (pool.profile) {
-      const std::vector<perf::PerfTarget> targets(modelled ? 1 : 0, target);
-      pool.profile = perf::profile_for(*pool.profile, targets);
-    } else if (modelled) {
-      shared.push_back(target);
+  const auto keep = [&](std::optional<Profile>& own, const std::vector<perf::PerfTarget>& targets) {
+    if (own) {
+      own = perf::profile_for(*own, targets);
+    } else {
+      shared.insert(shared.end(), targets.begin(), targets.end());
     }
+  };
+  for (PoolSpec& pool : plan.pools) {
+    std::vector<perf::PerfTarget> targets;
+    if (pool.timing.kind == TimingKind::model) {
+      targets.push_back(perf::target_of(plan, pool));
+    }
+    const auto images = problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind);
+    if (images && !plan.encode) {
+      targets.push_back(*images);
+    }
+    keep(pool.profile, targets);
+  }
+  if (plan.encode) {
+    const PoolSpec& pool = perf::prompt_pool(plan);
+    const auto images = problem.image_target(pool.timing, plan.encode->tensor, pool.config.kind);
+    keep(plan.encode->profile, images ? std::vector{*images} : std::vector<perf::PerfTarget>());
   }
   plan.profile =
       problem.profile.name.empty() ? Profile{} : perf::profile_for(problem.profile, shared);
@@ -135,6 +149,24 @@ std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
   return all;
 }
 
+/// How far the times of images may be off, from one of the load's.
+StepBounds image_bounds(const perf::ImageTimer& timer, const ImageSize& size) {
+  perf::ImageBatch one;
+  one.add(size);
+  const Estimate estimate = timer.estimate(one);
+  StepBounds bounds;
+  bounds.provenance = estimate.provenance;
+  bounds.slower = std::max(1.0, estimate.high / estimate.value);
+  bounds.faster = std::clamp(estimate.low / estimate.value, 0.05, 1.0);
+  return bounds;
+}
+
+/// What a fleet's times come from.
+struct FleetTimers {
+  Timers steps;
+  sim::ImageTimers images;
+};
+
 class FixedFleet {
  public:
   FixedFleet(const Problem& problem, Plan plan, const sim::Workload& workload,
@@ -143,7 +175,7 @@ class FixedFleet {
         plan_(std::move(plan)),
         workload_(workload),
         options_(options),
-        timers_(sim::compile_timers(plan_)) {}
+        timers_{sim::compile_timers(plan_), sim::compile_image_timers(plan_, workload)} {}
 
   ExploreResult run() {
     progress(0, "simulating");
@@ -178,11 +210,12 @@ class FixedFleet {
     }
   }
 
-  sim::SimulationResult simulate(const Timers& timers, std::size_t timeline_points = 0) const {
+  sim::SimulationResult simulate(const FleetTimers& timers, std::size_t timeline_points = 0) const {
     sim::SimulationSpec spec;
     spec.timeline_points = timeline_points;
     spec.plan = &plan_;
-    spec.timers = timers;
+    spec.timers = timers.steps;
+    spec.images = timers.images;
     spec.seed = problem_.recipe->seed;
     spec.faults = &problem_.recipe->faults;
     spec.cancelled = options_.cancelled;
@@ -190,20 +223,32 @@ class FixedFleet {
   }
 
   void set_bounds(std::vector<PlannedMetric>& figures, const sim::SimulationResult& exact) {
-    const std::vector<StepBounds> bounds = bounds_of(plan_, timers_, exact);
-    Timers slower, faster;
+    const std::vector<StepBounds> bounds = bounds_of(plan_, timers_.steps, exact);
+    FleetTimers slower, faster;
     Provenance provenance = Provenance::measured;
     bool wide = false;
+    const auto widen = [&](const auto& timer, const StepBounds& by, auto& slow, auto& fast) {
+      slow = perf::scaled(timer, by.slower);
+      fast = perf::scaled(timer, by.faster);
+      provenance = worst(provenance, by.provenance);
+      wide = wide || by.slower > by.faster;
+    };
     for (std::size_t i = 0; i < bounds.size(); ++i) {
-      slower.push_back(perf::scaled(timers_[i], bounds[i].slower));
-      faster.push_back(perf::scaled(timers_[i], bounds[i].faster));
-      provenance = worst(provenance, bounds[i].provenance);
-      wide = wide || bounds[i].slower > bounds[i].faster;
+      widen(timers_.steps[i], bounds[i], slower.steps.emplace_back(), faster.steps.emplace_back());
+    }
+    const sim::ImageTimers& images = timers_.images;
+    for (const auto& timer : images.pools) {
+      widen(timer, image_bounds(*timer, problem_.stats.image), slower.images.pools.emplace_back(),
+            faster.images.pools.emplace_back());
+    }
+    if (images.encode) {
+      widen(images.encode, image_bounds(*images.encode, problem_.stats.image), slower.images.encode,
+            faster.images.encode);
     }
     if (!wide || cancelled()) {
       return set_intervals(figures, figures, figures, provenance);
     }
-    const Timers* timers[2] = {&slower, &faster};
+    const FleetTimers* timers[2] = {&slower, &faster};
     std::vector<PlannedMetric> ends[2];
     parallel_for(
         2, options_.threads,
@@ -217,7 +262,7 @@ class FixedFleet {
   const Plan plan_;
   const sim::Workload& workload_;
   const ExploreOptions& options_;
-  const Timers timers_;
+  const FleetTimers timers_;
 };
 
 }  // namespace
@@ -232,6 +277,15 @@ Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) 
     const DeploymentPool& from = deployment.pools[i];
     with_location(recipe_path, pointer_to(i, from.gpu ? "/gpu" : ""), from.gpu.value_or(""),
                   [&] { plan.pools.push_back(make_pool(problem, from)); });
+  }
+  if (deployment.encode) {
+    EncodeSpec encode;
+    static_cast<EncodeWorkers&>(encode) = *deployment.encode;
+    if (const auto& gpu = deployment.encode->gpu) {
+      with_location(recipe_path, "/deployment/encode/gpu", *gpu,
+                    [&] { encode.profile = perf::builtin_profile(find_gpu(*gpu).id); });
+    }
+    plan.encode = std::move(encode);
   }
   if (plan.pools.size() > 1) {
     // The prefill pool comes first, in whatever order they are given.

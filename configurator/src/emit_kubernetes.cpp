@@ -228,6 +228,11 @@ EmitTarget parse_emit_target(const std::string& name) {
 }
 
 std::vector<EmittedFile> emit(const Plan& plan, EmitTarget target) {
+  if (plan.encode) {
+    throw Error(ErrorKind::bad_input,
+                "a plan with encode workers cannot be written as manifests yet",
+                "leave deployment.encode out of the recipe: engines then encode images themselves");
+  }
   return target == EmitTarget::compose ? emit_compose(plan) : emit_kubernetes(plan);
 }
 

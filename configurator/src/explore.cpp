@@ -159,6 +159,9 @@ class Explorer {
       std::shared_ptr<const perf::StepTimer> timer =
           space_.layouts[space_.shapes[shape].layout].model;
       spec.timers.push_back(factor == 1 ? timer : perf::scaled(std::move(timer), factor));
+      if (const auto& images = space_.layouts[space_.shapes[shape].layout].images) {
+        spec.images.pools.push_back(factor == 1 ? images : perf::scaled(images, factor));
+      }
     };
     add(topology.first, factor_first);
     if (topology.disaggregated()) {
@@ -362,6 +365,10 @@ void add_notes(const Problem& problem, ExploreResult& result) {
 
 std::string layout_text(const Plan& plan) {
   std::string text;
+  if (plan.encode) {
+    text =
+        std::to_string(plan.encode->replicas) + " x enc tp" + std::to_string(plan.encode->tensor);
+  }
   for (const PoolSpec& pool : plan.pools) {
     text += text.empty() ? "" : " + ";
     text += std::to_string(pool.replicas) + " x tp" + std::to_string(pool.layout.tensor);

@@ -98,6 +98,10 @@ void add_scheduler(const Plan& plan, const PoolSpec& pool, std::vector<std::stri
                                           : "--no-enable-prefix-caching");
   args.emplace_back(config.chunked_prefill ? "--enable-chunked-prefill"
                                            : "--no-enable-chunked-prefill");
+  if (config.hybrid_kv_cache) {
+    args.emplace_back(*config.hybrid_kv_cache ? "--no-disable-hybrid-kv-cache-manager"
+                                              : "--disable-hybrid-kv-cache-manager");
+  }
   if (config.queue == QueuePolicy::priority) {
     add("--scheduling-policy", "priority");
   }

@@ -33,13 +33,24 @@ class EngineModel {
   EngineModel(const Problem& problem, const Space& space, const Shape& shape, int engines)
       : stats_(problem.stats), timer_(*space.layouts[shape.layout].model), config_(shape.config) {
     reuse_ = reuse_at(problem, shape, engines);
+    if (const auto& images = space.layouts[shape.layout].images;
+        images && stats_.images_per_request > 0 && shape.role != WorkerRole::decode) {
+      perf::ImageBatch one;
+      one.add(stats_.image);
+      encode_ = stats_.images_per_request * to_seconds(images->time(one));
+    }
     if (config_.speculation) {
       per_step_ = config_.speculation->acceptance_length.value_or(1);
     }
     input_ = stats_.summary.mean_input;
     output_ = std::max(1.0, stats_.summary.mean_output);
     computed_ = shape.role == WorkerRole::decode ? 0 : std::max(1.0, input_ * (1 - reuse_));
-    const double held = input_ * (1 - reuse_) + output_ / 2;
+    const perf::CacheGroups groups = perf::cache_groups(
+        problem.model, problem.kv_cache, space.layouts[shape.layout].layout.tensor, config_);
+    const double recycled =
+        static_cast<double>(groups.recycled_pages(whole(input_ + output_ / 2), config_.block_size) *
+                            config_.block_size);
+    const double held = input_ * (1 - reuse_) + output_ / 2 + recycled;
     const double fit = static_cast<double>(shape.kv_tokens()) / std::max(1.0, held);
     const auto budget = static_cast<double>(config_.max_num_batched_tokens);
     max_batch_ = std::max(1.0, std::min({fit, double(config_.max_num_seqs), budget - 1}));
@@ -89,6 +100,11 @@ class EngineModel {
     if (needed <= 0) {
       return step(batch, 0);
     }
+    return batch * per_step_ / output_ * encode_ + mixed_time(batch, needed);
+  }
+
+  /// The same without the images, with so many prompt tokens a step on average.
+  double mixed_time(double batch, double needed) const {
     const double room = budget_beside(batch);
     const double chunk = std::min(computed_, room);
     if (needed <= chunk) {
@@ -120,14 +136,14 @@ class EngineModel {
   double prompt_time(double tokens, double batch) const {
     const double room = budget_beside(batch);
     const double chunk = std::min(tokens, room);
-    return std::ceil(tokens / room) * step(batch, chunk);
+    return encode_ + std::ceil(tokens / room) * step(batch, chunk);
   }
 
   /// Seconds of the engine that one more prompt costs when prompts are batched.
   double prompt_cost(double batch) const {
     const double room = budget_beside(batch);
     const double alone = prompt_time(computed_, batch);
-    return std::min(alone, computed_ / room * step(batch, room));
+    return std::min(alone, encode_ + computed_ / room * step(batch, room));
   }
 
  private:
@@ -140,6 +156,7 @@ class EngineModel {
   double computed_ = 0;  // prompt tokens that are computed, not found
   double max_batch_ = 1;
   double per_step_ = 1;  // tokens that a sequence makes in a step
+  double encode_ = 0;    // seconds that the images of a prompt take
 };
 
 /// Adds queueing and prefill of an engine that gets `requests`/s.

@@ -89,10 +89,15 @@ std::vector<ParallelLayout> possible_layouts(const Problem& problem) {
 }
 
 LayoutChoice compile_layout(const Problem& problem, const ParallelLayout& layout) {
-  LayoutChoice choice{layout, nullptr, layout_problem(problem, layout)};
+  LayoutChoice choice{layout, nullptr, nullptr, layout_problem(problem, layout)};
   if (choice.rejected.empty()) {
     try {
       choice.model = perf::PerfModel::compile(problem.target(layout), problem.profile);
+      if (problem.engines_encode()) {
+        const Recipe& recipe = *problem.recipe;
+        choice.images = perf::image_timer(problem.model, recipe.timing, layout.tensor,
+                                          recipe.engine.kind, problem.profile);
+      }
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::infeasible) {
         throw;
@@ -101,6 +106,19 @@ LayoutChoice compile_layout(const Problem& problem, const ParallelLayout& layout
     }
   }
   return choice;
+}
+
+/// The longest request that `pages` pages hold.
+std::int64_t longest_in(std::int64_t pages, const perf::CacheGroups& groups,
+                        const EngineConfig& config) {
+  const std::int64_t drafts = config.speculation ? config.speculation->draft_tokens : 0;
+  const auto most = [&](std::int64_t blocks) {
+    return groups.most_pages(blocks, config.max_num_batched_tokens, config.block_size, drafts);
+  };
+  // Either its windows are full, or it is as long in every sliding group.
+  const std::int64_t blocks =
+      std::max(pages - most(pages), (pages - most(0)) / (1 + groups.sliding));
+  return std::max<std::int64_t>(blocks, 0) * config.block_size;
 }
 
 /// Fills in kv_blocks and max_model_len, or says why the worker cannot be.
@@ -116,6 +134,7 @@ void resolve_memory(const Problem& problem, const ParallelLayout& layout, Shape&
     shape.rejected = "without chunked prefill the token budget is below the longest prompt";
     return;
   }
+  resolve_hybrid_cache(problem, config);
   config.kv_blocks.reset();  // asks what the memory leaves, not what the recipe wants
   const perf::MemoryUse use =
       perf::memory_use(problem.target(layout), problem.profile.device, config);
@@ -129,7 +148,9 @@ void resolve_memory(const Problem& problem, const ParallelLayout& layout, Shape&
     return;
   }
   // One block is kept back: schedulers need a free one to append to.
-  const std::int64_t tokens = (*config.kv_blocks - 1) * config.block_size;
+  const std::int64_t tokens = longest_in(
+      *config.kv_blocks - 1,
+      perf::cache_groups(problem.model, problem.kv_cache, layout.tensor, config), config);
   const std::int64_t wanted = problem.wanted_context();
   const bool required = problem.recipe->engine.max_model_len.has_value();
   if (tokens < (required ? wanted : stats.summary.longest)) {
@@ -298,6 +319,13 @@ void resolve_speculation(const Problem& problem, EngineConfig& config) {
   }
 }
 
+void resolve_hybrid_cache(const Problem& problem, EngineConfig& config) {
+  if (!config.hybrid_kv_cache && !problem.recipe->kv_tiers.empty() &&
+      perf::cache_groups(problem.model, problem.kv_cache, 1, config).split()) {
+    config.hybrid_kv_cache = false;
+  }
+}
+
 std::int64_t Problem::wanted_context() const {
   return recipe->engine.max_model_len.value_or(std::max(model.max_context, stats.summary.longest));
 }
@@ -343,8 +371,13 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
     plan.transfer = make_transfer(problem);
   }
   std::vector<perf::PerfTarget> targets;
-  for (const PoolSpec& pool : plan.pools) {
+  for (PoolSpec& pool : plan.pools) {
+    pool.timing.image_time = problem.recipe->timing.image_time;
     targets.push_back(perf::target_of(plan, pool));
+    if (const auto images =
+            problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind)) {
+      targets.push_back(*images);
+    }
   }
   plan.profile = perf::profile_for(problem.profile, targets);
   follow_recipe(*problem.recipe, plan);

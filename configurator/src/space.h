@@ -2,15 +2,19 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "dyn/configurator/explore.h"
 #include "dyn/core/model_spec.h"
 #include "dyn/core/profile.h"
+#include "dyn/perf/cache_groups.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
 #include "dyn/perf/speculation.h"
+#include "dyn/sim/workload.h"
 #include "workload_stats.h"
 
 namespace dyn::configurator {
@@ -31,10 +35,21 @@ struct Problem {
     target.kv_cache = kv_cache;
     target.layout = layout;
     target.engine = recipe->engine.kind;
+    target.encodes_images = engines_encode();
     if (recipe->engine.speculation) {
       target.speculation = perf::speculation_of(model, *recipe->engine.speculation);
     }
     return target;
+  }
+  /// Whether requests have images that who computes a prompt encodes.
+  bool engines_encode() const {
+    return sim::has_images(recipe->traffic) && !(recipe->deployment && recipe->deployment->encode);
+  }
+  /// What prices the images that such a worker encodes; none where nothing is to be predicted.
+  std::optional<perf::PerfTarget> image_target(const StepTiming& timing, int tensor,
+                                               const std::string& engine) const {
+    const bool predicted = sim::has_images(recipe->traffic) && model.vision && !timing.image_time;
+    return predicted ? std::optional(perf::vision_target(model, tensor, engine)) : std::nullopt;
   }
   /// Tokens that one request may have: the recipe's limit, else the model's context or the load's
   /// longest request, whichever is more.
@@ -44,9 +59,14 @@ struct Problem {
 /// How a worker may spread the model, compiled once and shared by every shape and topology.
 struct LayoutChoice {
   ParallelLayout layout;
-  std::shared_ptr<const perf::PerfModel> model;  ///< null where rejected
-  std::string rejected;                          ///< why it cannot be, or empty
+  std::shared_ptr<const perf::PerfModel> model;    ///< null where rejected
+  std::shared_ptr<const perf::ImageTimer> images;  ///< where requests have images
+  std::string rejected;                            ///< why it cannot be, or empty
 };
+
+/// Settles what a recipe leaves to the engine: vLLM's layers with windows keep the whole context
+/// where tiers are below the device.
+void resolve_hybrid_cache(const Problem& problem, EngineConfig& config);
 
 /// A worker: a layout and its scheduler's limits, with kv_blocks and max_model_len resolved.
 struct Shape {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dyn/kvbm/flat_map.h"
+#include "dyn/perf/image_timer.h"
 
 namespace dyn::configurator {
 namespace {
@@ -107,6 +108,14 @@ WorkloadStats workload_stats(const sim::Workload& workload) {
   stats.input_scv = std::max(0.0, variance) / (summary.mean_input * summary.mean_input);
   stats.input_p99 = percentile(std::move(inputs), 0.99);
   stats.output_p99 = percentile(std::move(outputs), 0.99);
+  perf::ImageBatch images;
+  for (const sim::RequestImages& one : workload.request_images) {
+    images.add(one.each, one.count);
+  }
+  if (!images.empty()) {
+    stats.images_per_request = static_cast<double>(images.images) / n;
+    stats.image = {images.patches / images.images, images.tokens / images.images};
+  }
   const double reused = reusable_tokens(workload);
   summary.reuse = reused / sum_in;
   stats.unique_tokens = sum_in - reused;

@@ -29,6 +29,9 @@ void describe(ObjectSchema<Deployment>& s) {
   s.field("pools", &Deployment::pools,
           "One aggregated pool, or one prefill pool and one decode pool.")
       .required();
+  s.field("encode", &Deployment::encode, "Workers that encode images, beside the pools.")
+      .brief()
+      .unset("who computes a prompt encodes its images");
   s.check([](const Deployment& deployment, Checker& checker) {
     const auto count = [&](WorkerRole role) {
       return std::count_if(deployment.pools.begin(), deployment.pools.end(),

@@ -18,6 +18,14 @@ void describe(EnumSchema<QueuePolicy>& s) {
              "the most urgent first; where the cache is full the least urgent is preempted.");
 }
 
+void describe(EnumSchema<SchedulePolicy>& s) {
+  s.value(SchedulePolicy::fcfs, "fcfs", "first come, first served.")
+      .value(
+          SchedulePolicy::lpm, "lpm",
+          "the longest prefix in the cache first, while no more than 128 wait; of those with none "
+          "that begin alike only one before the others.");
+}
+
 void describe(EnumSchema<CapacityPolicy>& s) {
   s.value(CapacityPolicy::guaranteed_no_evict, "guaranteed_no_evict",
           "admits a request only if it and all that runs fit to their last tokens.")
@@ -53,6 +61,14 @@ void describe(ObjectSchema<SglangConfig>& s) {
       .because("SGLang's own");
   s.field("clip_max_new_tokens", &SglangConfig::clip_max_new_tokens,
           "Output of one request beyond this is kept no room for.")
+      .between(1, kMostTokens)
+      .because("SGLang's own");
+  s.field("schedule_policy", &SglangConfig::schedule_policy,
+          "Which waiting prompts are computed first.")
+      .because("SGLang's own since 0.4");
+  s.field("max_prefill_tokens", &SglangConfig::max_prefill_tokens,
+          "A step takes no further prompt whose tokens, cached ones apart, reach this beside those "
+          "that it has, even if it would be cut.")
       .between(1, kMostTokens)
       .because("SGLang's own");
 }
@@ -92,6 +108,11 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
       .at_least(1)
       .unset("what the memory model leaves");
+  s.field("hybrid_kv_cache", &EngineConfig::hybrid_kv_cache,
+          "Whether vLLM's layers with sliding windows and linear states give back the KV that they "
+          "no longer need (its hybrid KV cache manager). Where not, sliding layers keep all of it.")
+      .brief()
+      .unset("as vLLM has it: on, but for Llama-4 and with tiers below the device");
   s.field("queue", &EngineConfig::queue, "In which order waiting requests are admitted.")
       .because("the engines' own")
       .brief();
@@ -100,6 +121,13 @@ void describe(ObjectSchema<EngineConfig>& s) {
       .unset("one token a step");
   s.field("lora", &EngineConfig::lora, "LoRA adapters.").brief().unset("the model alone");
   s.field("sglang", &EngineConfig::sglang, "Settings of SGLang alone.").brief();
+  s.check([](const EngineConfig& engine, Checker& checker) {
+    if (engine.queue == QueuePolicy::priority &&
+        engine.sglang.schedule_policy != SchedulePolicy::fcfs) {
+      checker.error("sglang", "SGLang orders by priority or by cached prefix, not by both",
+                    "leave schedule_policy out, or queue");
+    }
+  });
   s.field("capacity", &EngineConfig::capacity, "TensorRT-LLM's capacity scheduler.")
       .because("TensorRT-LLM's own")
       .brief();

@@ -28,6 +28,12 @@ void describe(EnumSchema<AttentionKind>& s) {
       .value(AttentionKind::latent, "latent", "MLA: one compressed latent per token.");
 }
 
+void describe(EnumSchema<FourBitScope>& s) {
+  s.value(FourBitScope::all, "all", "every matrix.")
+      .value(FourBitScope::mlp, "mlp", "dense MLPs and experts, not attention.")
+      .value(FourBitScope::experts, "experts", "routed experts only.");
+}
+
 void describe(EnumSchema<OperatorKind>& s) {
   s.value(OperatorKind::gemm, "gemm", "dense matrix multiply.")
       .value(OperatorKind::attention_prefill, "attention_prefill", "attention of prompt tokens.")

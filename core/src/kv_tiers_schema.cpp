@@ -48,6 +48,10 @@ std::optional<TierProblem> problem_of(const KvTiers& tiers, const EngineConfig& 
     return TierProblem{"tiers hold cached prefixes, but engine.prefix_caching is off",
                        "turn it on, or leave kv_tiers out"};
   }
+  if (!tiers.empty() && engine.hybrid_kv_cache.value_or(false)) {
+    return TierProblem{"tiers hold blocks of all layers, but engine.hybrid_kv_cache is on",
+                       "turn it off, or leave kv_tiers out"};
+  }
   if (uses_belady(tiers) && !open_loop) {
     return TierProblem{
         "the Belady bound needs to know which request comes when, which only an open loop without "

@@ -59,6 +59,16 @@ ModelSpec with_context(ModelSpec model, const char* name, std::int64_t context) 
   return model;
 }
 
+/// A multimodal model: the language model with an encoder of images.
+ModelSpec with_vision(ModelSpec model, const char* name, const char* architecture,
+                      const VisionSpec& vision, std::int64_t context) {
+  model.name = name;
+  model.architecture = architecture;
+  model.vision = vision;
+  model.max_context = context;
+  return model;
+}
+
 /// A quantised checkpoint of a model.
 ModelSpec quantised(ModelSpec model, const char* name, Precision weights) {
   model.name = name;
@@ -109,6 +119,33 @@ ModelSpec qwen2(const char* name, const Shape& shape, bool tied) {
   return model;
 }
 
+/// 28 of 32 layers attend within windows of 8 x 8 patches.
+VisionSpec qwen2_5_vision(std::int64_t intermediate) {
+  VisionSpec vision;
+  vision.layers = 32;
+  vision.hidden = 1280;
+  vision.intermediate = intermediate;
+  vision.heads = 16;
+  vision.gated_mlp = true;
+  vision.window = 64;
+  vision.window_layers = 28;
+  vision.max_pixels = 12'845'056;
+  return vision;
+}
+
+/// `deepstack`: Qwen3-VL's three further layers, which Qwen3.5 has not.
+VisionSpec qwen3_vision(int layers, std::int64_t hidden, std::int64_t intermediate, int deepstack) {
+  VisionSpec vision;
+  vision.layers = layers;
+  vision.hidden = hidden;
+  vision.intermediate = intermediate;
+  vision.heads = 16;
+  vision.patch = 16;
+  vision.deepstack = deepstack;
+  vision.max_pixels = 16'777'216;
+  return vision;
+}
+
 void add_qwen2(Models& models) {
   const ModelSpec half = qwen2("Qwen/Qwen2.5-0.5B", {24, 896, 14, 2, 0, 4864, 151936, 32768}, true);
   add(models, half, {"Qwen/Qwen2.5-0.5B-Instruct"});
@@ -137,6 +174,42 @@ void add_qwen2(Models& models) {
       qwen2("Qwen/Qwen2.5-72B", {80, 8192, 64, 8, 0, 29568, 152064, 131072}, false);
   add(models, large);
   add(models, with_context(large, "Qwen/Qwen2.5-72B-Instruct", 32768));
+  const char* vl = "Qwen2_5_VLForConditionalGeneration";
+  const auto see = [&](const ModelSpec& model, const char* name, std::int64_t intermediate) {
+    add(models, with_vision(model, name, vl, qwen2_5_vision(intermediate), 128000));
+  };
+  see(three, "Qwen/Qwen2.5-VL-3B-Instruct", 3420);
+  see(seven, "Qwen/Qwen2.5-VL-7B-Instruct", 3420);
+  see(middle, "Qwen/Qwen2.5-VL-32B-Instruct", 3456);
+  see(large, "Qwen/Qwen2.5-VL-72B-Instruct", 3456);
+}
+
+/// The multimodal model on top of a language model, where there is one.
+void add_qwen3_vl(Models& models, const ModelSpec& text) {
+  struct Row {
+    const char* text;
+    const char* name;
+    VisionSpec vision;
+  };
+  const VisionSpec small = qwen3_vision(24, 1024, 4096, 3);
+  const VisionSpec large = qwen3_vision(27, 1152, 4304, 3);
+  const Row rows[] = {
+      {"Qwen/Qwen3-1.7B", "Qwen/Qwen3-VL-2B-Instruct", small},
+      {"Qwen/Qwen3-4B", "Qwen/Qwen3-VL-4B-Instruct", small},
+      {"Qwen/Qwen3-8B", "Qwen/Qwen3-VL-8B-Instruct", large},
+      {"Qwen/Qwen3-32B", "Qwen/Qwen3-VL-32B-Instruct", large},
+      {"Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-VL-30B-A3B-Instruct", large},
+      {"Qwen/Qwen3-235B-A22B", "Qwen/Qwen3-VL-235B-A22B-Instruct", large},
+  };
+  for (const Row& row : rows) {
+    if (text.name == row.text) {
+      const char* kind =
+          text.moe ? "Qwen3VLMoeForConditionalGeneration" : "Qwen3VLForConditionalGeneration";
+      const ModelSpec model = with_vision(text, row.name, kind, row.vision, 262144);
+      add(models, model);
+      add(models, quantised(model, (model.name + "-FP8").c_str(), Precision::fp8_block));
+    }
+  }
 }
 
 void add_qwen3(Models& models) {
@@ -160,6 +233,7 @@ void add_qwen3(Models& models) {
     model.tied_embeddings = row.tied;
     add(models, model);
     add(models, quantised(model, row.fp8, Precision::fp8_block));
+    add_qwen3_vl(models, model);
     if (model.name == "Qwen/Qwen3-32B") {
       add(models, quantised(model, "nvidia/Qwen3-32B-NVFP4", Precision::fp4),
           {"nvidia/Qwen3-32B-FP4"});
@@ -185,6 +259,7 @@ void add_qwen3_moe(Models& models) {
       sparse("Qwen/Qwen3-30B-A3B", kind, {48, 2048, 32, 4, 128, 768, 151936, 40960}, 128, 8);
   small.attention.qk_norm = true;
   add(models, small);
+  add_qwen3_vl(models, small);
   add(models, quantised(small, "Qwen/Qwen3-30B-A3B-FP8", Precision::fp8_block));
   const ModelSpec small_long = with_context(small, "Qwen/Qwen3-30B-A3B-Instruct-2507", 262144);
   add(models, small_long,
@@ -194,6 +269,7 @@ void add_qwen3_moe(Models& models) {
       sparse("Qwen/Qwen3-235B-A22B", kind, {94, 4096, 64, 4, 128, 1536, 151936, 40960}, 128, 8);
   large.attention.qk_norm = true;
   add(models, large);
+  add_qwen3_vl(models, large);
   add(models, quantised(large, "Qwen/Qwen3-235B-A22B-FP8", Precision::fp8_block));
   add(models, quantised(large, "nvidia/Qwen3-235B-A22B-NVFP4", Precision::fp4));
   const ModelSpec large_long = with_context(large, "Qwen/Qwen3-235B-A22B-Instruct-2507", 262144);
@@ -246,6 +322,19 @@ ModelSpec gemma(const char* name, const char* architecture, const Shape& shape, 
   return model;
 }
 
+/// SigLIP with images of 896 x 896, of which 4 x 4 patches make a token: 256 of each.
+VisionSpec siglip() {
+  VisionSpec vision;
+  vision.layers = 27;
+  vision.hidden = 1152;
+  vision.intermediate = 4304;
+  vision.heads = 16;
+  vision.merge = 4;
+  vision.pooled = true;
+  vision.image_size = 896;
+  return vision;
+}
+
 void add_gemma(Models& models) {
   const char* second = "Gemma2ForCausalLM";
   add(models,
@@ -267,6 +356,9 @@ void add_gemma(Models& models) {
                         "google/gemma-3-27b-pt"};
   for (std::size_t i = 0; i < std::size(base); ++i) {
     models3[i].attention.qk_norm = true;
+    if (models3[i].architecture == third) {
+      models3[i].vision = siglip();
+    }
     add(models, models3[i], {base[i]});
   }
 }
@@ -405,18 +497,23 @@ void add_qwen3_5(Models& models) {
   ModelSpec dense_one = hybrid("Qwen/Qwen3.5-27B", "Qwen3_5ForConditionalGeneration",
                                {64, 5120, 24, 4, 256, 17408, 248320, 262144}, 48);
   dense_one.four_bit = FourBitScope::mlp;
+  const VisionSpec vision = qwen3_vision(27, 1152, 4304, 0);
+  dense_one.vision = vision;
   add(models, dense_one);
   ModelSpec small =
       hybrid("Qwen/Qwen3.5-35B-A3B", kind, {40, 2048, 16, 2, 256, 0, 248320, 262144}, 32);
+  small.vision = vision;
   small.moe = experts(256, 8, 512, 512, 0);
   add(models, small);
   ModelSpec middle =
       hybrid("Qwen/Qwen3.5-122B-A10B", kind, {48, 3072, 32, 2, 256, 0, 248320, 262144}, 64);
+  middle.vision = vision;
   middle.moe = experts(256, 8, 1024, 1024, 0);
   add(models, middle);
   add(models, quantised(middle, "nvidia/Qwen3.5-122B-A10B-NVFP4", Precision::fp4));
   ModelSpec large =
       hybrid("Qwen/Qwen3.5-397B-A17B", kind, {60, 4096, 32, 2, 256, 0, 248320, 262144}, 64);
+  large.vision = vision;
   large.moe = experts(512, 10, 1024, 1024, 0);
   add(models, large);
   add(models, quantised(large, "Qwen/Qwen3.5-397B-A17B-FP8", Precision::fp8_block));

@@ -7,6 +7,7 @@
 #include "dyn/core/document.h"
 #include "dyn/core/node.h"
 #include "model_quantization.h"
+#include "model_vision.h"
 
 // Field names and the defaults of absent fields are those of the configuration classes in Hugging
 // Face transformers 4.5x (LlamaConfig, Qwen2Config, ..., GptOssConfig).
@@ -48,6 +49,9 @@ constexpr Architecture kArchitectures[] = {
     {"Gemma3ForCausalLM", "gemma3_text", Family::gemma3},
     {"Gemma3ForConditionalGeneration", "gemma3", Family::gemma3},
     {"Qwen3MoeForCausalLM", "qwen3_moe", Family::qwen3_moe},
+    {"Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl", Family::qwen2},
+    {"Qwen3VLForConditionalGeneration", "qwen3_vl", Family::qwen3},
+    {"Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe", Family::qwen3_moe},
     {"MixtralForCausalLM", "mixtral", Family::mixtral},
     {"DeepseekV3ForCausalLM", "deepseek_v3", Family::deepseek},
     {"DeepseekV32ForCausalLM", "deepseek_v32", Family::deepseek},
@@ -114,6 +118,7 @@ class ConfigReader {
     read_sliding_window();
     read_draft_layers();
     read_precision();
+    model_.vision = detail::read_vision(root_, model_.architecture, problems_);
     return model_;
   }
 

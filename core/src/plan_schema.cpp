@@ -7,8 +7,6 @@
 namespace dyn {
 namespace {
 
-constexpr std::int64_t kMost = std::int64_t{1} << 40;
-
 /// `http://host:port` with an optional path.
 bool is_base_url(std::string_view url) {
   constexpr std::string_view kScheme = "http://";
@@ -97,95 +95,6 @@ void describe(ObjectSchema<Estimate>& s) {
   s.field("low", &Estimate::low, "Lower end of the interval.").required();
   s.field("high", &Estimate::high, "Upper end of the interval.").required();
   s.field("provenance", &Estimate::provenance, "Worst provenance of what it was made from.");
-}
-
-void describe(ObjectSchema<AttentionSpec>& s) {
-  s.about("attention", "The attention of every layer, before any parallelism.");
-  s.field("kind", &AttentionSpec::kind, "How keys and values are kept.");
-  s.field("heads", &AttentionSpec::heads, "Query heads.").required().between(1, 1'000'000);
-  s.field("kv_heads", &AttentionSpec::kv_heads, "Key/value heads (grouped_query).")
-      .between(0, 1'000'000);
-  s.field("head_dim", &AttentionSpec::head_dim, "Values per head of queries and keys.")
-      .required()
-      .between(1, 1'000'000);
-  const auto brief = [&s](const char* key, int AttentionSpec::*member, const char* doc) {
-    s.field(key, member, doc).between(0, 100'000'000).brief();
-  };
-  brief("q_lora_rank", &AttentionSpec::q_lora_rank,
-        "Rank of the query projection; 0 if direct (latent).");
-  brief("kv_lora_rank", &AttentionSpec::kv_lora_rank, "Size of the latent per token (latent).");
-  brief("qk_rope_head_dim", &AttentionSpec::qk_rope_head_dim, "Rotary part of a head (latent).");
-  brief("qk_nope_head_dim", &AttentionSpec::qk_nope_head_dim, "Other part of a head (latent).");
-  brief("v_head_dim", &AttentionSpec::v_head_dim, "Values per value head (latent).");
-  brief("sliding_window", &AttentionSpec::sliding_window,
-        "Tokens that sliding layers see; 0 if there are none.");
-  brief("sliding_layers", &AttentionSpec::sliding_layers, "Layers with a sliding window.");
-  s.field("qkv_bias", &AttentionSpec::qkv_bias, "Whether the projections have a bias.").brief();
-  s.field("qk_norm", &AttentionSpec::qk_norm, "Whether queries and keys are normalised.").brief();
-  s.check([](const AttentionSpec& attention, Checker& checker) {
-    const bool latent = attention.kind == AttentionKind::latent;
-    if (!latent && attention.kv_heads < 1) {
-      checker.error("kv_heads", "grouped-query attention needs kv_heads");
-    }
-    if (!latent && attention.kv_heads > 0 && attention.heads % attention.kv_heads != 0) {
-      checker.error("kv_heads",
-                    "kv_heads must divide heads (" + std::to_string(attention.heads) + ")");
-    }
-    if (latent && attention.kv_lora_rank < 1) {
-      checker.error("kv_lora_rank", "latent attention needs kv_lora_rank");
-    }
-  });
-}
-
-void describe(ObjectSchema<MoeSpec>& s) {
-  s.about("moe", "The experts of a mixture-of-experts model.");
-  s.field("experts", &MoeSpec::experts, "Routed experts of a layer.")
-      .required()
-      .between(1, 1'000'000);
-  s.field("experts_per_token", &MoeSpec::experts_per_token, "Routed experts that a token uses.")
-      .required()
-      .between(1, 1'000'000);
-  s.field("expert_intermediate", &MoeSpec::expert_intermediate, "Intermediate size of an expert.")
-      .required()
-      .between(1, kMost);
-  s.field("shared_experts", &MoeSpec::shared_experts, "Experts that every token uses.")
-      .between(0, 1'000'000)
-      .brief();
-  s.field("shared_intermediate", &MoeSpec::shared_intermediate,
-          "Intermediate size of the shared experts in all.")
-      .between(0, kMost)
-      .brief();
-  s.field("dense_layers", &MoeSpec::dense_layers, "Layers with a dense MLP instead.")
-      .between(0, 1'000'000)
-      .brief();
-  s.check([](const MoeSpec& moe, Checker& checker) {
-    if (moe.experts_per_token > moe.experts) {
-      checker.error("experts_per_token", "more experts per token than there are experts");
-    }
-  });
-}
-
-void describe(ObjectSchema<ModelSpec>& s) {
-  s.about("model", "What a decoder-only transformer is, as its config.json says.");
-  s.field("name", &ModelSpec::name, "Catalogue or repository name.").required().not_empty();
-  s.field("architecture", &ModelSpec::architecture, "Class name, such as Qwen3ForCausalLM.");
-  s.field("layers", &ModelSpec::layers, "Transformer layers.").required().between(1, 1'000'000);
-  s.field("hidden", &ModelSpec::hidden, "Size of the residual stream.")
-      .required()
-      .between(1, kMost);
-  s.field("intermediate", &ModelSpec::intermediate,
-          "Intermediate size of a dense MLP; 0 where every layer has experts.")
-      .between(0, kMost);
-  s.field("vocabulary", &ModelSpec::vocabulary, "Tokens of the vocabulary.")
-      .required()
-      .between(1, kMost);
-  s.field("tied_embeddings", &ModelSpec::tied_embeddings,
-          "Whether input and output embeddings are the same.");
-  s.field("gated_mlp", &ModelSpec::gated_mlp, "Whether the MLP has a gate.");
-  s.field("attention", &ModelSpec::attention, "The attention of every layer.").required();
-  s.field("moe", &ModelSpec::moe, "The experts, if there are any.").unset("a dense model");
-  s.field("max_context", &ModelSpec::max_context, "Longest context, in tokens.").between(0, kMost);
-  s.field("native_weights", &ModelSpec::native_weights, "What the published checkpoint holds.");
 }
 
 void describe(ObjectSchema<ParallelLayout>& s) {
@@ -290,6 +199,9 @@ void describe(ObjectSchema<Plan>& s) {
   s.field("kv_cache", &Plan::kv_cache, "How the KV cache is stored.").required();
   s.field("pools", &Plan::pools, "One aggregated pool, or one prefill and one decode pool.")
       .required();
+  s.field("encode", &Plan::encode, "Workers that encode images.")
+      .brief()
+      .unset("who computes a prompt encodes its images");
   s.field("router", &Plan::router, "How requests are spread over workers.");
   s.field("transfer", &Plan::transfer, "How KV blocks get from prefill to decode workers.");
   s.field("network", &Plan::network, "The links between GPUs, hosts and nodes.").brief();
@@ -330,7 +242,7 @@ std::string to_json(const Plan& plan) {
 }
 
 int Plan::gpus() const {
-  int total = 0;
+  int total = encode ? encode->gpus() : 0;
   for (const PoolSpec& spec : pools) {
     total += spec.replicas * spec.layout.gpus();
   }

@@ -34,6 +34,7 @@ constexpr MetricInfo kInfos[] = {
     {"queue_time", "Queue Time", "ms"},
     {"kv_transfer_time", "KV Transfer Time", "ms"},
     {"kv_load_time", "KV Load Time", "ms"},
+    {"image_encode_time", "Image Encode Time", "ms"},
     {"prefix_cache_hit_rate", "Prefix Cache Hit Rate", "ratio"},
     {"prefix_cache_hit_rate_host", "Prefix Cache Hit Rate, Host Memory", "ratio"},
     {"prefix_cache_hit_rate_disk", "Prefix Cache Hit Rate, Disk", "ratio"},
@@ -99,7 +100,8 @@ struct RequestLimits {
 
 /// What one pass over the records gathers. Times in nanoseconds.
 struct Gathered {
-  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer, load;
+  std::vector<double> ttft, ttst, latency, itl, per_user, output, input, queue, transfer, load,
+      encode;
   std::int64_t completed = 0, errors = 0, good = 0, preemptions = 0;
   std::int64_t input_tokens = 0, output_tokens = 0, cached_tokens = 0;
   std::array<std::int64_t, kTiers.size()> tier_tokens{};
@@ -143,6 +145,9 @@ struct Gathered {
     }
     if (record.kv_load > Duration(0)) {
       load.push_back(nanos(record.kv_load));
+    }
+    if (record.encode > Duration(0)) {
+      encode.push_back(nanos(record.encode));
     }
   }
 };
@@ -259,6 +264,7 @@ std::vector<Metric> figures(Gathered all, bool has_slo, std::span<const GapCount
   builder.values("queue_time", std::move(all.queue), kNanosPerMilli);
   builder.values("kv_transfer_time", std::move(all.transfer), kNanosPerMilli);
   builder.values("kv_load_time", std::move(all.load), kNanosPerMilli);
+  builder.values("image_encode_time", std::move(all.encode), kNanosPerMilli);
   if (all.input_tokens > 0) {
     const auto share = [&](std::int64_t tokens) {
       return static_cast<double>(tokens) / static_cast<double>(all.input_tokens);

@@ -82,6 +82,9 @@ class LineWriter {
     if (record.kv_load > Duration(0)) {
       millis("kv_load_time", record.kv_load);
     }
+    if (record.encode > Duration(0)) {
+      millis("image_encode_time", record.encode);
+    }
   }
 
   static std::string error(RequestStatus status) {

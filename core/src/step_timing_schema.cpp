@@ -75,6 +75,11 @@ void describe(ObjectSchema<StepTiming>& s) {
       .above(Duration{0})
       .because("a round figure")
       .brief();
+  s.field("image_time", &StepTiming::image_time,
+          "Time that encoding an image takes, whatever its size; several take as much longer.")
+      .above(Duration{0})
+      .example("30 ms")
+      .unset("the latency model, from the model's vision encoder");
   s.check(check_timing);
 }
 

@@ -11,8 +11,9 @@ namespace {
 constexpr std::int64_t kMostTokens = 100'000'000;
 
 constexpr const char* kShapeKeys[] = {
-    "isl",           "osl",   "lengths",    "length_spread", "lengths_from", "shared_prefix",
-    "prefix_groups", "turns", "turn_count", "turn_isl",      "think_time",   "think_cv"};
+    "isl",           "osl",           "lengths", "length_spread", "lengths_from",
+    "shared_prefix", "prefix_groups", "turns",   "turn_count",    "turn_isl",
+    "think_time",    "think_cv",      "images"};
 
 void check_lengths(const LoadShape& shape, Checker& checker) {
   const bool empirical = shape.lengths == LengthDistribution::empirical;
@@ -234,6 +235,7 @@ void describe_shape(ObjectSchema<T>& s) {
       .between(0, 20)
       .because("exponential")
       .brief();
+  s.field("images", of<T>(&LoadShape::images), "Images that prompts have.").brief().unset("none");
 }
 
 }  // namespace
@@ -331,6 +333,10 @@ void describe(ObjectSchema<CancellationSpec>& s) {
       .above(Duration{0})
       .required()
       .example("10 s");
+  s.field("until_first_token", &CancellationSpec::until_first_token,
+          "Whether clients wait for their first token only: who has it by then stays to the end.")
+      .because("as AIPerf's clients, which leave in the middle of an answer too")
+      .brief();
   s.field("cv", &CancellationSpec::cv,
           "Coefficient of variation of that time (gamma; 1: exponential).")
       .between(0, 10)

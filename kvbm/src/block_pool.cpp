@@ -50,6 +50,57 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
   return result;
 }
 
+std::uint32_t BlockPool::copy_with(BlockHash segment, std::uint32_t at, std::uint32_t& end) const {
+  const std::uint32_t* first = segments_.find(key(segment));
+  std::uint32_t copy = first != nullptr ? *first : kNone;
+  for (; copy != kNone; copy = nodes_[copy].next_copy) {
+    const Node& node = nodes_[copy];
+    if (node.first <= at && at < node.end) {
+      end = std::min(end, node.end);
+      break;
+    }
+    end = node.first > at ? std::min(end, node.first) : end;
+  }
+  return copy;
+}
+
+void BlockPool::cached_runs(const PromptBlocks& blocks, std::uint32_t limit, std::uint32_t offset,
+                            std::vector<Run>& runs) const {
+  std::uint32_t block = offset;
+  blocks.each_range(0, limit, [&](const BlockRange& range) {
+    for (std::uint32_t at = range.first; at < range.end();) {
+      std::uint32_t end = range.end();
+      const bool found = copy_with(range.segment, at, end) != kNone;
+      if (found && !runs.empty() && runs.back().end == block) {
+        runs.back().end += end - at;
+      } else if (found) {
+        runs.push_back({block, block + end - at});
+      }
+      block += end - at;
+      at = end;
+    }
+    return true;
+  });
+}
+
+std::uint32_t BlockPool::match_range(const PromptBlocks& blocks, std::uint32_t begin,
+                                     std::uint32_t end, HeldBlocks& found) const {
+  std::uint32_t idle = 0;
+  blocks.each_range(begin, end, [&](const BlockRange& range) {
+    for (std::uint32_t at = range.first; at < range.end();) {
+      std::uint32_t stop = range.end();
+      const std::uint32_t copy = copy_with(range.segment, at, stop);
+      DYN_ASSERT(copy != kNone, "a block that should be cached is not");
+      found.pieces_.push_back({copy, at, stop});
+      idle += nodes_[copy].references == 0 ? stop - at : 0;
+      at = stop;
+    }
+    return true;
+  });
+  found.size_ += begin < end ? end - begin : 0;
+  return idle;
+}
+
 void BlockPool::acquire(HeldBlocks& blocks) {
   for (HeldBlocks::Piece& piece : blocks.pieces_) {
     // The piece lies within one node, unless one before it has split that.
@@ -101,10 +152,37 @@ void BlockPool::publish(const PromptBlocks& blocks, std::uint32_t begin, std::ui
   DYN_ASSERT(nameless_used_ >= end - begin, "publishes a block that nobody took");
   nameless_used_ -= end - begin;
   blocks.each_range(begin, end, [&](const BlockRange& range) {
-    name(range, held);
+    name(range, blocks.is_told(), held);
     return true;
   });
   held.size_ += end - begin;
+}
+
+void BlockPool::release_front(HeldBlocks& held, std::uint32_t count) {
+  DYN_ASSERT(count <= held.size_, "releases more blocks than are held");
+  HeldBlocks front;
+  front.size_ = count;
+  held.size_ -= count;
+  std::size_t whole = 0;
+  for (std::uint32_t left = count; left > 0;) {
+    HeldBlocks::Piece& piece = held.pieces_[whole];
+    front.pieces_.push_back(piece);
+    if (piece.end - piece.first <= left) {
+      left -= piece.end - piece.first;
+      ++whole;
+      continue;
+    }
+    const std::uint32_t at = piece.first + left;
+    if (const std::uint32_t id = node_at(piece, at - 1); nodes_[id].end > at) {
+      split(id, at);
+    }
+    front.pieces_.back().end = at;
+    piece = {node_at(piece, at), at, piece.end};
+    left = 0;
+  }
+  held.pieces_.erase(held.pieces_.begin(),
+                     held.pieces_.begin() + static_cast<std::ptrdiff_t>(whole));
+  release(front, 0);
 }
 
 void BlockPool::release(const HeldBlocks& held, std::uint64_t nameless) {
@@ -213,6 +291,7 @@ void BlockPool::split(std::uint32_t id, std::uint32_t at) {
   Node& node = nodes_[id];
   Node& other = nodes_[second];
   other.segment = node.segment;
+  other.told = node.told;
   other.references = node.references;
   other.next_copy = node.next_copy;
   other.rest = node.rest;
@@ -238,7 +317,7 @@ std::uint32_t BlockPool::node_at(const HeldBlocks::Piece& piece, std::uint32_t b
 }
 
 /// Adds the blocks of a range to those of its segment, behind older copies.
-void BlockPool::name(const BlockRange& range, HeldBlocks& held) {
+void BlockPool::name(const BlockRange& range, bool told, HeldBlocks& held) {
   if (!held.pieces_.empty()) {
     // A node that only this request holds, and named last, just grows.
     HeldBlocks::Piece& last = held.pieces_.back();
@@ -253,6 +332,7 @@ void BlockPool::name(const BlockRange& range, HeldBlocks& held) {
   }
   const std::uint32_t id = new_node(Kind::named, range.first, range.end());
   nodes_[id].segment = range.segment;
+  nodes_[id].told = told;
   nodes_[id].references = 1;
   const auto [first, alone] = segments_.insert(key(range.segment), id);
   if (!alone) {
@@ -292,7 +372,7 @@ void BlockPool::evict(std::uint32_t id, std::uint32_t count) {
 /// Records that the blocks of a node from `first` on are stored or removed, those excepted of
 /// which there is another copy.
 void BlockPool::record(KvEvent::Kind kind, std::uint32_t id, std::uint32_t first) {
-  if (!recording_) {
+  if (!recording_ || !nodes_[id].told) {
     return;
   }
   const Node& node = nodes_[id];

@@ -86,6 +86,10 @@ void check_plan(const Plan& plan) {
     throw Error(ErrorKind::bad_input,
                 "a plan needs one aggregated pool, or one prefill and one decode pool");
   }
+  if (plan.encode) {
+    throw Error(ErrorKind::bad_input, "dyn serve runs no encode workers yet",
+                "leave deployment.encode out of the recipe: engines then encode images themselves");
+  }
   for (const PoolSpec& pool : plan.pools) {
     check_pool(pool, plan.router);
   }
@@ -171,6 +175,7 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
     } else {
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
       engine.reserve_at_once = engine::reserves_at_once(spec);
+      engine.groups = engine::cache_groups(plan, spec);
       TierPaths paths{
           tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
       paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);

@@ -125,8 +125,9 @@ SimulationResult Run::result(SimTime end) {
   out.report.energy = energy(end);
   finish_timeline(end, out);
   out.report.fingerprint = out.fingerprint;
-  add_fleet_metrics(out.report);
+  add_fleet_metrics(end, out.report);
   add_adapter_metrics(adapters, out.report);
+  add_image_metrics(end, out.report);
   out.records = std::move(records_);
   out.fleet = std::move(history_);
   return out;
@@ -145,10 +146,10 @@ void Run::keep_sent_records() {
 }
 
 /// What a fleet that changes adds to a report.
-void Run::add_fleet_metrics(Report& report) const {
+void Run::add_fleet_metrics(SimTime end, Report& report) const {
   const bool scaled = plan_.autoscaler.kind != AutoscalerKind::off;
   if (scaled || !faults_.empty()) {
-    double hours = 0;
+    double hours = plan_.encode ? to_seconds(end - SimTime{}) / 3600 * plan_.encode->gpus() : 0;
     int turns = 0;
     for (const PoolHistory& pool : history_.pools) {
       hours += pool.gpu_hours;
@@ -188,6 +189,28 @@ void Run::add_adapter_metrics(const policy::AdapterUse& use, Report& report) con
   add(report, "adapter_host_loads", "Adapter Loads, Host Memory", "count", use.host_loads);
   add(report, "adapter_storage_loads", "Adapter Loads, Storage", "count", use.storage_loads);
   add(report, "adapter_load_time", "Adapter Load Time", "ms", to_seconds(use.load_time) * 1000);
+}
+
+/// What an encode pool adds to a report.
+void Run::add_image_metrics(SimTime end, Report& report) const {
+  if (encoders_.empty()) {
+    return;
+  }
+  engine::EncoderUse use;
+  for (const engine::Encoder& encoder : encoders_) {
+    use += encoder.use(end);
+  }
+  add(report, "images", "Images", "count", use.images);
+  if (use.images > 0) {
+    const double found =
+        static_cast<double>(use.images - use.encoded) / static_cast<double>(use.images);
+    add(report, "image_reuse_rate", "Images Not Encoded Again", "ratio", found);
+  }
+  if (end > SimTime{}) {
+    const double all = to_seconds(end - SimTime{}) * static_cast<double>(encoders_.size());
+    add(report, "encoder_utilization", "Encode Worker Utilization", "ratio",
+        to_seconds(use.busy) / all);
+  }
 }
 
 void Run::finish_history(SimTime end) {
@@ -256,6 +279,9 @@ void Run::check_conservation(SimTime end) {
   }
   for (const engine::DeployedTiers& tiers : tiering_.pools) {
     tiers.check_at_rest();
+  }
+  for (const engine::Encoder& encoder : encoders_) {
+    encoder.check_idle();
   }
   DYN_ASSERT(network_.transfers() == 0 || !plan_.kv_tiers.empty(),
              "something is on its way to nobody");

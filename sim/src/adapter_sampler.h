@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "dyn/core/lora.h"
 #include "dyn/core/random.h"
+#include "zipf.h"
 
 namespace dyn::sim {
 
@@ -17,7 +17,7 @@ class AdapterSampler {
 
  private:
   double share_;
-  std::vector<double> up_to_;  ///< weight of an adapter and those before
+  Zipf popular_;
   RandomStream stream_;
 };
 

@@ -12,8 +12,8 @@ namespace {
 using Phase = Explanation::Phase;
 
 constexpr const char* kNames[Explanation::kPhases] = {
-    "frontend", "router_queue", "engine_queue", "prefill",   "decode_queue",
-    "transfer", "decode_start", "decode",       "unfinished"};
+    "frontend",     "router_queue", "encode",       "engine_queue", "prefill",
+    "decode_queue", "transfer",     "decode_start", "decode",       "unfinished"};
 
 std::size_t index_of(Phase phase) {
   return static_cast<std::size_t>(phase);
@@ -40,6 +40,16 @@ void Explainer::on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32
       break;
     case Mark::delivered:
       enter(Phase::router_queue, at);
+      break;
+    case Mark::encoding:
+    case Mark::embedding:
+      enter(Phase::encode, at);
+      break;
+    case Mark::encoded:
+      enter(Phase::router_queue, at);
+      break;
+    case Mark::embedded:
+      enter(Phase::engine_queue, at);
       break;
     case Mark::routed:
       if (phase_ == Phase::router_queue) {

@@ -87,6 +87,10 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   out.engine_options = {pool.config, pool.role, spec.stepping, out.publishes_kv};
   out.engine_options.reserve_at_once = engine::reserves_at_once(pool);
   out.engine_options.adapter_load = engine::adapter_load_times(plan, pool);
+  if (!spec.images.pools.empty()) {
+    out.engine_options.image_timer = spec.images.pools[index];
+  }
+  out.engine_options.groups = engine::cache_groups(plan, pool);
   out.weights = weights_of(plan);
   for (int replica = 0; replica < router.replicas; ++replica) {
     policy::RouterOptions options = out.router_options;
@@ -200,6 +204,8 @@ policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration 
   facts.worker.role = pool.role;
   facts.worker.step_tokens = config.max_num_batched_tokens;
   facts.worker.kv_tokens = *config.kv_blocks * config.block_size * pool.ranks_per_worker;
+  facts.worker.block_size = config.block_size;
+  facts.worker.groups = pool.engine_options.groups;
   facts.worker.max_num_seqs = config.max_num_seqs * static_cast<int>(pool.ranks_per_worker);
   facts.worker.itl = itl_target(plan);
   facts.gpus_per_replica = pool.gpus_per_worker;
@@ -240,6 +246,10 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.remote_prefill = pool.role == WorkerRole::decode;
   out.adapter = workload.adapter_of(request);
   out.priority = workload.priority_of(request);
+  if (pool.engine_options.image_timer && !workload.request_images.empty()) {
+    const RequestImages& images = workload.request_images[request];
+    out.images = {images.start, static_cast<std::int32_t>(images.count), images.each};
+  }
   return out;
 }
 
@@ -279,6 +289,21 @@ void check_feasible(const Fleet& fleet, const Workload& workload) {
   if (!errors.empty()) {
     throw Error(ErrorKind::infeasible, std::move(errors));
   }
+}
+
+ImageTimers compile_image_timers(const Plan& plan, const Workload& workload) {
+  ImageTimers out;
+  if (workload.images.empty()) {
+    return out;
+  }
+  if (plan.encode) {
+    out.encode = perf::encode_timer(plan);
+    return out;
+  }
+  for (const PoolSpec& pool : plan.pools) {
+    out.pools.push_back(perf::image_timer(plan, pool));
+  }
+  return out;
 }
 
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan) {

@@ -104,6 +104,8 @@ void Run::network_due() {
       weights_arrived(what.tag & ~kWeightsTag, what.transfer);
     } else if ((what.tag & kTierTag) != 0) {
       tier_transfer_done(what.tag);
+    } else if ((what.tag & kEmbeddingsTag) != 0) {
+      embeddings_arrived(request_of(RequestId(static_cast<std::uint32_t>(what.tag))));
     } else {
       kv_arrived(request_of(RequestId(static_cast<std::uint32_t>(what.tag))), what.transfer);
     }
@@ -144,8 +146,9 @@ void Run::finish_hand_over(std::uint32_t request) {
 /// A link is down, or nearly so: both ends let go, and the request starts again.
 void Run::transfer_timeout(std::uint32_t request) {
   Flight& flight = flights_[request];
-  if (flight.stage != Stage::placed || flight.decode != Leg::reserved ||
-      flight.prefill != Leg::kept) {
+  const bool of_kv = flight.decode == Leg::reserved && flight.prefill == Leg::kept;
+  const bool of_images = flight.prefill == Leg::awaiting || flight.decode == Leg::awaiting;
+  if (flight.stage != Stage::placed || !(of_kv || of_images)) {
     return;
   }
   history_.lost_tokens += computed(request);
@@ -174,6 +177,7 @@ void Run::withdraw(std::uint32_t request, const Pool* lost, std::uint32_t worker
     network_.cancel(engine::TransferId(flight.transfers[flight.flows - 1]), now_);
   }
   flight.sent_early = false;
+  withdraw_images(request);
   network_moved();
   const auto is_lost = [&](std::uint32_t engine) {
     const EngineSlot& slot = fleet_.engines[engine];

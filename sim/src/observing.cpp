@@ -64,6 +64,10 @@ void Run::start_timeline() {
     timeline_.pools.emplace_back(role_text(pool.role));
     timeline_.points.emplace_back();
   }
+  if (!encoders_.empty()) {
+    timeline_.pools.emplace_back("encode");
+    timeline_.points.emplace_back();
+  }
   next_sample_ = SimTime{};
 }
 
@@ -96,6 +100,14 @@ void Run::sample(SimTime upto) {
       }
       point.kv_use = total > 0 ? static_cast<double>(used) / static_cast<double>(total) : 0;
       timeline_.points[i].push_back(point);
+    }
+    if (!encoders_.empty()) {
+      TimelinePoint images;
+      for (const engine::Encoder& encoder : encoders_) {
+        images.running += static_cast<std::int32_t>(encoder.encoding());
+        images.waiting += static_cast<std::int32_t>(encoder.waiting());
+      }
+      timeline_.points.back().push_back(images);
     }
     next_sample_ += timeline_.interval;
   }
@@ -148,6 +160,17 @@ std::optional<Estimate> Run::energy(SimTime end) {
                                                               : 1;
     add_pool(sum, watts, static_cast<double>(spec.layout.gpus()) / spec.layout.data, busy,
              std::max(0.0, all - busy), sequences);
+  }
+  for (const engine::Encoder& encoder : encoders_) {
+    const double watts =
+        (plan_.encode->profile ? plan_.encode->profile->device : plan_.profile.device)
+            .power.count();
+    if (!(watts > 0)) {
+      return std::nullopt;
+    }
+    const double busy = to_seconds(encoder.use(end).busy);  // as with prompts
+    add_pool(sum, watts, plan_.encode->tensor, busy, std::max(0.0, to_seconds(end - begin) - busy),
+             128);
   }
   return sum;
 }

@@ -12,6 +12,7 @@ void draw_patience(const std::optional<CancellationSpec>& spec, std::uint64_t se
   if (!spec || spec->share <= 0) {
     return;
   }
+  workload.patient_once_served = spec->until_first_token;
   RandomStream who(seed, "cancellation/who");
   RandomStream when(seed, "cancellation/when");
   workload.patience.reserve(workload.requests.size());

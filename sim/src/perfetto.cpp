@@ -78,8 +78,17 @@ void PerfettoTrace::on_mark(Mark mark, std::uint32_t request, SimTime at, std::i
     case Mark::delivered:
       ends("frontend");
       break;
+    case Mark::encoding:
     case Mark::routed:
       ends("router");
+      break;
+    case Mark::encoded:
+      ends("encode");
+      break;
+    case Mark::embedding:
+      break;
+    case Mark::embedded:
+      ends("embeddings");
       break;
     case Mark::scheduled:
       ends("queue");

@@ -23,6 +23,9 @@ std::uint64_t spread(std::uint64_t x) {
 /// Sends a request to the workers that will run it, or holds or refuses it.
 void Run::place(std::uint32_t request) {
   mark(Mark::delivered, request, now_);
+  if (needs_encoding(request)) {
+    return encode(request);
+  }
   Flight& flight = flights_[request];
   const auto count = static_cast<std::uint64_t>(flights_.size());
   const std::uint64_t id = request + count * flight.placings;
@@ -91,20 +94,27 @@ policy::RouteRequest Run::route_request(const Pool& pool,
   return out;
 }
 
+/// The request as an engine of `pool` gets it: with the tokens made elsewhere in its prompt.
+engine::EngineRequest Run::request_at(const Pool& pool, std::uint32_t request, bool remote) const {
+  const Flight& flight = flights_[request];
+  engine::EngineRequest out = engine_request(pool, workload_, request);
+  out.id = RequestId(flight.id);
+  out.prompt_tokens += flight.base;
+  out.remote_prefill = remote;
+  out.future = tiering_.future(workload_, request, pool.block_size);
+  if (pool.role != WorkerRole::prefill) {
+    out.max_output_tokens -= flight.base;
+  }
+  return out;
+}
+
 /// Routes a request within a pool and queues it there; or says why not. `remote`: its KV comes from
 /// a prefill worker.
 std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint32_t pool_index,
                                                bool remote) {
   Pool& pool = fleet_.pools[pool_index];
   Flight& flight = flights_[request];
-  engine::EngineRequest to_engine = engine_request(pool, workload_, request);
-  to_engine.id = RequestId(flight.id);
-  to_engine.prompt_tokens += flight.base;
-  to_engine.remote_prefill = remote;
-  to_engine.future = tiering_.future(workload_, request, pool.block_size);
-  if (pool.role != WorkerRole::prefill) {
-    to_engine.max_output_tokens -= flight.base;
-  }
+  const engine::EngineRequest to_engine = request_at(pool, request, remote);
   // With the tokens made elsewhere its prompt may be too long here.
   if (flight.base > 0 && fleet_.engines[pool.first_engine].engine.why_impossible(to_engine)) {
     return policy::router_errc::overloaded;
@@ -142,8 +152,13 @@ std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint3
   pool.prompt_tokens += to_engine.prompt_tokens;
   mark(Mark::routed, request, now_, engine);
   ++fleet_.engines[engine].guests;
-  fleet_.engines[engine].engine.submit(to_engine, now_);
-  touch(engine);
+  if (!remote && !encoders_.empty() && encodings_[request].encoded) {
+    (pool.role == WorkerRole::prefill ? flight.prefill : flight.decode) = Leg::awaiting;
+    send_embeddings(request, engine);
+  } else {
+    fleet_.engines[engine].engine.submit(to_engine, now_);
+    touch(engine);
+  }
   expect_events(pool);
   return std::nullopt;
 }

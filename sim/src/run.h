@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "dyn/core/random.h"
+#include "dyn/engine/encoder.h"
 #include "dyn/engine/network.h"
 #include "dyn/sim/event_queue.h"
 #include "dyn/sim/run_sink.h"
@@ -20,6 +21,7 @@ namespace dyn::sim {
 enum class Stage : std::uint8_t {
   unsent,
   frontend,  ///< sent, not yet routed
+  encoding,  ///< its images are at an encode worker
   held,      ///< in a router's queue
   placed,    ///< at workers: see its legs
   waiting,   ///< its client will try again
@@ -29,6 +31,7 @@ enum class Stage : std::uint8_t {
 /// What a request has of one worker.
 enum class Leg : std::uint8_t {
   none,
+  awaiting,   ///< who computes its prompt is chosen; the embeddings of its images are on the way
   computing,  ///< prefill leg: queued or computed
   kept,       ///< prefill leg: computed, its KV held
   reserving,  ///< decode leg: waits for room
@@ -42,6 +45,18 @@ inline constexpr std::uint32_t kNobody = static_cast<std::uint32_t>(-1);
 inline constexpr std::uint64_t kWeightsTag = std::uint64_t{1} << 63;
 /// Marks what it carries between the tiers of an engine.
 inline constexpr std::uint64_t kTierTag = std::uint64_t{1} << 62;
+
+/// Marks what it carries as embeddings of a request's images.
+inline constexpr std::uint64_t kEmbeddingsTag = std::uint64_t{1} << 61;
+
+/// What the simulation keeps of a request with images, where there is an encode pool.
+struct Encoding {
+  SimTime began{};  ///< of its wait for them to be encoded, or to arrive
+  std::uint32_t worker = 0;
+  std::uint32_t transfer = 0;
+  bool encoded = false;    ///< the worker has the embeddings
+  bool under_way = false;  ///< `transfer` is
+};
 
 /// What the simulation keeps of a request beside its record.
 struct Flight {
@@ -123,6 +138,7 @@ class Run {
   void place(std::uint32_t request);
   bool prefill_locally(std::uint32_t request);
   std::optional<policy::router_errc> submit(std::uint32_t request, std::uint32_t pool, bool remote);
+  engine::EngineRequest request_at(const Pool& pool, std::uint32_t request, bool remote) const;
   bool hold(std::uint32_t request, std::uint32_t pool, policy::router_errc why);
   void hold_or_refuse(std::uint32_t request, std::uint32_t pool, policy::router_errc why);
   void look_at_queue(std::uint32_t pool);
@@ -143,6 +159,16 @@ class Run {
   void follow_output(const Pool& pool, std::uint32_t request, std::uint32_t engine);
   void forget_output(std::uint32_t request);
   void tell_output(Pool& pool);
+
+  // Images (encoding.cpp).
+  void start_encoders();
+  bool needs_encoding(std::uint32_t request) const;
+  void encode(std::uint32_t request);
+  void encoder_due(std::uint32_t worker);
+  void encoder_due_at(std::uint32_t worker, SimTime at);
+  void send_embeddings(std::uint32_t request, std::uint32_t engine);
+  void embeddings_arrived(std::uint32_t request);
+  void withdraw_images(std::uint32_t request);
 
   // From prefill to decode workers (hand_over.cpp).
   void on_prefilled(std::uint32_t request);
@@ -209,8 +235,9 @@ class Run {
   void settle_all(SimTime end);
   SimulationResult result(SimTime end);
   void keep_sent_records();
-  void add_fleet_metrics(Report& report) const;
+  void add_fleet_metrics(SimTime end, Report& report) const;
   void add_adapter_metrics(const policy::AdapterUse& use, Report& report) const;
+  void add_image_metrics(SimTime end, Report& report) const;
   void finish_history(SimTime end);
   void release_unfinished();
   void check_conservation(SimTime end);
@@ -240,7 +267,10 @@ class Run {
   EventQueue queue_;
   /// Reused; reading one may advance other engines.
   std::array<engine::Outcome, 4> outcomes_;
-  std::size_t reading_ = 0;  ///< how many are being read
+  std::size_t reading_ = 0;                ///< how many are being read
+  std::vector<engine::Encoder> encoders_;  ///< empty: who computes a prompt encodes its images
+  std::vector<SimTime> encoders_due_;      ///< when the event of each is due; max: there is none
+  std::vector<Encoding> encodings_;        ///< by request, where there are encoders
   std::vector<Flight> flights_;
   std::vector<RequestRecord> records_;
   std::vector<FaultAction> actions_;

@@ -45,6 +45,7 @@ Run::Run(const SimulationSpec& spec, const Workload& workload)
   }
   frontend_ = spec.timers[entry_pool_]->frontend_time();
   queue_.reserve(1024);
+  start_encoders();
   if (spec.timeline_points > 0) {
     start_timeline();
   }
@@ -172,6 +173,9 @@ void Run::handle(const Event& event) {
         transfer_timeout(event.target);
       }
       break;
+    case EventKind::encoder_due:
+      encoder_due(event.target);
+      break;
     case EventKind::client_leaves:
       client_leaves(event.target);
       break;
@@ -241,6 +245,9 @@ void Run::fail(std::uint32_t request, RequestStatus status) {
   wait *= 1 + faults_.retry.jitter * retry_random_.uniform();
   flight.stage = Stage::waiting;
   flight.base = 0;
+  if (!encodings_.empty()) {
+    encodings_[request].encoded = false;
+  }
   flight.was_held = false;
   ++flight.tries;
   ++history_.retries;
@@ -253,7 +260,8 @@ void Run::fail(std::uint32_t request, RequestStatus status) {
 /// A client has waited for its first token long enough.
 void Run::give_up_attempt(std::uint32_t request) {
   const Stage stage = flights_[request].stage;
-  const bool under_way = stage == Stage::frontend || stage == Stage::held || stage == Stage::placed;
+  const bool under_way = stage == Stage::frontend || stage == Stage::encoding ||
+                         stage == Stage::held || stage == Stage::placed;
   if (!under_way || records_[request].first_token != SimTime::min()) {
     return;
   }
@@ -271,7 +279,8 @@ void Run::client_leaves(std::uint32_t request) {
   if (flight.decode != Leg::none) {
     catch_up(flight.engine);
   }
-  if (flight.stage == Stage::done) {
+  const bool served = records_[request].first_token != SimTime::min();
+  if (flight.stage == Stage::done || (workload_.patient_once_served && served)) {
     return;
   }
   const std::int64_t made =
@@ -293,9 +302,9 @@ policy::Scheduler::Progress Run::progress(std::uint32_t engine, std::uint32_t re
 /// Tokens whose KV has been computed for the request where it is now.
 std::int64_t Run::computed(std::uint32_t request) {
   const Flight& flight = flights_[request];
-  return std::max(
-      flight.prefill != Leg::none ? progress(flight.prefill_engine, request).computed : 0,
-      flight.decode == Leg::running ? progress(flight.engine, request).computed : 0);
+  const bool prefill = flight.prefill != Leg::none && flight.prefill != Leg::awaiting;
+  return std::max(prefill ? progress(flight.prefill_engine, request).computed : 0,
+                  flight.decode == Leg::running ? progress(flight.engine, request).computed : 0);
 }
 
 /// Has the engine start a step at the end of this instant, if it can.

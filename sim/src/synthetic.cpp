@@ -9,6 +9,7 @@
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
 #include "dyn/sim/workload.h"
+#include "image_sampler.h"
 #include "patience.h"
 #include "prompt_blocks.h"
 #include "trace_builder.h"
@@ -79,10 +80,19 @@ class LengthSampler {
   RandomStream stream_;
 };
 
+/// Whether images come again, so that prompts may share what follows their shared prefix.
+bool shares_images(const LoadShape& shape) {
+  return shape.images && shape.images->distinct;
+}
+
 /// The largest block, of whole engine blocks and at most 512 tokens, that every shared prefix is a
 /// multiple of: fewer hashes for the same sharing.
 std::int32_t block_tokens_for(std::span<const LoadShape* const> shapes, int engine_block_size) {
   std::int32_t block = engine_block_size;
+  if (std::any_of(shapes.begin(), shapes.end(),
+                  [](const LoadShape* shape) { return shares_images(*shape); })) {
+    return block;
+  }
   const auto divides = [&](std::int32_t tokens) {
     return std::all_of(shapes.begin(), shapes.end(), [&](const LoadShape* shape) {
       const std::int64_t whole =
@@ -126,7 +136,7 @@ void check(const Traffic& traffic, int engine_block_size) {
 class ClassMaker {
  public:
   ClassMaker(const LoadShape& shape, const std::string& name, std::uint64_t seed,
-             const std::string& recipe_path)
+             const std::string& recipe_path, const ModelSpec* model)
       : shape_(shape),
         salt_("synthetic" + name),
         groups_(static_cast<std::uint64_t>(shape.prefix_groups)),
@@ -138,6 +148,10 @@ class ClassMaker {
         turns_(seed, "turns" + name),
         think_(seed, "think_time" + name) {
     check_shape(shape);
+    if (shape.images) {
+      DYN_ASSERT(model != nullptr, "images are tokens of a model");
+      images_.emplace(*shape.images, image_size(*shape.images, *model), seed, name);
+    }
     if (shape.lengths_from) {
       table_ = load_lengths(resolve_beside(recipe_path, *shape.lengths_from));
     }
@@ -177,7 +191,9 @@ class ClassMaker {
     return turns;
   }
   Duration draw_think() { return draw_wait(think_, shape_.think_time, shape_.think_cv); }
-  void add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload& out);
+  void add_blocks(kvbm::BlockHash root, const RequestImages& images, std::int64_t tokens,
+                  Workload& out);
+  std::uint64_t content(std::int64_t block, const RequestImages& images, const Workload& out);
 
   const LoadShape& shape_;
   std::string salt_;
@@ -190,11 +206,26 @@ class ClassMaker {
   RandomStream turns_;
   RandomStream think_;
   LengthTable table_;
+  std::optional<ImageSampler> images_;
   std::uint64_t unique_ = 0;
 };
 
+/// What tells a block of a session from others in its place: 0 within the shared prefix.
+std::uint64_t ClassMaker::content(std::int64_t block, const RequestImages& images,
+                                  const Workload& out) {
+  const std::int64_t end = (block + 1) * out.block_tokens;
+  if (end <= shape_.shared_prefix.count()) {
+    return 0;
+  }
+  if (shares_images(shape_) && end <= images.start + images.tokens()) {
+    return images_in_block(images, out, end - out.block_tokens, end);
+  }
+  return ++unique_;
+}
+
 /// Extends the blocks at the end of the list, those of the session, to a prompt of so many tokens.
-void ClassMaker::add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload& out) {
+void ClassMaker::add_blocks(kvbm::BlockHash root, const RequestImages& images, std::int64_t tokens,
+                            Workload& out) {
   WorkloadRequest& request = out.requests.back();
   const std::int64_t shared = shape_.shared_prefix.count() / out.block_tokens;
   const std::int64_t count = (tokens + out.block_tokens - 1) / out.block_tokens;
@@ -206,7 +237,7 @@ void ClassMaker::add_blocks(kvbm::BlockHash root, std::int64_t tokens, Workload&
   kvbm::BlockHash hash = out.blocks.size() > request.first_block ? out.blocks.back() : root;
   for (auto i = static_cast<std::int64_t>(out.blocks.size()) - request.first_block; i < count;
        ++i) {
-    hash = kvbm::chain(hash, i < shared ? 0 : ++unique_);
+    hash = kvbm::chain(hash, content(i, images, out));
     out.blocks.push_back(hash);
   }
   request.block_count = static_cast<std::uint32_t>(count);
@@ -228,7 +259,11 @@ void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_
   root = adapter > 0 ? kvbm::chain(root, adapter) : root;
   const std::int64_t turns = std::min(draw_turns(), most);
   const auto first_block = static_cast<std::uint32_t>(out.blocks.size());
-  std::int64_t context = 0;
+  RequestImages images;
+  if (images_) {
+    images = images_->next(shape_.shared_prefix.count(), out);
+  }
+  std::int64_t context = images.tokens();
   for (std::int64_t turn = 0; turn < turns; ++turn) {
     const Lengths lengths = draw_lengths(turn == 0);
     WorkloadRequest request;
@@ -247,7 +282,11 @@ void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_
     }
     out.requests.push_back(request);
     out.sessions.push_back(session);
-    add_blocks(root, request.input_tokens, out);
+    if (images_) {
+      out.request_images.resize(out.requests.size());
+      out.request_images.back() = images;
+    }
+    add_blocks(root, images, request.input_tokens, out);
     context = request.input_tokens + request.output_tokens;
   }
 }
@@ -268,15 +307,15 @@ struct Mix {
 };
 
 Mix make_mix(const Traffic& traffic, std::uint64_t seed, const std::string& recipe_path,
-             Workload& out) {
+             const ModelSpec* model, Workload& out) {
   Mix mix{{}, {}, RandomStream(seed, "class")};
   if (traffic.classes.empty()) {
-    mix.makers.emplace_back(traffic, std::string(), seed, recipe_path);
+    mix.makers.emplace_back(traffic, std::string(), seed, recipe_path, model);
     return mix;
   }
   double sum = 0;
   for (const TrafficClass& one : traffic.classes) {
-    mix.makers.emplace_back(one, '/' + one.name, seed, recipe_path);
+    mix.makers.emplace_back(one, '/' + one.name, seed, recipe_path, model);
     mix.up_to.push_back(sum += one.weight);
     out.classes.push_back({one.name, one.priority, one.slo});
   }
@@ -294,11 +333,16 @@ void reserve(std::span<const LoadShape* const> shapes, std::size_t count, Worklo
 
 }  // namespace
 
+bool has_images(const Traffic& traffic) {
+  return traffic.images || std::any_of(traffic.classes.begin(), traffic.classes.end(),
+                                       [](const TrafficClass& one) { return one.images; });
+}
+
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size,
-                        const std::string& recipe_path) {
+                        const std::string& recipe_path, const ModelSpec* model) {
   check(traffic, engine_block_size);
   Workload out;
-  Mix mix = make_mix(traffic, seed, recipe_path, out);
+  Mix mix = make_mix(traffic, seed, recipe_path, model, out);
   std::vector<const LoadShape*> shapes;
   for (const TrafficClass& one : traffic.classes) {
     shapes.push_back(&one);
@@ -341,9 +385,15 @@ Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_b
     }
   }
   out.warmup = static_cast<std::uint32_t>(warmup);
+  if (!out.request_images.empty()) {
+    out.request_images.resize(out.requests.size());
+  }
   if (out.follow_ups.empty()) {
     out.sessions = {};
-  } else {
+  }
+  const bool alike = std::any_of(shapes.begin(), shapes.end(),
+                                 [](const LoadShape* shape) { return shares_images(*shape); });
+  if (!out.follow_ups.empty() || alike) {
     cut_prompts(out);
   }
   draw_patience(traffic.cancellation, seed, out);

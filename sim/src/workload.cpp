@@ -6,6 +6,7 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "dyn/core/catalogue.h"
 #include "dyn/core/check.h"
 
 namespace dyn::sim {
@@ -118,7 +119,12 @@ Workload make_workload(const Recipe& recipe, const std::string& recipe_path) {
     options.max_context = context_of(recipe);
     return load_trace(resolve_beside(recipe_path, *recipe.traffic.trace), options);
   }
-  return make_synthetic(recipe.traffic, recipe.seed, recipe.engine.block_size, recipe_path);
+  std::optional<ModelSpec> model;
+  if (has_images(recipe.traffic)) {
+    model = find_model(model_reference(recipe_path, recipe.model));
+  }
+  return make_synthetic(recipe.traffic, recipe.seed, recipe.engine.block_size, recipe_path,
+                        model ? &*model : nullptr);
 }
 
 }  // namespace dyn::sim

@@ -156,6 +156,7 @@ struct Case {
     sim::SimulationSpec spec;
     spec.plan = &plan;
     spec.timers = sim::compile_timers(plan);
+    spec.images = sim::compile_image_timers(plan, workload);
     spec.seed = recipe.seed;
     spec.stepping = stepping;
     spec.faults = &recipe.faults;

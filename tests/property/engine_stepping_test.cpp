@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine_driver.h"
+#include "random_groups.h"
 
 namespace {
 
@@ -41,6 +42,10 @@ Case random_case(WorkerRole role, bool tiers) {
   config.capacity =
       *rc::gen::element(CapacityPolicy::guaranteed_no_evict, CapacityPolicy::max_utilization);
   config.sglang.schedule_conservativeness = *rc::gen::element(0.0, 0.3, 1.0);
+  if (config.queue == QueuePolicy::fcfs) {
+    config.sglang.schedule_policy = *rc::gen::element(SchedulePolicy::fcfs, SchedulePolicy::lpm);
+  }
+  config.sglang.max_prefill_tokens = *rc::gen::element(16384, 20, 50);
   if (*rc::gen::inRange(0, 3) == 0) {
     config.speculation = SpeculationConfig{};
     config.speculation->draft_tokens = *rc::gen::inRange(1, 5);
@@ -52,6 +57,11 @@ Case random_case(WorkerRole role, bool tiers) {
     config.lora->slots = *rc::gen::inRange(1, 4);
     config.lora->host_slots = config.lora->slots + *rc::gen::inRange(0, 3);
     c.options.adapter_load = {std::chrono::microseconds(7), std::chrono::microseconds(90)};
+  }
+  if (config.kind == "vllm" && !tiers) {
+    c.options.groups = test::random_groups();
+    *config.kv_blocks *=
+        *rc::gen::inRange(1, 2 + c.options.groups.sliding + c.options.groups.linear);
   }
   c.options.role = role;
   c.options.reserve_at_once = role == WorkerRole::decode && *rc::gen::arbitrary<bool>();

@@ -1,6 +1,7 @@
 #include <rapidcheck.h>
 
 #include <catch2/catch.hpp>
+#include <utility>
 
 #include "dyn/core/recipe.h"
 #include "dyn/kvbm/block_pool.h"
@@ -15,7 +16,8 @@ struct Holder {
   kvbm::PromptBlocks prompt;
   kvbm::HeldBlocks named;
   std::uint64_t nameless = 0;
-  std::vector<int> blocks;  ///< in the naive pool
+  std::vector<int> blocks;    ///< in the naive pool
+  std::uint32_t dropped = 0;  ///< given back before the others
 };
 
 /// Prompts of two families, cut into segments of 1 to 5 blocks.
@@ -69,7 +71,11 @@ class Pools {
   }
 
   void step(const Families& families) {
-    const int kind = holders_.empty() ? 2 : *rc::gen::inRange(0, 4);
+    const int kind = holders_.empty() ? 2 : *rc::gen::inRange(0, 5);
+    if (kind >= 4) {
+      drop_front(holders_[*rc::gen::inRange<std::size_t>(0, holders_.size())]);
+      return;
+    }
     if (kind >= 2) {
       begin(families.prompt());
       return;
@@ -108,6 +114,7 @@ class Pools {
     RC_ASSERT(match.blocks == holder.blocks.size());
     RC_ASSERT(holder.named.size() == match.blocks);
     RC_ASSERT(static_cast<int>(match.idle) == naive_.idle(holder.blocks));
+    check_runs(prompt, limit);
     const auto rest = prompt.size() - match.blocks + *rc::gen::inRange<std::uint32_t>(0, 5);
     if (match.idle + rest > pool_.free()) {
       return;
@@ -123,13 +130,47 @@ class Pools {
     name_more(holders_.back());
   }
 
+  /// Runs are what a look at each block finds; the blocks of each can be found again.
+  void check_runs(const kvbm::PromptBlocks& prompt, std::uint32_t limit) {
+    std::vector<kvbm::BlockPool::Run> runs;
+    pool_.cached_runs(prompt, limit, 100, runs);
+    std::vector<int> there(13, -1);
+    for (std::uint32_t b = 0; b < std::min(limit, prompt.size()); ++b) {
+      there[b] = naive_.find(prompt[b]);
+    }
+    std::uint32_t before = 0;
+    for (const kvbm::BlockPool::Run& run : runs) {
+      RC_ASSERT(run.begin >= 100 + before && run.begin < run.end);
+      RC_ASSERT(before == 0 || run.begin > 100 + before);
+      before = run.end - 100;
+      std::vector<int> blocks;
+      for (std::uint32_t b = run.begin - 100; b < before; ++b) {
+        RC_ASSERT(there[b] >= 0);
+        blocks.push_back(std::exchange(there[b], -1));
+      }
+      kvbm::HeldBlocks found;
+      const auto idle = pool_.match_range(prompt, run.begin - 100, before, found);
+      RC_ASSERT(static_cast<int>(idle) == naive_.idle(blocks));
+      RC_ASSERT(found.size() == blocks.size());
+    }
+    RC_ASSERT(std::count(there.begin(), there.end(), -1) == 13);
+  }
+
+  void drop_front(Holder& holder) {
+    const auto count = *rc::gen::inRange<std::uint32_t>(0, holder.named.size() + 1);
+    pool_.release_front(holder.named, count);
+    naive_.release({holder.blocks.begin(), holder.blocks.begin() + count});
+    holder.blocks.erase(holder.blocks.begin(), holder.blocks.begin() + count);
+    holder.dropped += count;
+  }
+
   void name_more(Holder& holder) {
-    const std::uint32_t begin = holder.named.size();
+    const std::uint32_t begin = holder.dropped + holder.named.size();
     const auto end = *rc::gen::inRange(begin, holder.prompt.size() + 1);
     pool_.publish(holder.prompt, begin, end, holder.named);
     holder.nameless -= end - begin;
     for (std::uint32_t b = begin; b < end; ++b) {
-      naive_.name(holder.blocks[b], holder.prompt[b]);
+      naive_.name(holder.blocks[b - holder.dropped], holder.prompt[b]);
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include "dyn/policy/scheduler.h"
 #include "policy_naive_scheduler.h"
+#include "random_groups.h"
 
 namespace {
 
@@ -63,6 +64,14 @@ EngineConfig random_config() {
   return config;
 }
 
+policy::SchedulerOptions random_options() {
+  policy::SchedulerOptions options{random_config(), WorkerRole::aggregated, true, true};
+  options.groups = test::random_groups();
+  *options.config.kv_blocks *=
+      *rc::gen::inRange(1, 2 + options.groups.sliding + options.groups.linear);
+  return options;
+}
+
 policy::AdapterNumber random_adapter(const EngineConfig& config) {
   return config.lora ? *rc::gen::inRange<policy::AdapterNumber>(0, 6) : policy::kNoAdapter;
 }
@@ -82,9 +91,10 @@ std::vector<kvbm::BlockHash> random_prompt(std::uint32_t id, std::int64_t full) 
 
 TEST_CASE("the scheduler does what one that goes request by request and block by block does") {
   REQUIRE(rc::check([] {
-    const EngineConfig config = random_config();
-    policy::Scheduler scheduler({config, WorkerRole::aggregated, true, true});
-    test::NaiveScheduler naive(config);
+    const policy::SchedulerOptions options = random_options();
+    const EngineConfig& config = options.config;
+    policy::Scheduler scheduler(options);
+    test::NaiveScheduler naive(config, options.groups);
     std::deque<std::vector<kvbm::BlockHash>> prompts;
     std::uint32_t next = 0;
     std::size_t preemptions = 0;
@@ -138,13 +148,16 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
     }
     RC_ASSERT(static_cast<std::size_t>(scheduler.running() + scheduler.waiting()) == naive.size());
     RC_CLASSIFY(preemptions > 0, "preemptions");
+    RC_CLASSIFY(options.groups.sliding > 0, "windows");
+    RC_CLASSIFY(options.groups.linear > 0, "states");
   }));
 }
 
 TEST_CASE("the steps foretold as quiet are: one after the other they change nothing but growth") {
   REQUIRE(rc::check([] {
-    const EngineConfig config = random_config();
-    policy::Scheduler scheduler({config, WorkerRole::aggregated, true, false});
+    const policy::SchedulerOptions options = random_options();
+    const EngineConfig& config = options.config;
+    policy::Scheduler scheduler(options);
     for (std::uint32_t id = 0; id < 12; ++id) {
       policy::EngineRequest request;
       request.id = RequestId(id);

@@ -85,6 +85,42 @@ inline void draw_adapters(std::uint64_t seed, Plan& plan, Workload& load) {
   }
 }
 
+/// Images at the beginning of prompts, some of them again and again, that engines or encode workers
+/// encode.
+inline void draw_images(std::uint64_t seed, Scene& scene) {
+  RandomStream random(seed, "images");
+  if (random.below(3) != 0) {
+    return;
+  }
+  const Duration each = us(100 * (1 + static_cast<std::int64_t>(random.below(20))));
+  if (random.below(2) == 0) {
+    EncodeWorkers workers;
+    workers.replicas = 1 + static_cast<int>(random.below(3));
+    workers.batch_tokens = 30 * (1 + static_cast<std::int64_t>(random.below(3)));
+    workers.cache = Bytes(static_cast<std::int64_t>(random.below(3)) * 50'000);
+    encode_apart(scene.fleet, workers, each);
+    scene.fleet.plan.network.intra_node = BytesPerSec(1e9);
+    scene.fleet.plan.network.inter_node = BytesPerSec(2e8);
+  } else {
+    encode_in_engines(scene.fleet, each);
+  }
+  const ImageSize size{160, 40};
+  for (const WorkloadRequest& request : scene.load.requests) {
+    RequestImages images;
+    images.first = static_cast<std::uint32_t>(scene.load.images.size());
+    images.start = static_cast<std::int64_t>(random.below(2)) * 30;
+    const std::int64_t most = (request.input_tokens - 1 - images.start) / size.tokens;
+    images.count = most < 1 ? 0
+                            : static_cast<std::uint32_t>(random.below(std::min<std::uint64_t>(
+                                  4, 1 + static_cast<std::uint64_t>(most))));
+    images.each = size;
+    for (std::uint32_t i = 0; i < images.count; ++i) {
+      scene.load.images.push_back(random.below(30));
+    }
+    scene.load.request_images.push_back(images);
+  }
+}
+
 inline Scene draw_scene(std::uint64_t seed) {
   RandomStream random(seed, "scene");
   Scene scene;
@@ -103,6 +139,7 @@ inline Scene draw_scene(std::uint64_t seed) {
   scene.fleet.plan.router.max_queued_per_worker = 2 + static_cast<int>(random.below(40));
   scene.load = draw_load(random);
   draw_adapters(seed, scene.fleet.plan, scene.load);
+  draw_images(seed, scene);
   return scene;
 }
 

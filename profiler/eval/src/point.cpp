@@ -9,6 +9,7 @@
 
 #include "client.h"
 #include "dyn/core/error.h"
+#include "dyn/perf/cache_groups.h"
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
 #include "dyn/sim/simulation.h"
@@ -128,7 +129,12 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
   const perf::MemoryUse use = perf::memory_use(role.target, profile(row.gpu).device, config);
   // It ran, whatever the memory model says: where that leaves next to nothing for the KV cache, its
   // own error decides, and all slots are taken to fit.
-  const std::int64_t request = (row.isl + row.osl + config.block_size) / config.block_size + 1;
+  const std::int64_t blocks = (row.isl + row.osl + config.block_size) / config.block_size + 1;
+  const perf::CacheGroups groups =
+      perf::cache_groups(model, role.settings.kv_cache, role.target.layout.tensor, config);
+  const std::int64_t drafts = config.speculation ? config.speculation->draft_tokens : 0;
+  const std::int64_t request =
+      blocks + groups.most_pages(blocks, config.max_num_batched_tokens, config.block_size, drafts);
   const double kv_bytes =
       static_cast<double>(use.kv_blocks) * static_cast<double>(use.kv_bytes_per_block.count());
   role.kv_unknown = kv_bytes < kLeastKvShare * static_cast<double>(use.capacity.count());

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "dyn/perf/cache_groups.h"
 #include "model_bytes.h"
 #include "operators.h"
 
@@ -126,13 +127,22 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   MemoryUse use;
   use.capacity = gpu.memory;
   use.weights = rounded(weight_bytes(target));
+  if (target.encodes_images && target.model.vision) {
+    const auto encoder = static_cast<double>(target.model.vision->parameters(target.model.hidden));
+    use.weights += rounded(2 * encoder / target.layout.tensor);
+  }
   use.activations = rounded(activation_bytes(target, config));
   use.reserve = rounded(reserve_bytes(target.layout));
   if (config.lora) {
     use.reserve += adapter_bytes_per_gpu(*config.lora, target.model, target.layout) *
                    std::int64_t{config.lora->slots};
   }
-  use.kv_bytes_per_block = rounded(kv_bytes_per_token(target) * config.block_size);
+  const CacheGroups groups =
+      cache_groups(target.model, target.kv_cache, target.layout.tensor, config);
+  const bool windows = keeps_windows(target.model, config);
+  use.kv_bytes_per_block = rounded(
+      page_bytes_per_token(target, windows ? target.model.attention_layers() : groups.layers) *
+      config.block_size);
   const double left = cache_bytes(target, config, use);
   const double taken = static_cast<double>((use.weights + use.activations + use.reserve).count());
   use.budget =
@@ -143,7 +153,7 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   }
   // States are set aside for every sequence that may run, but for no more than half of the cache:
   // engines admit fewer sequences then.
-  const double state = kv_bytes_per_sequence(target);
+  const double state = groups.split() || windows ? 0 : kv_bytes_per_sequence(target);
   double sequences = config.max_num_seqs;
   if (state > 0) {
     sequences = std::min(sequences, std::max(1.0, std::floor(left / 2 / state)));

@@ -133,6 +133,12 @@ double kv_bytes_per_token(const PerfTarget& target) {
   return bytes;
 }
 
+double page_bytes_per_token(const PerfTarget& target, int layers) {
+  const double page = staged(layers, target) *
+                      target.model.kv_bytes_per_layer(target.kv_cache, target.layout.tensor);
+  return std::max(kv_bytes_per_token(target), page);
+}
+
 double kv_bytes_per_sequence(const PerfTarget& target) {
   const Bytes bytes = target.model.kv_bytes_per_sequence(target.kv_cache, target.layout.tensor);
   return static_cast<double>(bytes.count()) / target.layout.pipeline;

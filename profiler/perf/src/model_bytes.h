@@ -14,6 +14,9 @@ double weight_bytes(const PerfTarget& target);
 /// MLA's latent is not split by TP. Draft layers count where the target speculates.
 double kv_bytes_per_token(const PerfTarget& target);
 
+/// The same where pages have the KV of `layers` layers and at least that of those.
+double page_bytes_per_token(const PerfTarget& target, int layers);
+
 /// Bytes of one sequence on one GPU that do not grow with its context: the windows of sliding
 /// layers, the states of linear ones.
 double kv_bytes_per_sequence(const PerfTarget& target);

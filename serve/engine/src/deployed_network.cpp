@@ -20,11 +20,11 @@ NetworkSpec spec_of(const Plan& plan) {
 }
 
 /// The ports of a pool's own GPUs, where they are not the plan's.
-std::optional<Network::Ports> ports_of(const Plan& plan, const PoolSpec& pool) {
-  if (!pool.profile) {
+std::optional<Network::Ports> ports_of(const Plan& plan, const std::optional<Profile>& profile) {
+  if (!profile) {
     return std::nullopt;
   }
-  const NetworkSpec own = resolve_network(plan.network, *pool.profile);
+  const NetworkSpec own = resolve_network(plan.network, *profile);
   return Network::Ports{*own.intra_node, *own.inter_node, *own.host_link};
 }
 
@@ -34,6 +34,7 @@ DeployedNetwork deploy_network(const Plan& plan, std::span<const int> replicas,
                                std::uint64_t seed) {
   DYN_ASSERT(replicas.size() == plan.pools.size(), "a number of workers for each pool");
   DeployedNetwork out{Network(spec_of(plan), RandomStream(seed, "network").next()),
+                      {},
                       {},
                       plan.transfer.bytes_per_token};
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
@@ -46,10 +47,16 @@ DeployedNetwork deploy_network(const Plan& plan, std::span<const int> replicas,
         continue;
       }
       for (int rank = 0; rank < pool.layout.data; ++rank) {
-        sites.push_back(
-            out.network.add_site(pool.layout.tensor * pool.layout.pipeline, ports_of(plan, pool)));
+        sites.push_back(out.network.add_site(pool.layout.tensor * pool.layout.pipeline,
+                                             ports_of(plan, pool.profile)));
       }
     }
+  }
+  for (int worker = 0; plan.encode && worker < plan.encode->replicas; ++worker) {
+    const int gpus = plan.encode->tensor;
+    out.encoders.push_back(flat(plan.transfer)
+                               ? out.network.add_flat_site(gpus, plan.transfer.bandwidth)
+                               : out.network.add_site(gpus, ports_of(plan, plan.encode->profile)));
   }
   if (const PoolSpec* decode = plan.pool(WorkerRole::decode)) {
     out.bytes_per_token = policy::received_per_token(plan.transfer.bytes_per_token, plan.model,

@@ -27,6 +27,7 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
   result.tiering.timer = std::move(timer);
   result.reserve_at_once = options.reserve_at_once;
   result.adapter_load = options.adapter_load;
+  result.groups = options.groups;
   return result;
 }
 
@@ -53,6 +54,7 @@ struct Engine::Lockstep {
   bool active() const { return !ends.empty(); }
   void start(SimTime now);
   void foresee(SimTime now);
+  Duration stall_of(const policy::Scheduler& scheduler) const;
   void finish();
   void catch_up(SimTime now);
   void split(SimTime now);
@@ -61,6 +63,7 @@ struct Engine::Lockstep {
   void cut(SimTime now, bool needed);
 
   std::shared_ptr<const perf::StepTimer> timer;
+  std::shared_ptr<const perf::ImageTimer> image_timer;
   bool forward = false;
   std::vector<Impl*> ranks;
   SimTime latest{};           ///< of any call to any rank
@@ -134,6 +137,12 @@ void Engine::Lockstep::start(SimTime now) {
   }
 }
 
+/// How much longer the first step of a run is for what it does beside the model's layers.
+Duration Engine::Lockstep::stall_of(const policy::Scheduler& scheduler) const {
+  const perf::ImageBatch& images = scheduler.image_batch();
+  return scheduler.adapter_load() + (images.empty() ? Duration{0} : image_timer->time(images));
+}
+
 /// Computes the ends of the run that begins at `now`. Every step takes as long as that of the
 /// slowest rank; ranks without a batch wait for the others.
 void Engine::Lockstep::foresee(SimTime now) {
@@ -151,7 +160,7 @@ void Engine::Lockstep::foresee(SimTime now) {
   for (std::int64_t i = 0; i < count; ++i) {
     Duration longest{0};
     for (auto& [batch, scheduler] : batches) {
-      const Duration stall = i == 0 ? scheduler->adapter_load() : Duration{0};
+      const Duration stall = i == 0 ? stall_of(*scheduler) : Duration{0};
       longest = std::max(longest, stall + timer->step_time(batch));
       batch.decode_context += batch.decode_sequences * scheduler->growth(i);
     }
@@ -284,6 +293,7 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::Engine(const EngineOptions& options, std::shared_ptr<const perf::StepTimer> timer) {
   auto lockstep = std::make_shared<Lockstep>();
   lockstep->timer = std::move(timer);
+  lockstep->image_timer = options.image_timer;
   lockstep->forward = options.stepping == Stepping::fast_forward;
   impl_ = std::make_unique<Impl>(options, std::move(lockstep));
 }

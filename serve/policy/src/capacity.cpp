@@ -41,7 +41,10 @@ double request_capacity(const CapacityQuestion& ask) {
   }
   const double output = std::max(ask.output_tokens, 1.0);
   const double between = ask.role == WorkerRole::aggregated ? prompt : 0;
-  const double request = std::max(ask.prompt_tokens + output, 1.0);
+  const double tokens = std::max(ask.prompt_tokens + output, 1.0);
+  const double request =
+      tokens + static_cast<double>(ask.groups.recycled_pages(std::llround(tokens), ask.block_size) *
+                                   ask.block_size);
   const auto fits = static_cast<std::int64_t>(static_cast<double>(ask.kv_tokens) / request);
   std::int64_t most = std::clamp<std::int64_t>(fits, 1, ask.max_num_seqs);
   const auto keeps = [&](std::int64_t n) {

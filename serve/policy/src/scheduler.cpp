@@ -36,6 +36,9 @@ Habits habits_of(const EngineConfig& config) {
     habits.least_share = 0.14 * habits.share;
     habits.decay = (habits.share - habits.least_share) / 600;
     habits.most_output = config.sglang.clip_max_new_tokens;
+    habits.longest_prefix_first =
+        config.sglang.schedule_policy == SchedulePolicy::lpm && config.prefix_caching;
+    habits.most_prompt_tokens = config.sglang.max_prefill_tokens;
   } else if (config.kind == "trtllm" && config.capacity == CapacityPolicy::guaranteed_no_evict) {
     habits.reserve = Reserve::to_the_end;
   }
@@ -65,7 +68,10 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
           given.config.max_num_seqs, std::max<std::int64_t>(1, given.config.max_num_batched_tokens /
                                                                    (1 + pace_of(given).drafts))))),
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
-      decodes(given.config.block_size, pace_of(given)) {
+      decodes(given.config.block_size, pace_of(given)),
+      groups(given.groups),
+      split(given.groups.split()),
+      sliding(given.config.block_size, given.groups.window) {
   DYN_ASSERT(max_running > 0 && block_size > 0 && pool.total() > 0, "an engine without room");
   if (!given.tiering.tiers.levels.empty() && given.config.prefix_caching) {
     DYN_ASSERT(given.tiering.timer != nullptr, "loads are weighed against computing");
@@ -80,7 +86,11 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
 }
 
 /// Takes a decoding request out of the sums; it then holds blocks like any other.
-void Scheduler::Impl::leave_decodes(Request& request) {
+void Scheduler::Impl::leave_decodes(Slot slot) {
+  Request& request = requests[slot];
+  if (split) {
+    leave_groups(slot);
+  }
   decodes.leave(request.base);
   finish_sum -= request.finish;
   long_outputs -= request.spec.max_output_tokens > habits.most_output ? 1 : 0;
@@ -89,9 +99,13 @@ void Scheduler::Impl::leave_decodes(Request& request) {
 }
 
 /// Gives back all blocks.
-void Scheduler::Impl::release_blocks(Request& request) {
+void Scheduler::Impl::release_blocks(Slot slot) {
+  Request& request = requests[slot];
+  if (split) {
+    release_groups(slot);
+  }
   if (tiers != nullptr) {
-    std::erase_if(computed, [&](const Computed& part) { return &requests[part.slot] == &request; });
+    std::erase_if(computed, [&](const Computed& part) { return part.slot == slot; });
   }
   pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
@@ -115,9 +129,9 @@ void Scheduler::Impl::enqueue(Slot slot) {
 void Scheduler::Impl::remove(Slot slot) {
   Request& request = requests[slot];
   if (request.state == State::decoding) {
-    leave_decodes(request);
+    leave_decodes(slot);
   }
-  release_blocks(request);
+  release_blocks(slot);
   switch (request.state) {
     case State::unused:
       DYN_ASSERT(false, "removes a request twice");
@@ -157,7 +171,13 @@ Scheduler::Scheduler(Scheduler&&) noexcept = default;
 Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
 
 bool Scheduler::fits(const EngineRequest& request) const {
-  return impl_->blocks_to_the_end(request) <= total_blocks();
+  const Impl& s = *impl_;
+  std::int64_t pages = s.blocks_to_the_end(request);
+  if (s.split) {
+    pages += s.groups.most_pages(pages, s.options.config.max_num_batched_tokens, s.block_size,
+                                 s.decodes.drafts());
+  }
+  return pages <= total_blocks();
 }
 
 void Scheduler::submit(const EngineRequest& request) {
@@ -169,6 +189,9 @@ void Scheduler::submit(const EngineRequest& request) {
   DYN_ASSERT(request.adapter == kNoAdapter || impl_->adapters, "an engine without LoRA slots");
   const Slot slot = impl_->requests.insert(request);
   impl_->requests[slot].place = impl_->next_place++;
+  if (impl_->split) {
+    impl_->clear_groups(slot);
+  }
   const bool fetches = impl_->tiers != nullptr && impl_->options.tiering.prefetch;
   if (fetches && !request.remote_prefill && impl_->prefetch(slot)) {
     return;
@@ -266,7 +289,9 @@ std::int64_t Scheduler::growth(std::int64_t ahead) const {
 }
 
 std::int64_t Scheduler::blocks_ahead(std::int64_t steps) const {
-  return impl_->decodes.blocks_ahead(steps);
+  const Impl& s = *impl_;
+  return s.pages_a_block() * s.decodes.blocks_ahead(steps) -
+         s.groups.sliding * s.sliding.left_behind(s.slid_to, s.decodes.made(steps));
 }
 
 const perf::StepBatch& Scheduler::batch() const {
@@ -277,7 +302,8 @@ bool Scheduler::may_admit() const {
   if (impl_->running.size >= impl_->max_running) {
     return false;
   }
-  const bool open = !impl_->blocked || impl_->room_again(1);
+  const bool open =
+      !impl_->blocked || impl_->room_again(1) || (impl_->split && impl_->has_slid_enough(1));
   return (open && impl_->first_of(impl_->waiting) != kNoSlot) ||
          impl_->first_of(impl_->received) != kNoSlot;
 }
@@ -288,12 +314,16 @@ std::int64_t Scheduler::quiet_steps() const {
       !impl_->pauses.empty()) {
     return 1;
   }
-  const std::int64_t to_finish = impl_->decodes.steps_until(impl_->next_finish());
+  std::int64_t to_finish = impl_->decodes.steps_until(impl_->next_finish());
+  if (impl_->split) {
+    to_finish = impl_->steps_to_slide(to_finish);
+  }
   // A tier that is written back must hear of an eviction when it happens.
   const bool hears = impl_->tiers != nullptr && impl_->tiers->writes_back();
   const std::int64_t blocks =
       hears ? static_cast<std::int64_t>(impl_->pool.uncached_front()) : impl_->free_blocks();
-  return 1 + impl_->steps_blocked(impl_->decodes.steps_within(blocks, to_finish - 1));
+  return 1 + impl_->steps_blocked(
+                 impl_->decodes.steps_within(blocks / impl_->pages_a_block(), to_finish - 1));
 }
 
 void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) {
@@ -303,9 +333,13 @@ void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) 
   impl_->had_prefill = false;
   impl_->report_second(first_end, outcome);
   const std::size_t events = impl_->pool.events().size();
-  impl_->pool.take(static_cast<std::uint64_t>(impl_->decodes.blocks_ahead(steps)));
+  impl_->pool.take(
+      static_cast<std::uint64_t>(impl_->pages_a_block() * impl_->decodes.blocks_ahead(steps)));
   impl_->note_evictions(events);
   impl_->decodes.advance(steps);
+  if (impl_->split) {
+    impl_->slide_windows();
+  }
   impl_->batch.decode_context = impl_->decodes.context();
 }
 

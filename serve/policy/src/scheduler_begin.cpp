@@ -14,15 +14,23 @@ void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
 void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   batch = {};
   adapter_load = Duration{0};
+  image_batch = {};
   charged = 0;
   reserved = 0;
   completing.clear();
+  fresh_states.clear();
   preempted = false;
   paused = false;
   if (had_prefill) {
     blocked = false;
   }
+  if (split) {
+    slide_windows();
+  }
   if (separate) {
+    if (habits.longest_prefix_first && running.size < max_running && may_try()) {
+      order_waiting();
+    }
     place_partial();
     if (partial == kNoSlot) {
       admit(now, outcome);
@@ -41,7 +49,7 @@ void Scheduler::Impl::choose_batch(SimTime now, Outcome& outcome) {
   make_room(now, outcome);
   place_decodes();
   place_partial();
-  if (!preempted) {
+  if (!preempted && partial == kNoSlot) {
     admit(now, outcome);
   }
 }
@@ -58,7 +66,8 @@ void Scheduler::Impl::place_partial() {
   const std::int64_t room =
       (owned + free_blocks()) * block_size - request.computed - decodes.drafts();
   const std::int64_t most = separate ? std::min(budget(), room) : budget();
-  if (!separate || most >= page || most >= request.known() - request.computed) {
+  const bool goes_on = groups.linear == 0 || chunk_tokens(slot, request.computed, most) > 0;
+  if (goes_on && (!separate || most >= page || most >= request.known() - request.computed)) {
     partial = kNoSlot;
     DYN_ASSERT(place_chunk(slot, most), "room was made for it");
   }
@@ -78,7 +87,7 @@ void Scheduler::Impl::pause_decodes(SimTime now) {
 
 /// Preempts until those that stay have the blocks that they need in this step.
 void Scheduler::Impl::make_room(SimTime now, Outcome& outcome) {
-  while (decodes.blocks_needed() + blocks_for_partial() > free_blocks()) {
+  while (pages_a_block() * decodes.blocks_needed() + blocks_for_partial() > free_blocks()) {
     preempt(least_urgent(), now, outcome);
   }
 }
@@ -91,10 +100,16 @@ std::int64_t Scheduler::Impl::blocks_for_partial() const {
   const Request& request = requests[partial];
   const std::int64_t most =
       options.config.max_num_batched_tokens - decodes.count() * (1 + decodes.drafts());
-  const std::int64_t end = std::min(request.known(), request.computed + most);
+  const std::int64_t end = groups.linear > 0
+                               ? request.computed + chunk_tokens(partial, request.computed, most)
+                               : std::min(request.known(), request.computed + most);
+  if (end <= request.computed) {
+    return 0;
+  }
   const std::int64_t filled = end + (end == request.known() ? decodes.drafts() : 0);
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-  return std::max<std::int64_t>(blocks_for(filled) - owned, 0);
+  return std::max<std::int64_t>(blocks_for(filled) - owned, 0) +
+         (split ? group_need(partial, filled) : 0);
 }
 
 /// Who is preempted first: the last admitted, or with priorities the least urgent that runs.
@@ -110,7 +125,7 @@ Slot Scheduler::Impl::least_urgent() const {
 
 /// Gives every decoding request the blocks that it needs for this step's tokens.
 void Scheduler::Impl::place_decodes() {
-  pool.take(static_cast<std::uint64_t>(decodes.blocks_needed()));
+  pool.take(static_cast<std::uint64_t>(pages_a_block() * decodes.blocks_needed()));
   batch.decode_sequences = static_cast<std::int32_t>(decodes.count());
   batch.sampled = batch.decode_sequences;
   batch.decode_context = decodes.context();
@@ -122,13 +137,13 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
   if (request.state == State::decoding) {
     request.produced = request.base + decodes.made() - request.spec.prompt_tokens;
     request.last_token = now;
-    leave_decodes(request);
+    leave_decodes(slot);
     request.computed = request.known() - 1;
   }
   if (!habits.retracts) {
-    keep(request, request.computed);
+    keep(slot, request.computed);
   }
-  release_blocks(request);
+  release_blocks(slot);
   stop_running(slot);
   if (partial == slot) {
     partial = kNoSlot;
@@ -152,21 +167,22 @@ void Scheduler::Impl::preempt(Slot slot, SimTime now, Outcome& outcome) {
 bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   Request& request = requests[slot];
   const std::int64_t prior = request.computed;
-  std::int64_t tokens = request.known() - prior;
-  if (tokens > most) {
-    tokens = most / page * page;
-  }
+  const std::int64_t tokens = chunk_tokens(slot, prior, most);
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
   const bool completes = prior + tokens == request.known();
   const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
   const std::int64_t need = std::max<std::int64_t>(blocks_for(filled) - owned, 0);
-  if (need > free_blocks()) {
+  if (need + (split ? group_need(slot, filled) : 0) > free_blocks()) {
     return false;
+  }
+  if (split) {
+    take_groups(slot, filled);
   }
   pool.take(static_cast<std::uint64_t>(need));
   request.nameless += need;
   request.computed = prior + tokens;
-  publish_prompt(request, request.computed);
+  encode_images(request, prior, request.computed);
+  publish_prompt(slot, request.computed, completes);
   charge(request, tokens, completes);
   if (completes && tokens == 1) {
     if (request.remote) {  // its prompt was computed elsewhere: it decodes
@@ -186,10 +202,14 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
 }
 
 /// Puts the request's full prompt blocks within its first `tokens` tokens under their hashes.
-void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
+void Scheduler::Impl::publish_prompt(Slot slot, std::int64_t tokens, bool completes) {
   if (!options.config.prefix_caching) {
     return;
   }
+  if (split) {
+    publish_groups(slot, tokens, completes);
+  }
+  Request& request = requests[slot];
   const auto& blocks = request.spec.blocks;
   const std::uint32_t begin = request.named.size();
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
@@ -197,13 +217,13 @@ void Scheduler::Impl::publish_prompt(Request& request, std::int64_t tokens) {
     pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
     request.nameless -= end - begin;
     if (tiers != nullptr) {
-      computed.push_back({requests.find(request.spec.id), begin, static_cast<std::uint32_t>(end)});
+      computed.push_back({slot, begin, static_cast<std::uint32_t>(end)});
     }
   }
 }
 
 void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
-  while (running.size < max_running && budget() > 0) {
+  while (running.size < max_running && budget() > 0 && partial == kNoSlot) {
     const Slot arrived = first_of(received);
     if (arrived != kNoSlot) {
       join_received(arrived, now, outcome);
@@ -217,7 +237,7 @@ void Scheduler::Impl::admit(SimTime now, Outcome& outcome) {
 void Scheduler::Impl::join_received(Slot slot, SimTime now, Outcome& outcome) {
   received.remove(requests, slot);
   Request& request = requests[slot];
-  publish_prompt(request, request.spec.prompt_tokens);
+  publish_prompt(slot, request.spec.prompt_tokens, true);
   blocked = false;
   request.computed = request.spec.prompt_tokens - 1;
   enter_batch(slot, now, outcome);
@@ -228,7 +248,7 @@ void Scheduler::Impl::join_received(Slot slot, SimTime now, Outcome& outcome) {
 /// Admits the head of the queue, or the first whose adapter may join; false if there is none or it
 /// does not fit.
 bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
-  if (waiting.empty() || (blocked && !room_again(0))) {
+  if (!may_try()) {
     return false;
   }
   const Slot slot = first_of(waiting);
@@ -254,17 +274,29 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     match.blocks += kept.blocks;
     match.idle += kept.idle;
   }
+  if (split && !cut_to_groups(slot, match)) {
+    block({});
+    return false;
+  }
   const std::int64_t cached = match.blocks * block_size;
   const std::int64_t left = budget();
   const bool cut = !request.remote && known - cached > left;
-  if (cut && (!options.config.chunked_prefill || left < page)) {
+  const std::int64_t tokens = split ? chunk_tokens(slot, cached, left) : left;
+  if (cut && (!options.config.chunked_prefill || left < page || tokens == 0)) {
+    block({});
+    return false;
+  }
+  if (separate && charged > 0 &&
+      (known - cached + page - 1) / page * page >= habits.most_prompt_tokens - charged) {
     block({});
     return false;
   }
   // All of it must fit, not only its first chunk (vLLM's scheduler_reserve_full_isl).
-  const std::int64_t need = blocks_for(known + decodes.drafts()) - match.blocks;
+  const std::int64_t filled = cached + tokens + (cached + tokens == known ? decodes.drafts() : 0);
+  const std::int64_t need = split ? admission_pages(request, match.blocks, filled)
+                                  : blocks_for(known + decodes.drafts()) - match.blocks;
   if (need > free_blocks() - match.idle) {
-    block({});
+    block({}, need + match.idle);
     return false;
   }
   if (!leaves_room(request, match)) {
@@ -273,12 +305,15 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   waiting.remove(requests, slot);
   pool.acquire(found);
   pool.acquire(found_kept);
+  if (split) {
+    acquire_groups(slot, match.blocks);
+  }
   request.named = found;
   request.named.append(found_kept);
   request.nameless = 0;
   request.cached = cached;
   if (request.remote) {
-    reserve_remote(slot, need, outcome);
+    reserve_remote(slot, blocks_for(known + decodes.drafts()) - match.blocks, outcome);
     return true;
   }
   request.computed = cached;
@@ -289,6 +324,9 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
 
 void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outcome) {
   Request& request = requests[slot];
+  if (split) {
+    take_groups(slot, request.known() + decodes.drafts());
+  }
   pool.take(static_cast<std::uint64_t>(need));
   request.nameless = need;
   request.state = State::receiving;

@@ -28,6 +28,7 @@ void Scheduler::check_invariants() const {
       held = s.blocks_for(decodes.held_tokens(request.base) + in_progress * decodes.gain()) -
              static_cast<std::int64_t>(request.named.size());
     }
+    s.check_groups(slot, in_progress, references, nameless);
     DYN_ASSERT(held >= 0, "a request owes blocks");
     const bool queued = request.state == State::waiting || request.state == State::fetching;
     DYN_ASSERT(!queued || (held == 0 && request.named.empty()), "a waiting request holds blocks");

@@ -127,6 +127,9 @@ void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome)
   long_outputs += request.spec.max_output_tokens > habits.most_output ? 1 : 0;
   finishes.push_back({request.finish, request.order, slot});
   std::push_heap(finishes.begin(), finishes.end(), std::greater<>{});
+  if (split) {
+    join_groups(slot);
+  }
   if (request.produced == 1) {
     fresh.push_back({slot, request.order});
   }

@@ -10,7 +10,9 @@
 #include "decode_set.h"
 #include "dyn/kvbm/block_pool.h"
 #include "dyn/policy/scheduler.h"
+#include "group_pages.h"
 #include "request_table.h"
+#include "sliding_set.h"
 
 namespace dyn::policy {
 
@@ -26,6 +28,10 @@ struct Habits {
   /// Where decoding requests find no block, those with the least output go, to the end of the
   /// queue, and what they have made is computed again.
   bool retracts = false;
+  /// The queue is in order of what is cached of each, while it is short.
+  bool longest_prefix_first = false;
+  /// Prompt tokens of a step beyond which no further prompt is taken.
+  std::int64_t most_prompt_tokens = std::numeric_limits<std::int64_t>::max();
   Reserve reserve = Reserve::none;
   /// estimate: every running request counts for `share` of its output to come, of at most
   /// `most_output` tokens; the share falls by `decay` each decode step, down to `least_share`.
@@ -46,8 +52,8 @@ struct Scheduler::Impl {
   explicit Impl(const SchedulerOptions& options);
 
   // Requests (scheduler.cpp).
-  void leave_decodes(Request& request);
-  void release_blocks(Request& request);
+  void leave_decodes(Slot slot);
+  void release_blocks(Slot slot);
   void enqueue(Slot slot);
   void remove(Slot slot);
   static bool more_urgent(const Request& a, const Request& b) {
@@ -60,8 +66,62 @@ struct Scheduler::Impl {
   std::int64_t free_blocks() const { return static_cast<std::int64_t>(pool.free()); }
 
   // What a preempted request had computed stays in the cache (scheduler_kept.cpp).
-  void keep(Request& request, std::int64_t tokens);
+  void keep(Slot slot, std::int64_t tokens);
   kvbm::BlockPool::Match match_kept(const Request& request, std::int64_t limit);
+
+  // SGLang's order of the queue (scheduler_order.cpp).
+  bool may_try() {
+    return !waiting.empty() && (!blocked || room_again(0) || (split && has_slid_enough(0)));
+  }
+  void order_waiting();
+
+  // Groups of layers that do not keep the whole context (scheduler_groups.cpp).
+  static std::uint32_t group_number(std::size_t index) {
+    return static_cast<std::uint32_t>(index + 1);
+  }
+  /// Tokens that a request has KV of when it computes its first itself.
+  std::int64_t computed_with(const Request& request, std::uint32_t hit) const {
+    return request.remote ? request.known() : hit * block_size;
+  }
+  std::int64_t first_in_window(std::int64_t done) const;
+  std::int64_t running_state() const;
+  /// Tokens of the next chunk of a request of which `done` are computed; 0: the budget is too
+  /// small.
+  std::int64_t chunk_tokens(Slot slot, std::int64_t done, std::int64_t most) const {
+    const std::int64_t left = requests[slot].known() - done;
+    const std::int64_t tokens = left > most ? most / page * page : left;
+    return groups.linear == 0 ? tokens : cut_to_state(slot, done, tokens);
+  }
+  std::int64_t cut_to_state(Slot slot, std::int64_t done, std::int64_t tokens) const;
+  std::int64_t group_need(Slot slot, std::int64_t filled) const;
+  void take_groups(Slot slot, std::int64_t filled);
+  void slide(Slot slot, std::int64_t done);
+  void slide_windows();
+  std::int64_t next_slide();
+  void push_slide(Slot slot);
+  void join_groups(Slot slot);
+  void leave_groups(Slot slot);
+  void release_groups(Slot slot);
+  void clear_groups(Slot slot);
+  void publish_groups(Slot slot, std::int64_t tokens, bool completes);
+  void keep_groups(Slot slot, const kvbm::PromptBlocks& own, std::int64_t full);
+  /// Pages that a decoding sequence takes for a block.
+  std::int64_t pages_a_block() const { return 1 + groups.sliding; }
+  bool has_slid_enough(std::int64_t ahead);
+  std::int64_t steps_to_slide(std::int64_t limit);
+  std::int64_t steps_without_room(std::int64_t limit) const;
+  void check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
+                    std::uint64_t& nameless) const;
+
+  // Hits that all groups agree on (scheduler_hits.cpp, and kept blocks in scheduler_kept.cpp).
+  bool cut_to_groups(Slot slot, kvbm::BlockPool::Match& match);
+  std::uint32_t agreed_hit(const Request& request, const kvbm::PromptBlocks& own,
+                           std::uint32_t limit);
+  std::int64_t find_groups(const Request& request, const kvbm::PromptBlocks& own,
+                           std::uint32_t hit);
+  std::int64_t admission_pages(const Request& request, std::uint32_t hit,
+                               std::int64_t filled) const;
+  void acquire_groups(Slot slot, std::uint32_t hit);
 
   // Choosing a step's batch (scheduler_begin.cpp).
   void begin_step(SimTime now, Outcome& outcome);
@@ -79,7 +139,7 @@ struct Scheduler::Impl {
   void pause_decodes(SimTime now);
   void reserve_remote(Slot slot, std::int64_t need, Outcome& outcome);
   void enter_batch(Slot slot, SimTime now, Outcome& outcome);
-  void publish_prompt(Request& request, std::int64_t tokens);
+  void publish_prompt(Slot slot, std::int64_t tokens, bool completes);
 
   // Room for the output to come (scheduler_reserve.cpp).
   /// What the head of the queue needs before it fits; 0 tokens: only a freed block helps.
@@ -89,7 +149,7 @@ struct Scheduler::Impl {
   };
   std::int64_t budget() const;
   void charge(const Request& request, std::int64_t tokens, bool completes);
-  void block(Wanted wanted_room);
+  void block(Wanted wanted_room, std::int64_t pages = 0);
   bool leaves_room(const Request& request, const kvbm::BlockPool::Match& match);
   std::int64_t blocks_to_the_end(const EngineRequest& request) const;
   bool fits_to_the_end(const Request& request, std::int64_t room) const;
@@ -122,6 +182,9 @@ struct Scheduler::Impl {
                 std::uint32_t end);
   void note_evictions(std::size_t begin);
   void account(const Request& request, Admission& admission) const;
+
+  // Images (scheduler_images.cpp).
+  void encode_images(const Request& request, std::int64_t from, std::int64_t to);
 
   // LoRA adapters (scheduler_adapters.cpp).
   /// The first of a list that may be in a batch with those that run.
@@ -158,6 +221,14 @@ struct Scheduler::Impl {
   RequestList fetching;
   RequestList loading;
   DecodeSet decodes;
+  perf::CacheGroups groups;
+  bool split;  ///< there are groups beside the one that keeps the whole context
+  std::vector<GroupPages> group_pages;        ///< by slot, where groups are split
+  std::vector<kvbm::HeldBlocks> group_found;  ///< scratch
+  SlidingSet sliding;                         ///< whose windows are over blocks without hashes
+  std::int64_t slid_to = 0;                   ///< what decodes.made() was when those last moved
+  std::vector<kvbm::BlockHash> fresh_states;  ///< put under a hash in this step
+  std::int64_t wanted_pages = 0;              ///< of the blocked head of the queue; 0: none help it
   perf::StepBatch batch;
   Slot partial = kNoSlot;        ///< prompt cut off by the budget; always the last that runs
   std::vector<Slot> completing;  ///< whose prompts the step in progress completes
@@ -179,6 +250,7 @@ struct Scheduler::Impl {
   };
   std::vector<Finish> finishes;  ///< a binary heap, soonest first
   std::vector<Finish> due;       ///< scratch
+  std::vector<Finish> slides;    ///< likewise, when windows leave blocks behind
   struct Fresh {
     Slot slot;
     std::uint64_t order;
@@ -227,6 +299,7 @@ struct Scheduler::Impl {
   std::optional<AdapterSlots> adapters;  ///< none: the model alone
   Duration adapter_load{0};              ///< of the step in progress
   AdapterUse adapter_use;
+  perf::ImageBatch image_batch;  ///< of the step in progress
 };
 
 }  // namespace dyn::policy

@@ -1,6 +1,7 @@
 // Blocks that a request has computed but that no prompt's hash names - output, and prompts that are
 // like no other - can only be found again by the request itself, after a preemption. Until then
 // they need no names; a preempted request puts them into the cache under hashes of its own.
+#include <algorithm>
 #include <limits>
 
 #include "scheduler_impl.h"
@@ -18,7 +19,8 @@ kvbm::BlockHash own_hash(const Request& request) {
 }  // namespace
 
 /// Names the full blocks within the first `tokens` tokens that have no hash; they are still held.
-void Scheduler::Impl::keep(Request& request, std::int64_t tokens) {
+void Scheduler::Impl::keep(Slot slot, std::int64_t tokens) {
+  Request& request = requests[slot];
   const std::int64_t prompt = request.spec.blocks.size();
   const auto named = static_cast<std::int64_t>(request.named.size());
   const std::int64_t full = tokens / block_size;
@@ -28,9 +30,37 @@ void Scheduler::Impl::keep(Request& request, std::int64_t tokens) {
   const kvbm::BlockHash hash = own_hash(request);
   const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
                                static_cast<std::uint32_t>(full - prompt));
+  keep_groups(slot, own, full);
   pool.publish(own, static_cast<std::uint32_t>(named - prompt), own.size(), request.named);
   request.nameless -= full - named;
   request.kept = full - prompt;
+}
+
+/// Cuts what the group that keeps the whole context has in the cache (in found and found_kept) to
+/// what all groups have, and finds their blocks. False if the state to go on from is only computed
+/// in the step that begins.
+bool Scheduler::Impl::cut_to_groups(Slot slot, kvbm::BlockPool::Match& match) {
+  const Request& request = requests[slot];
+  const kvbm::BlockHash hash = own_hash(request);
+  const std::uint32_t prompt = request.spec.blocks.size();
+  const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
+                               match.blocks > prompt ? match.blocks - prompt : 0);
+  const bool own_state = groups.linear > 0 && request.remote;
+  const std::uint32_t hit = own_state ? match.blocks : agreed_hit(request, own, match.blocks);
+  group_pages[slot].junction = hit < match.blocks ? match.blocks : 0;
+  if (hit < match.blocks) {
+    match = pool.match(request.spec.blocks, std::min(hit, prompt), found);
+    const kvbm::BlockPool::Match kept = match_kept(request, std::int64_t{hit} - match.blocks);
+    match.blocks += kept.blocks;
+    match.idle += kept.idle;
+  }
+  if (groups.linear > 0 && !own_state && hit > 0 &&
+      std::find(fresh_states.begin(), fresh_states.end(), request.spec.blocks[hit - 1]) !=
+          fresh_states.end()) {
+    return false;
+  }
+  match.idle += static_cast<std::uint32_t>(find_groups(request, own, hit));
+  return true;
 }
 
 /// Looks up blocks that were kept of a request whose hashed blocks are all in the cache; at most

@@ -23,9 +23,10 @@ void Scheduler::Impl::charge(const Request& request, std::int64_t tokens, bool c
 }
 
 /// The head of the queue waits until something frees or publishes blocks, or `wanted` fits.
-void Scheduler::Impl::block(Wanted wanted_room) {
+void Scheduler::Impl::block(Wanted wanted_room, std::int64_t pages) {
   blocked = true;
   wanted = wanted_room;
+  wanted_pages = pages;
 }
 
 /// Whether a request with these blocks in the cache can run beside those that do.
@@ -118,7 +119,13 @@ bool Scheduler::Impl::room_again(std::int64_t ahead) const {
 
 /// The most steps, up to `limit`, after this one before the head of the queue has room again.
 std::int64_t Scheduler::Impl::steps_blocked(std::int64_t limit) const {
-  if (!blocked || wanted.tokens == 0 || waiting.empty() || running.size >= max_running) {
+  if (!blocked || waiting.empty() || running.size >= max_running) {
+    return limit;
+  }
+  if (groups.sliding > 0 && wanted_pages > 0) {
+    return steps_without_room(limit);
+  }
+  if (wanted.tokens == 0) {
     return limit;
   }
   std::int64_t steps = 0;

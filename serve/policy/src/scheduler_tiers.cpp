@@ -235,7 +235,7 @@ void Scheduler::give_up_transfers() {
   }
   while (!s.loading.empty()) {
     const Slot slot = s.loading.head;
-    s.release_blocks(s.requests[slot]);
+    s.release_blocks(slot);
     s.requests[slot].loads.loaded = {};
     s.loading.remove(s.requests, slot);
     s.queue_again(slot);

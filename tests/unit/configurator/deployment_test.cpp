@@ -1,6 +1,7 @@
 #include "deployment.h"
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 
 #include "dyn/configurator/explore.h"
 #include "dyn/configurator/result.h"
@@ -71,6 +72,24 @@ TEST_CASE("pools may run on different GPUs, each with its own memory and step ti
   REQUIRE(itl != nullptr);
   CHECK(itl->estimate.low < itl->estimate.value);
   CHECK(itl->estimate.value < itl->estimate.high);
+}
+
+TEST_CASE("with tiers below the device sliding layers keep the whole context") {
+  const auto pool = [](const std::string& rest) {
+    const Recipe recipe = parse_recipe(
+        Document::parse("schema: dyn.recipe/1\nmodel: openai/gpt-oss-20b\nhardware: {gpu: h100}\n"
+                        "traffic: {isl: 500, osl: 20, rate: 4/s, requests: 20}\n"
+                        "deployment: {pools: [{}]}\n" +
+                            rest,
+                        "r.yaml"));
+    return explored(recipe).ranked.front().plan.pools.front();
+  };
+  const PoolSpec without = pool("");
+  const PoolSpec with = pool("kv_tiers: {host: {capacity: 10 GiB}}\n");
+  CHECK_FALSE(without.config.hybrid_kv_cache);
+  CHECK(with.config.hybrid_kv_cache == false);
+  // A page then has twice the layers.
+  CHECK(std::abs(*without.config.kv_blocks - 2 * *with.config.kv_blocks) <= 1);
 }
 
 TEST_CASE("a fixed fleet that cannot run says which pool") {

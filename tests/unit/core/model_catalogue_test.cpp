@@ -4,6 +4,7 @@
 #include <set>
 
 #include "dyn/core/catalogue.h"
+#include "dyn/core/encoding.h"
 #include "dyn/core/error.h"
 #include "paths.h"
 
@@ -80,7 +81,55 @@ const Published kSizes[] = {
     {"moonshotai/Kimi-K2.5", 1026, "safetensors; the text model is Kimi-K2's"},
 };
 
+/// Of multimodal models, the encoder included.
+const Published kWithVision[] = {
+    {"Qwen/Qwen2.5-VL-3B-Instruct", 3.75, kTensors},
+    {"Qwen/Qwen2.5-VL-7B-Instruct", 8.29, kTensors},
+    {"Qwen/Qwen2.5-VL-32B-Instruct", 33.5, kTensors},
+    {"Qwen/Qwen2.5-VL-72B-Instruct", 73.4, kTensors},
+    {"Qwen/Qwen3-VL-2B-Instruct", 2.13, kTensors},
+    {"Qwen/Qwen3-VL-4B-Instruct", 4.44, kTensors},
+    {"Qwen/Qwen3-VL-8B-Instruct", 8.77, kTensors},
+    {"Qwen/Qwen3-VL-30B-A3B-Instruct", 31.1, kTensors},
+    {"Qwen/Qwen3-VL-32B-Instruct", 33.4, kTensors},
+    {"Qwen/Qwen3-VL-235B-A22B-Instruct", 235.7, kTensors},
+    {"google/gemma-3-4b-it", 4.30, kTensors},
+    {"google/gemma-3-12b-it", 12.2, kTensors},
+    {"google/gemma-3-27b-it", 27.4, kTensors},
+};
+
 }  // namespace
+
+TEST_CASE("with their encoders, multimodal models have the published sizes") {
+  for (const Published& model : kWithVision) {
+    INFO(model.name << ": " << model.source);
+    const dyn::ModelSpec spec = find_model(model.name);
+    REQUIRE(spec.vision);
+    const std::int64_t all = spec.parameters() + spec.vision->parameters(spec.hidden);
+    CHECK(static_cast<double>(all) / 1e9 == Approx(model.total).epsilon(0.01));
+  }
+}
+
+TEST_CASE("an image has the tokens that the model's processor makes of it") {
+  const auto tokens = [](const char* model, int width, int height) {
+    return dyn::image_size({1, 1, width, height, {}, {}, 1}, find_model(model)).tokens;
+  };
+  // Qwen2.5-VL: multiples of 28 pixels, 1024 / 28 = 36.6; at most 12,845,056 pixels, 16,384 tokens.
+  CHECK(tokens("Qwen/Qwen2.5-VL-7B-Instruct", 1024, 1024) == 37 * 37);
+  CHECK(tokens("Qwen/Qwen2.5-VL-7B-Instruct", 8000, 8000) == 128 * 128);
+  CHECK(tokens("Qwen/Qwen2.5-VL-7B-Instruct", 3, 10) == 1);
+  // Qwen3-VL: of 32.
+  CHECK(tokens("Qwen/Qwen3-VL-8B-Instruct", 1280, 960) == 40 * 30);
+  CHECK(dyn::image_size({1, 1, 1280, 960, {}, {}, 1}, find_model("Qwen/Qwen3-VL-8B-Instruct"))
+            .patches == 80 * 60);
+  // Gemma 3: always 256.
+  CHECK(tokens("google/gemma-3-27b-it", 5000, 40) == 256);
+  CHECK(find_model("google/gemma-3-1b-it").vision == std::nullopt);
+  CHECK_THROWS_AS(tokens("Qwen/Qwen3-8B", 100, 100), dyn::Error);
+  dyn::ImageMix given;
+  given.tokens = 100;
+  CHECK(dyn::image_size(given, find_model("Qwen/Qwen3-8B")).tokens == 100);
+}
 
 TEST_CASE("parameters are the published sizes to within one per cent") {
   for (const Published& model : kSizes) {

@@ -339,3 +339,42 @@ TEST_CASE("sizes that do not fit together are errors") {
                             "MistralForCausalLM")),
              Catch::Contains("cube") && Catch::Contains("32 layers"));
 }
+
+TEST_CASE("a multimodal config gives the encoder of the catalogue") {
+  const auto text = [](const char* sizes) {
+    return R"("hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32,
+      "num_key_value_heads": 8, "intermediate_size": 12288, "vocab_size": 151936, "head_dim": 128,
+      "max_position_embeddings": 262144)" +
+           std::string(sizes);
+  };
+  const dyn::ModelSpec qwen3 = parse(
+      R"({"architectures": ["Qwen3VLForConditionalGeneration"], "text_config": {)" + text("") +
+      R"(}, "vision_config": {"depth": 27, "hidden_size": 1152, "intermediate_size": 4304,
+      "num_heads": 16, "patch_size": 16, "spatial_merge_size": 2, "out_hidden_size": 4096,
+      "deepstack_visual_indexes": [8, 16, 24]}})");
+  check_same(qwen3, dyn::find_model("Qwen/Qwen3-VL-8B-Instruct"));
+  CHECK(qwen3.vision == dyn::find_model("Qwen/Qwen3-VL-8B-Instruct").vision);
+  const dyn::ModelSpec qwen2 = parse(
+      R"({"architectures": ["Qwen2_5_VLForConditionalGeneration"], "hidden_size": 3584,
+      "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+      "intermediate_size": 18944, "vocab_size": 152064, "max_position_embeddings": 128000,
+      "vision_config": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420,
+      "num_heads": 16, "patch_size": 14, "spatial_merge_size": 2, "window_size": 112,
+      "fullatt_block_indexes": [7, 15, 23, 31]}})");
+  check_same(qwen2, dyn::find_model("Qwen/Qwen2.5-VL-7B-Instruct"));
+  CHECK(qwen2.vision == dyn::find_model("Qwen/Qwen2.5-VL-7B-Instruct").vision);
+  const dyn::ModelSpec gemma = parse(
+      R"({"architectures": ["Gemma3ForConditionalGeneration"], "mm_tokens_per_image": 256,
+      "text_config": {"hidden_size": 5376, "num_hidden_layers": 62, "num_attention_heads": 32,
+      "num_key_value_heads": 16, "head_dim": 128, "intermediate_size": 21504,
+      "sliding_window": 1024}, "vision_config": {"hidden_size": 1152, "image_size": 896,
+      "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27,
+      "patch_size": 14}})");
+  CHECK(gemma.vision == dyn::find_model("google/gemma-3-27b-it").vision);
+  CHECK(error_of(R"({"architectures": ["Qwen3VLForConditionalGeneration"], "text_config": {)" +
+                 text("") + R"(}, "vision_config": {"depth": "many"}})")
+            .find("expected 'depth' to be a whole number") != std::string::npos);
+  CHECK(error_of(R"({"architectures": ["Qwen3VLForConditionalGeneration"], "text_config": {)" +
+                 text("") + R"(}, "vision_config": {"num_heads": 5}})")
+            .find("the heads of the vision encoder") != std::string::npos);
+}

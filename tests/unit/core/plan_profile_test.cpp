@@ -300,5 +300,20 @@ TEST_CASE("Enumerators and their texts are the same set") {
   CHECK(enum_text(RequestStatus::unfinished) == "unfinished");
 }
 
+TEST_CASE("a plan keeps every model of the catalogue as it is") {
+  for (const std::string& name : model_names()) {
+    INFO(name);
+    Plan plan;
+    plan.name = "round trip";
+    plan.model = find_model(name);
+    PoolSpec pool;
+    pool.engine.kind = EngineKind::openai;
+    pool.engine.url = {"http://127.0.0.1:8000"};
+    plan.pools = {pool};
+    const Plan back = parse_plan(Document::parse(to_json(plan), "plan.json"));
+    CHECK(back.model == plan.model);
+  }
+}
+
 }  // namespace
 }  // namespace dyn

@@ -250,6 +250,20 @@ TEST_CASE("Lists and values across sections are checked") {
         Lines{"r.yaml:5:1: error: /hardware2: unknown key 'hardware2' (did you mean 'hardware'?)"});
 }
 
+TEST_CASE("Settings of engines that exclude each other are refused") {
+  CHECK(
+      errors_of(with_traffic("trace: t",
+                             "engine: {queue: priority, sglang: {schedule_policy: "
+                             "lpm}}\n")) ==
+      Lines{
+          "r.yaml:5:35: error: /engine/sglang: SGLang orders by priority or by cached prefix, not "
+          "by both (leave schedule_policy out, or queue)"});
+  const std::string tiers = "kv_tiers: {host: {capacity: 1 GiB}}\n";
+  CHECK(errors_of(with_traffic("trace: t", "engine: {hybrid_kv_cache: false}\n" + tiers)).empty());
+  CHECK(errors_of(with_traffic("trace: t", "engine: {hybrid_kv_cache: true}\n" + tiers)).size() ==
+        1);
+}
+
 TEST_CASE("An unknown key that is near to none gets the list of keys") {
   CHECK(errors_of(with_traffic("trace: t", "search: {zzzzzzzz: 1}\n")) ==
         Lines{"r.yaml:5:10: error: /search/zzzzzzzz: unknown key 'zzzzzzzz' (the keys here are "

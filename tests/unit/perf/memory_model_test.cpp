@@ -182,6 +182,7 @@ TEST_CASE("Each engine takes its own fraction for the cache") {
 TEST_CASE("States of sequences are set aside before blocks, for half of the cache at most") {
   PerfTarget target = target_of(find_model("Qwen3.5-397B-A17B"), {8, 1, 1, 1}, Precision::fp8);
   EngineConfig config;
+  config.hybrid_kv_cache = false;
   const MemoryUse use = memory_use(target, find_gpu("h200"), config);
   CHECK(use.sequences == 256);
   CHECK(use.sequence_state.count() ==

@@ -66,11 +66,13 @@ inline PoolSpec pool(WorkerRole role, int replicas) {
 struct Fleet {
   Plan plan;
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
+  ImageTimers images{};
 
   SimulationSpec spec() const {
     SimulationSpec out;
     out.plan = &plan;
     out.timers = timers;
+    out.images = images;
     return out;
   }
 };
@@ -93,6 +95,25 @@ inline Fleet disaggregated(int prefills, int decodes, LinearTimer::Times prefill
   fleet.plan.router.max_queued_per_worker = 1'000'000;
   fleet.timers = {timer(prefill), timer(decode)};
   return fleet;
+}
+
+/// Image times of so much each.
+inline std::shared_ptr<const perf::ImageTimer> image_timer(Duration each) {
+  StepTiming timing;
+  timing.image_time = each;
+  return perf::image_timer(ModelSpec{}, timing, 1, "vllm", Profile{});
+}
+/// The workers encode their images themselves, in so much time each.
+inline void encode_in_engines(Fleet& fleet, Duration each) {
+  fleet.images.pools.assign(fleet.plan.pools.size(), image_timer(each));
+}
+/// An encode pool does, whose embeddings have 1000 bytes a token.
+inline void encode_apart(Fleet& fleet, EncodeWorkers workers, Duration each) {
+  fleet.plan.encode.emplace();
+  static_cast<EncodeWorkers&>(*fleet.plan.encode) = workers;
+  fleet.plan.model.hidden = 500;
+  fleet.plan.model.vision.emplace();
+  fleet.images.encode = image_timer(each);
 }
 
 /// A workload of requests that share nothing: (arrival, input, output).
@@ -125,10 +146,11 @@ inline bool same_figures(const SimulationResult& a, const SimulationResult& b) {
     return x.id == y.id && x.status == y.status && x.sent == y.sent &&
            x.first_scheduled == y.first_scheduled && x.first_token == y.first_token &&
            x.second_token == y.second_token && x.finished == y.finished &&
-           x.transfer == y.transfer && x.tier_tokens == y.tier_tokens && x.kv_load == y.kv_load &&
-           x.input_tokens == y.input_tokens && x.output_tokens == y.output_tokens &&
-           x.cached_tokens == y.cached_tokens && x.prefill_worker == y.prefill_worker &&
-           x.worker == y.worker && x.preemptions == y.preemptions && x.migrations == y.migrations &&
+           x.transfer == y.transfer && x.encode == y.encode && x.tier_tokens == y.tier_tokens &&
+           x.kv_load == y.kv_load && x.input_tokens == y.input_tokens &&
+           x.output_tokens == y.output_tokens && x.cached_tokens == y.cached_tokens &&
+           x.prefill_worker == y.prefill_worker && x.worker == y.worker &&
+           x.preemptions == y.preemptions && x.migrations == y.migrations &&
            x.attempts == y.attempts;
   };
   const auto same_load = [](const engine::EngineLoad& x, const engine::EngineLoad& y) {

@@ -19,7 +19,7 @@ Traffic leaving(double share, Duration after, double cv = 0) {
   traffic.osl = Tokens(50);
   traffic.rate = RequestsPerSec(10);
   traffic.requests = 4000;
-  traffic.cancellation = CancellationSpec{share, after, cv};
+  traffic.cancellation = CancellationSpec{share, after, false, cv};
   return traffic;
 }
 
@@ -146,7 +146,7 @@ TEST_CASE("the drawn share of clients leaves, the same ones however long they wa
 TEST_CASE("clients leave a trace's requests too, of those that its limit leaves") {
   Traffic traffic;
   traffic.limit = 2;
-  traffic.cancellation = CancellationSpec{1, ms(5), 0};
+  traffic.cancellation = CancellationSpec{1, ms(5), false, 0};
   const Workload load = parse_trace(
       R"({"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}
 {"timestamp": 1, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}
@@ -166,10 +166,26 @@ TEST_CASE("what is made at the instant at which a client leaves still reaches it
   CHECK(result.records[1].output_tokens == 3);  // after 20, 30 and 40 ms
 }
 
-// One server, Poisson arrivals, exponential service and patience until the end of service: a
-// birth-death process with death rate mu + n * theta. With all rates equal n of them are present
-// with probability p(0) / (n + 1)!, p(0) = 1 / (e - 1), and 1 - mu * (1 - p(0)) / lambda leave.
-TEST_CASE("of clients with exponential patience as many leave as queueing theory says") {
+TEST_CASE("a client that waits for its first token only stays once it has it") {
+  const Fleet fleet = aggregated(1, kTimes);
+  Workload load = workload({{ms(0), 100, 50}, {ms(5), 100, 5}});
+  load.patience = {ms(45), ms(10)};
+  load.patient_once_served = true;
+  const SimulationResult result = simulate(fleet.spec(), load);
+  CHECK(result.records[0].status == RequestStatus::completed);
+  CHECK(result.records[1].status == RequestStatus::cancelled);
+  CHECK(result.records[1].finished == at(ms(15)));
+  Traffic traffic;
+  traffic.isl = Tokens(10);
+  traffic.osl = Tokens(10);
+  traffic.rate = RequestsPerSec(1);
+  traffic.cancellation = CancellationSpec{0.5, ms(10), true, 0};
+  CHECK(make_synthetic(traffic, 1).patient_once_served);
+}
+
+/// The share of 20,000 clients that leave one server: Poisson arrivals, exponential service and
+/// patience, all of a mean of one second.
+double leaving(bool until_first_token) {
   Fleet fleet = aggregated(1, {.base = ms(1)});
   fleet.plan.pools[0].config.max_num_seqs = 1;
   RandomStream random(3, "deadlines");
@@ -183,8 +199,18 @@ TEST_CASE("of clients with exponential patience as many leave as queueing theory
   }
   Workload load = workload(asks);
   load.patience = patience;
+  load.patient_once_served = until_first_token;
   const SimulationResult result = simulate(fleet.spec(), load);
-  CHECK(mean_of(result.report, "cancelled_request_count") / 20'000 == Approx(0.582).margin(0.012));
+  return mean_of(result.report, "cancelled_request_count") / 20'000;
+}
+
+// Patience until the end of service makes a birth-death process with death rate mu + n * theta.
+// With all rates equal n clients are present with probability p(0) / (n + 1)!, p(0) = 1 / (e - 1),
+// and 1 - mu * (1 - p(0)) / lambda leave. Patience until its begin (Palm's model, M/M/1+M) has the
+// death rate mu + (n - 1) * theta: n are present with probability exp(-1) / n!, and exp(-1) leave.
+TEST_CASE("of clients with exponential patience as many leave as queueing theory says") {
+  CHECK(leaving(false) == Approx(0.582).margin(0.012));
+  CHECK(leaving(true) == Approx(0.368).margin(0.012));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/encoding.h"
 #include "dyn/core/engine_config.h"
 #include "dyn/core/layout.h"
 #include "dyn/core/step_timing.h"
@@ -24,6 +25,7 @@ struct DeploymentPool {
 /// A fleet that is given instead of searched for.
 struct Deployment {
   std::vector<DeploymentPool> pools;  ///< one aggregated pool, or one prefill and one decode pool
+  std::optional<DeploymentEncode> encode;  ///< none: who computes a prompt encodes its images
 };
 
 }  // namespace dyn

@@ -27,10 +27,17 @@ enum class QueuePolicy {
   priority,  ///< by priority, then by arrival; preempts who is least urgent
 };
 
+enum class SchedulePolicy {
+  fcfs,  ///< first come, first served
+  lpm,   ///< the longest prefix in the cache first
+};
+
 /// What SGLang's scheduler has and the others have not.
 struct SglangConfig {
   double schedule_conservativeness = 1.0;   ///< factor of the output that is expected to come
   std::int64_t clip_max_new_tokens = 4096;  ///< output of a request beyond this is not expected
+  SchedulePolicy schedule_policy = SchedulePolicy::fcfs;
+  std::int64_t max_prefill_tokens = 16384;  ///< of a step, but for one longer prompt that has it
   bool operator==(const SglangConfig&) const = default;
 };
 
@@ -50,6 +57,7 @@ struct EngineConfig {
   double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
+  std::optional<bool> hybrid_kv_cache;        ///< of vllm; default as it decides itself
   QueuePolicy queue = QueuePolicy::fcfs;
   std::optional<SpeculationConfig> speculation;
   std::optional<LoraConfig> lora;  ///< none: no adapters

@@ -37,6 +37,7 @@ struct AttentionSpec {
   int index_head_dim = 0;  ///< of the one key that an indexer keeps per token
   int index_topk = 0;      ///< tokens; 0: attention is not sparse
   int index_layers = 0;    ///< layers with an indexer; the others use the choice of an earlier one
+  bool operator==(const AttentionSpec&) const = default;
 };
 
 /// The layers with a gated delta rule in place of attention (Qwen3-Next, Qwen3.5): a constant
@@ -52,6 +53,7 @@ struct LinearAttentionSpec {
   /// Values per token: queries and keys together, then values (and as many of an output gate).
   std::int64_t key_values() const { return 2 * std::int64_t{key_heads} * key_head_dim; }
   std::int64_t values() const { return std::int64_t{value_heads} * value_head_dim; }
+  bool operator==(const LinearAttentionSpec&) const = default;
 };
 
 /// The experts of a mixture-of-experts model.
@@ -63,6 +65,35 @@ struct MoeSpec {
   std::int64_t shared_intermediate = 0;
   int dense_layers = 0;       ///< layers with a dense MLP of `intermediate` instead
   bool dense_spread = false;  ///< dense layers alternate with sparse ones, else they come first
+  bool operator==(const MoeSpec&) const = default;
+};
+
+/// What makes tokens of a multimodal model's images: a transformer in bf16 over patches that attend
+/// to each other in both directions, and a projection of merge x merge patches to a token.
+struct VisionSpec {
+  int layers = 0;
+  std::int64_t hidden = 0;
+  std::int64_t intermediate = 0;
+  int heads = 0;
+  bool gated_mlp = false;
+  int patch = 14;         ///< pixels a side
+  int merge = 2;          ///< patches a side that make one token
+  bool pooled = false;    ///< by their mean (Gemma 3), else side by side
+  int window = 0;         ///< patches that those of windowed layers attend to; 0: no such layers
+  int window_layers = 0;  ///< of the layers
+  int image_size = 0;     ///< pixels a side that every image is scaled to; 0: its own
+  std::int64_t max_pixels = 0;  ///< larger images are scaled down to it; 0: none are
+  int deepstack = 0;            ///< further layers whose output goes with each token (Qwen3-VL: 3)
+
+  /// Patches and tokens of an image of so many pixels (>= 1), scaled as the model's processor does:
+  /// each side to the nearest multiple of patch * merge.
+  std::int64_t patches(int width, int height) const;
+  std::int64_t tokens(int width, int height) const {
+    return patches(width, height) / merge / merge;
+  }
+  /// Parameters of the encoder, its projection to `out` values a token included.
+  std::int64_t parameters(std::int64_t out) const;
+  bool operator==(const VisionSpec&) const = default;
 };
 
 /// What a checkpoint of a model in a 4-bit format quantises; the rest of it is in bf16. Wider
@@ -86,12 +117,17 @@ struct ModelSpec {
   AttentionSpec attention;
   std::optional<LinearAttentionSpec> linear;
   std::optional<MoeSpec> moe;
+  std::optional<VisionSpec> vision;  ///< none: text alone
   int draft_layers = 0;  ///< MTP layers in the checkpoint, of which parameters() counts none
   std::int64_t max_context = 0;                ///< tokens
   Precision native_weights = Precision::bf16;  ///< what the published checkpoint holds
   FourBitScope four_bit = FourBitScope::all;
   int int4_group = 128;  ///< int4 weights that share a bf16 scale
 
+  bool operator==(const ModelSpec&) const = default;
+
+  /// Bytes of the embeddings of one image token, in bf16. 0 without a vision encoder.
+  Bytes embedding_bytes() const { return Bytes(vision ? 2 * hidden * (1 + vision->deepstack) : 0); }
   /// Bytes per weight stored as `weights`, scales included.
   double bytes_per_weight(Precision weights) const;
 

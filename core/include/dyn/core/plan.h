@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "dyn/core/encoding.h"
 #include "dyn/core/layout.h"
 #include "dyn/core/model_spec.h"
 #include "dyn/core/profile.h"
@@ -39,6 +40,11 @@ struct PoolSpec {
   std::optional<Profile> profile;  ///< of its devices; default the plan's
 };
 
+/// Workers that encode images (EncodeWorkers).
+struct EncodeSpec : EncodeWorkers {
+  std::optional<Profile> profile;  ///< of their devices; default the plan's
+};
+
 /// What moves from a prefill worker to a decode worker, and, where the network's links are not to
 /// be followed, the port that it moves through.
 struct TransferSpec {
@@ -64,6 +70,7 @@ struct Plan {
   Precision kv_cache = Precision::bf16;
   Profile profile;              ///< without a name where no step time comes from the latency model
   std::vector<PoolSpec> pools;  ///< one aggregated pool, or one prefill and one decode pool
+  std::optional<EncodeSpec> encode;  ///< none: who computes a prompt encodes its images
   RouterConfig router;
   TransferSpec transfer;
   NetworkSpec network;

@@ -31,6 +31,7 @@ struct RequestRecord {
   SimTime second_token = SimTime::min();
   SimTime finished = SimTime::min();  ///< last token
   Duration transfer{0};               ///< KV transfer, waiting for the link included
+  Duration encode{0};  ///< of images at an encode worker, and their embeddings' way from there
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t cached_tokens = 0;  ///< found in a cache at first admission

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "dyn/core/quantity.h"
@@ -27,6 +28,8 @@ struct StepTiming {
   Duration decode_floor = std::chrono::milliseconds(1);  ///< least decode part
   Duration prefill = std::chrono::milliseconds(20);      ///< constant: the prefill part
   Duration decode = std::chrono::milliseconds(10);       ///< constant: the decode part
+  /// Of encoding an image, whatever the kind; default predicted for the model's encoder.
+  std::optional<Duration> image_time;
 
   bool operator==(const StepTiming&) const = default;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dyn/core/cancellation.h"
+#include "dyn/core/encoding.h"
 #include "dyn/core/lora.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/slo.h"
@@ -45,6 +46,7 @@ struct LoadShape {
   std::optional<Tokens> turn_isl;  ///< mean tokens that a later turn adds; default isl
   Duration think_time{0};          ///< mean, from the end of a turn to the next
   double think_cv = 1.0;           ///< coefficient of variation of it (gamma)
+  std::optional<ImageMix> images;
 };
 
 /// One kind of requests of a mix.

@@ -64,6 +64,14 @@ class PromptBlocks {
 
   std::uint32_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
+  /// The same tokens in another group of a model's layers, which has blocks of its own. Group 0 is
+  /// the one that prompts are given for; the blocks of the others are told to nobody.
+  PromptBlocks of_group(std::uint32_t group) const {
+    PromptBlocks other = *this;
+    other.salt_ = group * 0x9E3779B97F4A7C15ULL;
+    return other;
+  }
+  bool is_told() const { return salt_ == 0; }
   /// The hash of a block. O(segments).
   BlockHash operator[](std::uint32_t i) const;
 
@@ -77,6 +85,7 @@ class PromptBlocks {
   std::span<const PromptSegment> segments_;
   std::uint32_t factor_ = 1;
   std::uint32_t size_ = 0;
+  std::uint64_t salt_ = 0;
 };
 
 template <class Visit>
@@ -89,7 +98,8 @@ void PromptBlocks::each_range(std::uint32_t begin, std::uint32_t end, Visit visi
     const std::uint32_t stop = whole < end ? whole : end;
     if (stop > begin) {
       const BlockHash segment = segments_.empty() ? hashes_[i] : segments_[i].id;
-      if (!visit(BlockRange{segment, begin - start, stop - begin})) {
+      const BlockHash salted{static_cast<std::uint64_t>(segment) ^ salt_};
+      if (!visit(BlockRange{salted, begin - start, stop - begin})) {
         return;
       }
       begin = stop;

@@ -78,6 +78,21 @@ class BlockPool {
   /// acquire() needs to hold them.
   Match match(const PromptBlocks& blocks, std::uint32_t limit, HeldBlocks& found) const;
 
+  /// Consecutive blocks of a prompt.
+  struct Run {
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;
+    bool operator==(const Run&) const = default;
+  };
+  /// Which of the first `limit` blocks are found, as runs that do not touch. They are appended to
+  /// `runs`, moved by `offset`; what touches the run before them becomes part of it. O(segments).
+  void cached_runs(const PromptBlocks& blocks, std::uint32_t limit, std::uint32_t offset,
+                   std::vector<Run>& runs) const;
+  /// Appends the blocks [begin, end), all of which are found, to `found` for acquire(). Returns how
+  /// many of them are free now.
+  std::uint32_t match_range(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
+                            HeldBlocks& found) const;
+
   /// Adds a reference to each of `blocks`, just matched, which then are held.
   void acquire(HeldBlocks& blocks);
   /// Takes `count` nameless blocks from the front of the free list; those among them that were
@@ -87,6 +102,8 @@ class BlockPool {
   /// reference each, and appends them to `held`.
   void publish(const PromptBlocks& blocks, std::uint32_t begin, std::uint32_t end,
                HeldBlocks& held);
+  /// Gives back the first `count` of the blocks, which the others then are held without.
+  void release_front(HeldBlocks& held, std::uint32_t count);
   /// Gives back a request's blocks: the nameless ones, which follow the others, then `held`
   /// from the last to the first.
   void release(const HeldBlocks& held, std::uint64_t nameless);
@@ -118,6 +135,7 @@ class BlockPool {
     std::uint32_t next_copy = kNone;  ///< of the segment, in the order in which they were named
     std::uint32_t rest = kNone;       ///< split off: what was behind `end`; for its holders only
     Kind kind = Kind::spare;
+    bool told = true;  ///< in events
 
     std::uint32_t count() const { return end - first; }
   };
@@ -129,7 +147,10 @@ class BlockPool {
   void append_named(std::uint32_t node);
   void split(std::uint32_t node, std::uint32_t at);
   std::uint32_t node_at(const HeldBlocks::Piece& piece, std::uint32_t block) const;
-  void name(const BlockRange& range, HeldBlocks& held);
+  void name(const BlockRange& range, bool told, HeldBlocks& held);
+  /// The copy, named first, that has a block of a segment, or kNone. `end` is lowered to where that
+  /// answer changes.
+  std::uint32_t copy_with(BlockHash segment, std::uint32_t at, std::uint32_t& end) const;
   void remove_copy(std::uint32_t node);
   void evict(std::uint32_t node, std::uint32_t count);
   void record(KvEvent::Kind kind, std::uint32_t node, std::uint32_t first);

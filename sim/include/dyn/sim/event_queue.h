@@ -36,6 +36,7 @@ enum class EventKind : std::uint16_t {
   hold_over,      ///< a router has held a request long enough (request number)
   transfer_over,  ///< a hand-over has taken too long (request number)
   client_leaves,  ///< a client waits no longer for what is left of its answer (request number)
+  encoder_due,    ///< an encode worker ends or begins a batch (encode worker)
 };
 
 /// A plain record in the queue. What it is about lives in the simulation's own arrays.

@@ -11,7 +11,11 @@ namespace dyn::sim {
 enum class Mark : std::uint8_t {
   sent,       ///< by the client
   delivered,  ///< the frontend is done with it
+  encoding,   ///< queued at an encode worker
+  encoded,    ///< by it
   routed,     ///< queued at an engine
+  embedding,  ///< the embeddings of its images set out for the engine, which waits for them
+  embedded,   ///< and are there
   scheduled,  ///< first time in a batch
   preempted,
   prefilled,       ///< its prompt is computed at a prefill engine

@@ -51,6 +51,7 @@ struct Explanation {
   enum class Phase : std::uint8_t {
     frontend,      ///< from the send to the router
     router_queue,  ///< until an engine was chosen
+    encode,        ///< until its images were encoded, and their embeddings at that engine
     engine_queue,  ///< until it was first in a batch
     prefill,       ///< until its prompt was computed
     decode_queue,  ///< disaggregated: until the decode engine had room
@@ -59,7 +60,7 @@ struct Explanation {
     decode,        ///< until its last token
     unfinished,    ///< until it left otherwise, or the run ended
   };
-  static constexpr std::size_t kPhases = 9;
+  static constexpr std::size_t kPhases = 10;
 
   std::uint32_t request = 0;
   bool found = false;  ///< it was sent

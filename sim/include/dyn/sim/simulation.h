@@ -10,6 +10,7 @@
 #include "dyn/core/plan.h"
 #include "dyn/core/report.h"
 #include "dyn/engine/engine.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/sim/fleet_history.h"
 #include "dyn/sim/run_sink.h"
@@ -18,11 +19,19 @@
 
 namespace dyn::sim {
 
+/// The times that images take to encode.
+struct ImageTimers {
+  /// One per pool of the plan, in order, where who computes a prompt encodes its images; else none.
+  std::vector<std::shared_ptr<const perf::ImageTimer>> pools;
+  std::shared_ptr<const perf::ImageTimer> encode;  ///< of the plan's encode pool
+};
+
 /// The fleet of a simulation. Step times come per pool so that a test can replace them.
 struct SimulationSpec {
   const Plan* plan = nullptr;
   /// One per pool of the plan, in order.
   std::vector<std::shared_ptr<const perf::StepTimer>> timers;
+  ImageTimers images;  ///< where the workload has images
   std::uint64_t seed = 1;
   engine::Stepping stepping = engine::Stepping::fast_forward;
   RunSink* sink = nullptr;  ///< told of everything; with every_step also of each step
@@ -52,5 +61,8 @@ SimulationResult simulate(const SimulationSpec& spec, const Workload& workload);
 
 /// The step times of each pool of a plan.
 std::vector<std::shared_ptr<const perf::StepTimer>> compile_timers(const Plan& plan);
+/// The image times of a plan for a workload; none where that has no images. Throws as
+/// perf::image_timer does.
+ImageTimers compile_image_timers(const Plan& plan, const Workload& workload);
 
 }  // namespace dyn::sim

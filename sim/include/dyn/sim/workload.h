@@ -32,6 +32,16 @@ struct FollowUp {
   Duration delay{0};        ///< think or tool time, from the end of `before`
 };
 
+/// The images of a prompt: of one size, one after the other.
+struct RequestImages {
+  std::uint32_t first = 0;  ///< into Workload::images
+  std::uint32_t count = 0;
+  std::int64_t start = 0;  ///< tokens of the prompt before them
+  ImageSize each;
+
+  std::int64_t tokens() const { return count * each.tokens; }
+};
+
 /// Requests of a kind, with targets of their own.
 struct RequestClass {
   std::string name;
@@ -59,8 +69,12 @@ struct Workload {
   std::vector<std::int32_t> priorities;  ///< by request; empty: those of the classes
   std::vector<std::uint32_t> adapters;   ///< by request: LoRA adapter, from 1; 0 or empty: none
 
+  std::vector<std::uint64_t> images;          ///< which pictures prompts have
+  std::vector<RequestImages> request_images;  ///< by request; empty: none has any
+
   /// By request: how long after the send its client leaves; empty: all are patient.
   std::vector<Duration> patience;
+  bool patient_once_served = false;  ///< who has its first token by then stays
   static constexpr Duration kPatient = Duration::max();
 
   std::uint32_t session_of(std::uint32_t request) const {
@@ -71,6 +85,13 @@ struct Workload {
   }
   std::uint32_t adapter_of(std::uint32_t request) const {
     return adapters.empty() ? 0 : adapters[request];
+  }
+  /// The pictures of a request's prompt.
+  std::span<const std::uint64_t> images_of(std::uint32_t request) const {
+    if (request_images.empty()) {
+      return {};
+    }
+    return {images.data() + request_images[request].first, request_images[request].count};
   }
   int priority_of(std::uint32_t request) const {
     return !priorities.empty() ? priorities[request]
@@ -124,12 +145,15 @@ std::string to_mooncake(const Workload& workload);
 /// and lognormal is not truncated. A prompt is at least one token longer than the shared prefix, of
 /// which whole blocks of `engine_block_size` are shared. Requests of a session follow each other
 /// in the list. Each class draws from streams of its own, so that one class does not change
-/// another's lengths. Sessions of different LoRA adapters share no blocks. Empirical lengths are
-/// read from files beside `recipe_path`. Throws Error(bad_input) where `traffic` asks for no
-/// synthetic load (isl and osl, and one of rate and concurrency) or for a shared prefix that does
-/// not fit the prompt.
+/// another's lengths. Images are tokens of `model`. Sessions of different LoRA adapters share no
+/// blocks. Empirical lengths are read from files beside `recipe_path`. Throws Error(bad_input)
+/// where `traffic` asks for no synthetic load (isl and osl, and one of rate and concurrency) or for
+/// a shared prefix that does not fit the prompt.
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size = 16,
-                        const std::string& recipe_path = {});
+                        const std::string& recipe_path = {}, const ModelSpec* model = nullptr);
+
+/// Whether any kind of requests has images.
+bool has_images(const Traffic& traffic);
 
 /// A seeded trace in Mooncake's form with conversations that grow and share prefixes, for demos
 /// and tests: `requests` of them over `span`. Its figures resemble those of Mooncake's public

@@ -41,6 +41,8 @@ struct PerfTarget {
   /// Of attention, and of routed experts; default as weight_formats() has it.
   std::optional<Precision> attention_weights = std::nullopt;
   std::optional<Precision> expert_weights = std::nullopt;
+  /// The GPUs hold the model's vision encoder too, in bf16.
+  bool encodes_images = false;
 
   /// Tokens that one decoding sequence has computed in a step.
   int tokens_per_decode() const { return 1 + (speculation ? speculation->draft_tokens : 0); }

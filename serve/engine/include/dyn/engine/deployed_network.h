@@ -14,12 +14,14 @@ struct DeployedNetwork {
   Network network;
   /// By pool, by rank (worker by worker, attention-DP rank by rank).
   std::vector<std::vector<SiteId>> sites;
-  Bytes bytes_per_token;  ///< of KV that a decode worker receives
+  std::vector<SiteId> encoders;  ///< of the encode pool
+  Bytes bytes_per_token;         ///< of KV that a decode worker receives
 };
 
 /// Places the engines pool by pool, for `replicas` workers of each pool: those of the plan, or as
 /// many as it may grow to. Every rank has the GPUs of its tensor and pipeline group. Where the plan
-/// gives the transfers' own bandwidth or latency, each worker has one port with these.
+/// gives the transfers' own bandwidth or latency, each worker has one port with these. The encode
+/// pool comes last.
 DeployedNetwork deploy_network(const Plan& plan, std::span<const int> replicas, std::uint64_t seed);
 
 }  // namespace dyn::engine

@@ -9,6 +9,7 @@
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
 #include "dyn/core/report.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
 #include "dyn/policy/scheduler.h"
@@ -56,12 +57,22 @@ struct EngineOptions {
   policy::TieringOptions tiering{};  ///< the timer is the engine's own
   bool reserve_at_once = false;      ///< see policy::SchedulerOptions
   policy::AdapterLoadTimes adapter_load{};
+  std::shared_ptr<const perf::ImageTimer> image_timer{};  ///< where requests have images
+  perf::CacheGroups groups{};  ///< of the model's layers, by cache_groups()
 };
 
 /// Whether the engines of a pool take room for remote KV at once: those whose step times are
 /// Dynamo's mocker's do, since it does; real ones when their next step begins.
 inline bool reserves_at_once(const PoolSpec& pool) {
   return pool.role == WorkerRole::decode && pool.timing.kind == TimingKind::polynomial;
+}
+
+/// The groups that the engines of a pool keep KV of: one where tiers are below the device, whose
+/// blocks vLLM's connectors move as one, and with the step times of Dynamo's mocker.
+inline perf::CacheGroups cache_groups(const Plan& plan, const PoolSpec& pool) {
+  return plan.kv_tiers.empty() && pool.timing.kind != TimingKind::polynomial
+             ? perf::cache_groups(plan.model, plan.kv_cache, pool.layout.tensor, pool.config)
+             : perf::CacheGroups{};
 }
 
 /// One engine (one scheduler, one block pool) as a state machine over time. It has no clock and

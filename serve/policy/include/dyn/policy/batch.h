@@ -9,6 +9,7 @@
 #include "dyn/kvbm/block_hash.h"
 #include "dyn/kvbm/tiers.h"
 #include "dyn/policy/adapters.h"
+#include "dyn/policy/prompt_images.h"
 
 namespace dyn::policy {
 
@@ -22,6 +23,7 @@ struct EngineRequest {
   int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
   kvbm::NextUses future{};      ///< of `blocks`, where it is known
   AdapterNumber adapter = kNoAdapter;
+  PromptImages images{};  ///< that this engine is to encode
 };
 
 /// A token (or the first and last of a run of them) that a step made.

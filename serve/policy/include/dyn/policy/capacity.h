@@ -4,6 +4,7 @@
 
 #include "dyn/core/layout.h"
 #include "dyn/core/quantity.h"
+#include "dyn/perf/cache_groups.h"
 #include "dyn/perf/step_timer.h"
 
 namespace dyn::policy {
@@ -17,6 +18,8 @@ struct CapacityQuestion {
   double output_tokens = 1;    ///< mean
   std::int64_t step_tokens = 8192;
   std::int64_t kv_tokens = 0;  ///< that the cache holds
+  int block_size = 1;
+  perf::CacheGroups groups{};
   int max_num_seqs = 256;
   Duration itl{0};  ///< inter-token latency to keep
 };

@@ -7,6 +7,8 @@
 #include "dyn/core/id.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/quantity.h"
+#include "dyn/perf/cache_groups.h"
+#include "dyn/perf/image_timer.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/batch.h"
 
@@ -30,6 +32,7 @@ struct SchedulerOptions {
   /// not only when the next step begins, as vLLM does.
   bool reserve_at_once = false;
   AdapterLoadTimes adapter_load{};  ///< where the engine has LoRA slots
+  perf::CacheGroups groups{};       ///< of the model; split only without tiers, and for vLLM
 };
 
 /// Which requests enter each step of one engine, and which KV blocks they get: continuous
@@ -49,7 +52,8 @@ struct SchedulerOptions {
 ///  - sglang: a step computes prompts or decodes, never both, and prompts come first, up to the
 ///    budget (chunked_prefill_size). A request is admitted if it fits beside all that runs with a
 ///    share of the output they have to come: 0.7, falling to 0.098 over 600 decode steps, again
-///    0.7 after a preemption (retraction).
+///    0.7 after a preemption (retraction). With schedule_policy lpm the queue is in order of what
+///    is cached (scheduler_order.cpp).
 ///  - trtllm: mixed steps; a request is admitted only if it and all that runs fit to their last
 ///    tokens, so that nobody is preempted (GUARANTEED_NO_EVICT).
 /// There is no watermark. max_num_seqs is capped by the token budget (vLLM refuses more).
@@ -66,6 +70,10 @@ struct SchedulerOptions {
 /// It loads once before it is admitted. With prefetch it first waits, when it is submitted, for
 /// what lies below the first tier, as in SGLang's HiCache (wait_complete). Prompt blocks are
 /// written through when their step ends, and are held until the transfer has read them.
+///
+/// Groups: layers with sliding windows or linear states have pages of their own in the same pool,
+/// as in vLLM's hybrid KV cache manager. They give back what they no longer need as a sequence goes
+/// on, and a prefix is found as far as every group has what it needs of it.
 ///
 /// LoRA adapters: a batch has requests of at most lora.slots adapters. Those of the queue, and
 /// those whose remote KV has arrived, that would bring one more are passed over and keep their
@@ -117,6 +125,8 @@ class Scheduler {
   /// request arrives, leaves or receives its KV.
   void begin_step(SimTime now, Outcome& outcome);
   const perf::StepBatch& batch() const;
+  /// The images that the step encodes; it is then no quiet one.
+  const perf::ImageBatch& image_batch() const;
   /// How long the step stalls for the LoRA adapters that it loads; it is then no quiet one.
   Duration adapter_load() const;
   /// Tokens that each decoding sequence makes in the step after `ahead` more steps.

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "dyn/core/schemas.h"
 
 namespace dyn {
@@ -33,6 +35,42 @@ void describe(EnumSchema<QueueOrder>& s) {
 
 namespace {
 
+void describe_tier_credits(ObjectSchema<RouterConfig>& s) {
+  s.field(
+       "host_credit", &RouterConfig::host_credit,
+       "Weight of a prompt's blocks that a worker has in host memory, behind those in its device "
+       "(kv_aware): with cost blocks what one counts against one in the device, with cost "
+       "seconds the share that is taken to be loaded, in the time that takes.")
+      .between(0, 1)
+      .because("routers look at devices alone; Dynamo's give 0.75 where workers tell of it")
+      .brief();
+  s.field("disk_credit", &RouterConfig::disk_credit,
+          "The same of blocks on disk, behind those in host memory.")
+      .between(0, 1)
+      .because("as host_credit; Dynamo's give 0.25")
+      .brief();
+  s.field("object_credit", &RouterConfig::object_credit,
+          "The same of blocks in an object store, behind those on disk.")
+      .between(0, 1)
+      .because("as host_credit; Dynamo's give 0.5 to caches that all workers share")
+      .brief();
+}
+
+/// What lies below the devices is told by events alone.
+void check_tier_credits(const RouterConfig& config, Checker& checker) {
+  if (config.kind != RouterKind::kv_aware || config.cache_view == CacheView::events) {
+    return;
+  }
+  for (const auto& [key, credit] :
+       {std::pair{"host_credit", config.host_credit}, std::pair{"disk_credit", config.disk_credit},
+        std::pair{"object_credit", config.object_credit}}) {
+    if (credit > 0) {
+      checker.error(key, "a guess of caches (cache_view approximate) knows no lower tiers",
+                    "write cache_view: events, or leave it out");
+    }
+  }
+}
+
 void describe_choice(ObjectSchema<RouterConfig>& s) {
   s.field("kind", &RouterConfig::kind, "How a worker is chosen.")
       .because("repeated prefixes are then computed once");
@@ -42,6 +80,7 @@ void describe_choice(ObjectSchema<RouterConfig>& s) {
   s.field("overlap_credit", &RouterConfig::overlap_credit, "Weight of a prompt's cached blocks.")
       .between(0, 1000)
       .because("a cached block saves the computing of one");
+  describe_tier_credits(s);
   s.field("prefill_load_scale", &RouterConfig::prefill_load_scale,
           "Weight of a worker's prefill work against its decode blocks.")
       .between(0, 1000)
@@ -126,6 +165,7 @@ void describe(ObjectSchema<RouterConfig>& s) {
   describe_choice(s);
   describe_knowledge(s);
   describe_queue(s);
+  s.check(check_tier_credits);
 }
 
 }  // namespace dyn

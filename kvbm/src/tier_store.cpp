@@ -25,6 +25,7 @@ Entry TierStore::reserve(const BlockUse& use, std::uint32_t uses, std::vector<Le
     }
     left.push_back({blocks_[victim].use, blocks_[victim].uses});
     ++evictions_;
+    record(KvEvent::Kind::removed, blocks_[victim].use.hash);
     drop(victim);
   }
   Entry entry = 0;
@@ -54,6 +55,7 @@ void TierStore::drop(Entry entry) {
 void TierStore::fill(Entry entry) {
   DYN_ASSERT(blocks_[entry].inside && !blocks_[entry].full, "only an empty block is filled");
   blocks_[entry].full = true;
+  record(KvEvent::Kind::stored, blocks_[entry].use.hash);
   unpin(entry);
 }
 

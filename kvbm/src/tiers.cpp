@@ -372,6 +372,16 @@ Tiers::Transfer Tiers::end(std::uint32_t slot, bool arrived) {
   return transfer;
 }
 
+void Tiers::take_events(std::vector<KvEvent>& events) {
+  for (const TierLevel& level : options_.levels) {
+    if (level.tells) {
+      std::vector<KvEvent>& fresh = level.store->events();
+      events.insert(events.end(), fresh.begin(), fresh.end());
+      fresh.clear();
+    }
+  }
+}
+
 void Tiers::check_invariants() const {
   std::size_t flying = 0;
   std::vector<std::int64_t> reading(levels(), 0);

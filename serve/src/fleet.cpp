@@ -78,6 +78,32 @@ Timer make_timer(const Plan& plan, const ServeOptions& options, const PoolSpec& 
   return options.make_timer ? options.make_timer(pool) : perf::step_timer(plan, pool);
 }
 
+/// Whether a choice of the pool's router depends on what its engines have cached.
+bool tells_caches(const Plan& plan, const PoolSpec& pool) {
+  return plan.router.kind == RouterKind::kv_aware &&
+         (pool.role == WorkerRole::decode ? plan.disaggregation.ever_local()
+                                          : worker_count(pool) > 1);
+}
+
+/// The tiers of a pool's simulated engines; other engines tell of their devices alone.
+engine::DeployedTiers make_tiers(const Plan& plan, const PoolSpec& pool, const Timer& timer) {
+  if (is_relayed(pool)) {
+    return {};
+  }
+  engine::DeployedTiers tiers(plan, pool, *timer);
+  if (tells_caches(plan, pool) && plan.router.looks_below_devices()) {
+    tiers.tell_routers();
+  }
+  return tiers;
+}
+
+TierPaths make_paths(const Plan& plan, const PoolSpec& pool, const engine::DeployedTiers& tiers) {
+  TierPaths paths{
+      tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
+  paths.site = paths.network.add_site(pool.layout.tensor * pool.layout.pipeline);
+  return paths;
+}
+
 void check_plan(const Plan& plan) {
   const bool alone = plan.pools.size() == 1 && plan.pool(WorkerRole::aggregated) != nullptr;
   const bool pair = plan.pools.size() == 2 && plan.pool(WorkerRole::prefill) != nullptr &&
@@ -107,12 +133,14 @@ std::shared_ptr<Fleet> Fleet::create(const Plan& plan, const ServeOptions& optio
   check_plan(plan);
   std::shared_ptr<Fleet> fleet(new Fleet(plan, options, executor));
   std::vector<Timer> timers;
+  std::vector<engine::DeployedTiers> tiers;
   for (const PoolSpec& pool : plan.pools) {
     timers.push_back(make_timer(plan, options, pool));
-    fleet->add_pool(plan, pool, timers.back());
+    tiers.push_back(make_tiers(plan, pool, timers.back()));
+    fleet->add_pool(plan, pool, timers.back(), tiers.back());
   }
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
-    fleet->add_workers(plan, options, i, timers[i], executor);
+    fleet->add_workers(plan, options, i, timers[i], tiers[i], executor);
   }
   return fleet;
 }
@@ -131,7 +159,8 @@ Fleet::Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_ex
   }
 }
 
-void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer) {
+void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer,
+                     const engine::DeployedTiers& tiers) {
   policy::RouterOptions router;
   router.config = policy::router_config(plan.router, spec.role);
   router.role = spec.role;
@@ -140,6 +169,10 @@ void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer)
   router.timer = timer;
   router.step_tokens = spec.config.max_num_batched_tokens;
   router.seed = RandomStream(plan.seed, "router/" + name_of_role(spec.role)).next();
+  if (!tiers.empty()) {
+    const TierPaths paths = make_paths(plan, spec, tiers);
+    router.tiers = tiers.for_router(plan.router, tiers.for_engine(paths.network, paths.site));
+  }
   pools_.push_back(std::unique_ptr<Pool>(new Pool{
       spec.role,
       spec.config.block_size,
@@ -151,17 +184,15 @@ void Fleet::add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer)
 }
 
 void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
-                        const Timer& timer, const net::any_io_executor& executor) {
+                        const Timer& timer, const engine::DeployedTiers& tiers,
+                        const net::any_io_executor& executor) {
   const PoolSpec& spec = plan.pools[index];
   Pool& pool = *pools_[index];
   const auto count = static_cast<std::uint32_t>(pool.available.size());
   if (timer && index == entry_) {
     frontend_ = timer->frontend_time();
   }
-  const bool wanted = spec.role == WorkerRole::decode ? hand_over_.ever_local() : count > 1;
-  const bool publish = plan.router.kind == RouterKind::kv_aware && wanted;
-  const engine::DeployedTiers tiers =
-      is_relayed(spec) ? engine::DeployedTiers() : engine::DeployedTiers(plan, spec, *timer);
+  const bool publish = tells_caches(plan, spec);
   const net::any_io_executor common = net::make_strand(executor);
   net::any_io_executor strand;  // of the ranks of one worker
   std::shared_ptr<SimulatedWorker> first;
@@ -176,9 +207,7 @@ void Fleet::add_workers(const Plan& plan, const ServeOptions& options, std::size
       engine::EngineOptions engine{spec.config, spec.role, engine::Stepping::every_step, publish};
       engine.reserve_at_once = engine::reserves_at_once(spec);
       engine.groups = engine::cache_groups(plan, spec);
-      TierPaths paths{
-          tiers, engine::Network(resolve_network(plan.network, plan.profile), plan.seed), {}};
-      paths.site = paths.network.add_site(spec.layout.tensor * spec.layout.pipeline);
+      TierPaths paths = make_paths(plan, spec, tiers);
       const bool opens = i % static_cast<std::uint32_t>(spec.layout.data) == 0;
       if (opens) {
         // Who shares a store takes turns.

@@ -91,9 +91,11 @@ class Fleet : public std::enable_shared_from_this<Fleet> {
 
   Fleet(const Plan& plan, const ServeOptions& options, const net::any_io_executor& executor);
   using Timer = std::shared_ptr<const perf::StepTimer>;
-  void add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer);
+  void add_pool(const Plan& plan, const PoolSpec& spec, const Timer& timer,
+                const engine::DeployedTiers& tiers);
   void add_workers(const Plan& plan, const ServeOptions& options, std::size_t index,
-                   const Timer& timer, const net::any_io_executor& executor);
+                   const Timer& timer, const engine::DeployedTiers& tiers,
+                   const net::any_io_executor& executor);
   WorkerListener listener(std::size_t pool, WorkerId worker);
   /// Changes a pool under the lock and lets whose turn it is then look for room, without it.
   template <class Change>

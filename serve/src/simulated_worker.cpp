@@ -163,6 +163,7 @@ void SimulatedWorker::dispatch() {
     const auto it = calls_.find(id);
     return it == calls_.end() ? nullptr : it->second.sink.get();
   };
+  paths_.tiers.take_shared_events(outcome_.kv_events);
   if (!outcome_.kv_events.empty() && listener_.kv_events) {
     listener_.kv_events(outcome_.kv_events);
   }

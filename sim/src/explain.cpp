@@ -90,6 +90,12 @@ void Explainer::on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32
   }
 }
 
+void Explainer::on_choice(std::uint32_t request, const RouterView& view) {
+  if (request == out_.request) {
+    out_.router_view = view;
+  }
+}
+
 Explanation Explainer::result(SimTime end) const {
   Explanation out = out_;
   if (out.found && out.ended == SimTime{}) {
@@ -112,6 +118,13 @@ std::string to_text(const Explanation& explanation) {
       fmt::format_to(std::back_inserter(text), "  {:<13}{:>14.3f} ms {:>6.1f} %\n", kNames[i],
                      millis, 100 * millis / total);
     }
+  }
+  if (const auto& view = explanation.router_view) {
+    fmt::format_to(
+        std::back_inserter(text),
+        "  its router saw {} of its tokens in the device, {} in host memory, {} on disk, "
+        "{} in the object store\n",
+        view->device, view->tiers[0], view->tiers[1], view->tiers[2]);
   }
   for (const SimTime at : explanation.preemptions) {
     fmt::format_to(std::back_inserter(text), "  preempted after {:.3f} ms\n",
@@ -138,6 +151,15 @@ std::string to_json(const Explanation& explanation) {
   integer("output_tokens", explanation.output_tokens);
   integer("prefill_engine", explanation.prefill_engine);
   integer("engine", explanation.engine);
+  if (const auto& view = explanation.router_view) {
+    writer.key("router_saw_tokens");
+    writer.begin_object();
+    integer("device", view->device);
+    integer("host", view->tiers[0]);
+    integer("disk", view->tiers[1]);
+    integer("object", view->tiers[2]);
+    writer.end_object();
+  }
   writer.key("phases_ns");
   writer.begin_object();
   for (std::size_t i = 0; i < Explanation::kPhases; ++i) {

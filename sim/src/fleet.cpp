@@ -92,23 +92,11 @@ Pool make_pool(const SimulationSpec& spec, std::size_t index, const PoolSpec& po
   }
   out.engine_options.groups = engine::cache_groups(plan, pool);
   out.weights = weights_of(plan);
-  for (int replica = 0; replica < router.replicas; ++replica) {
-    policy::RouterOptions options = out.router_options;
-    options.seed += static_cast<std::uint64_t>(replica);
-    out.routers.emplace_back(options);
-  }
-  for (std::size_t worker = 0; worker < out.workers.size(); ++worker) {
-    if (worker < static_cast<std::size_t>(pool.replicas)) {
-      continue;
-    }
+  for (auto worker = static_cast<std::size_t>(pool.replicas); worker < out.workers.size();
+       ++worker) {
     out.workers[worker].life = Life::absent;
-    for (std::uint32_t rank = 0; rank < out.ranks_per_worker; ++rank) {
-      for (policy::Router& each : out.routers) {
-        each.set_available(
-            WorkerId(static_cast<std::uint32_t>(worker) * out.ranks_per_worker + rank), false);
-      }
-    }
   }
+  make_routers(out, router.replicas);
   return out;
 }
 
@@ -142,7 +130,7 @@ void add_engine(const SimulationSpec& spec, Fleet& fleet, std::uint32_t index, s
   slot.rank = rank;
   slot.throttle = std::move(throttle);
   if (spec.plan->router.event_loss > 0) {
-    slot.losses.emplace(spec.seed, "lost_events/" + std::to_string(pool.first_engine + rank));
+    slot.losses.emplace_back(spec.seed, "lost_events/" + std::to_string(pool.first_engine + rank));
   }
   fleet.engines.push_back(std::move(slot));
 }
@@ -195,6 +183,20 @@ Fleet make_fleet(const SimulationSpec& spec) {
   }
   DYN_ASSERT(fleet.engines.size() <= 0xffff, "an event's lane names the engine in 16 bits");
   return fleet;
+}
+
+void make_routers(Pool& pool, int replicas) {
+  pool.routers.clear();
+  for (int replica = 0; replica < replicas; ++replica) {
+    policy::RouterOptions options = pool.router_options;
+    options.seed += static_cast<std::uint64_t>(replica);
+    pool.routers.emplace_back(options);
+    for (std::uint32_t rank = 0; rank < pool.engines; ++rank) {
+      if (pool.workers[pool.worker_of(rank)].life != Life::ready) {
+        pool.routers.back().set_available(WorkerId(rank), false);
+      }
+    }
+  }
 }
 
 policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration weights) {

@@ -40,7 +40,7 @@ struct EngineSlot {
   policy::TieringOptions tiering;            ///< of its KV below the device
   std::uint16_t incarnation = 0;             ///< engines that were here before
   std::shared_ptr<ThrottledTimer> throttle;  ///< where nodes may be slow
-  std::optional<RandomStream> losses;        ///< of cache events
+  std::vector<RandomStream> losses;          ///< of cache events, by tier; empty: none is lost
   // Of engines that were here before and crashed.
   std::int64_t past_steps = 0;
   std::int64_t past_preemptions = 0;
@@ -140,6 +140,9 @@ struct Fleet {
 /// Asserts what a parsed plan guarantees: resolved configs, one aggregated pool or one prefill and
 /// one decode pool, one timer per pool. Workers that an autoscaler may add are there, absent.
 Fleet make_fleet(const SimulationSpec& spec);
+
+/// Puts new routers before a pool, which know nothing of its caches.
+void make_routers(Pool& pool, int replicas);
 
 /// The network of a fleet's plan; says where each engine is in it.
 engine::DeployedNetwork make_network(const SimulationSpec& spec, Fleet& fleet);

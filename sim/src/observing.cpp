@@ -40,6 +40,22 @@ void add_pool(Estimate& sum, double watts, double gpus, double busy, double idle
 
 }  // namespace
 
+/// Tells the sink what a router that looks below devices knew of the worker it chose.
+void Run::note_choice(std::uint32_t request, std::uint32_t pool_index,
+                      const policy::RouteChoice& choice) {
+  const Pool& pool = fleet_.pools[pool_index];
+  if (spec_.sink == nullptr || pool.router_options.tiers.empty()) {
+    return;
+  }
+  const engine::DeployedTiers& tiers = tiering_.pools[pool_index];
+  RouterView view;
+  view.device = std::int64_t{choice.cached_blocks} * pool.block_size;
+  for (std::uint8_t level = 1; level <= tiers.levels(); ++level) {
+    view.tiers[tiers.kind(level)] = std::int64_t{choice.tier_blocks[level - 1]} * pool.block_size;
+  }
+  spec_.sink->on_choice(request, view);
+}
+
 /// Keeps the time that an engine computes, and tells the sink of a step that begins.
 void Run::note_step(std::uint32_t engine, SimTime next) {
   EngineSlot& slot = fleet_.engines[engine];

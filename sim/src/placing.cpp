@@ -131,6 +131,7 @@ std::optional<policy::router_errc> Run::submit(std::uint32_t request, std::uint3
     return static_cast<policy::router_errc>(choice.error().value());
   }
   post(pool, RouterMail::Kind::booked, router, choice->worker, asked);
+  note_choice(request, pool_index, *choice);
   const std::uint32_t engine = pool.first_engine + choice->worker.value();
   const auto worker = static_cast<std::int32_t>(choice->worker.value());
   if (pool.role == WorkerRole::prefill) {
@@ -292,7 +293,7 @@ void Run::leave_router(std::uint32_t pool_index, std::uint8_t router, std::uint3
 /// how many blocks an event tells of depends on how engines are stepped.
 void Run::tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& event) {
   EngineSlot& slot = fleet_.engines[engine];
-  if (!slot.losses) {
+  if (slot.losses.empty()) {
     return send_event(pool, engine, event);
   }
   const bool stored = event.kind == kvbm::KvEvent::Kind::stored;
@@ -300,7 +301,7 @@ void Run::tell_cache(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& even
   kept.count = 0;
   for (std::uint32_t i = 0; i < event.count; ++i) {
     const std::uint32_t block = event.first + (stored ? i : event.count - 1 - i);
-    const bool lost = slot.losses->uniform() < plan_.router.event_loss;
+    const bool lost = slot.losses[event.tier].uniform() < plan_.router.event_loss;
     if (!lost) {
       kept.first = stored && kept.count > 0 ? kept.first : block;
       ++kept.count;
@@ -316,6 +317,9 @@ void Run::send_event(Pool& pool, std::uint32_t engine, const kvbm::KvEvent& even
   const EngineSlot& slot = fleet_.engines[engine];
   if (plan_.router.event_delay > Duration{0}) {
     pool.fresh_events.push_back({engine, event});
+    if (event.tier > 0 && unfinished_ > 0) {
+      expect_events(pool);  // tiers are filled and read while their engines rest
+    }
     return;
   }
   for (policy::Router& router : pool.routers) {

@@ -217,6 +217,7 @@ class Run {
   // Between tiers (tiering.cpp).
   void start_tier_transfers(std::uint32_t engine, const engine::Outcome& outcome);
   void tier_transfer_done(std::uint64_t tag);
+  void tell_shared_tiers(std::uint32_t pool);
 
   // What is watched (observing.cpp).
   void mark(Mark what, std::uint32_t request, SimTime at, std::int64_t engine = -1,
@@ -225,6 +226,7 @@ class Run {
       spec_.sink->on_mark(what, request, at, static_cast<std::int32_t>(engine), value);
     }
   }
+  void note_choice(std::uint32_t request, std::uint32_t pool, const policy::RouteChoice& choice);
   void note_step(std::uint32_t engine, SimTime next);
   void start_timeline();
   void sample(SimTime upto);
@@ -277,6 +279,7 @@ class Run {
   FleetHistory history_;
   RandomStream retry_random_;
   std::vector<engine::Network::Arrived> arrived_;  ///< reused
+  std::vector<kvbm::KvEvent> shared_events_;       ///< reused
   SimTime now_{Duration{0}};
   SimTime network_due_ = SimTime::max();
   std::uint16_t network_epoch_ = 0;

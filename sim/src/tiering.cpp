@@ -38,6 +38,22 @@ void add_traffic(const engine::DeployedTiers& deployed, const engine::Engine& en
   }
 }
 
+/// Has the tiers of a pool tell its routers what they have. What is lost of that is drawn for each
+/// tier apart, since engines are read at other times where they are stepped otherwise.
+void tell_routers(const SimulationSpec& spec, Pool& pool, Fleet& fleet,
+                  const engine::DeployedTiers& tiers) {
+  const RouterConfig& router = spec.plan->router;
+  pool.router_options.tiers = tiers.for_router(router, fleet.engines[pool.first_engine].tiering);
+  make_routers(pool, router.replicas);
+  for (std::uint32_t rank = 0; rank < pool.engines && router.event_loss > 0; ++rank) {
+    const std::uint32_t engine = pool.first_engine + rank;
+    for (int tier = 1; tier <= tiers.levels(); ++tier) {
+      fleet.engines[engine].losses.emplace_back(
+          spec.seed, "lost_events/" + std::to_string(engine) + "/" + std::to_string(tier));
+    }
+  }
+}
+
 bool knows_future(const KvTiers& tiers) {
   const std::vector<KvTiers::Named> levels = tiers.levels();
   return std::any_of(levels.begin(), levels.end(), [](const KvTiers::Named& level) {
@@ -70,11 +86,19 @@ Tiering make_tiering(const SimulationSpec& spec, const Workload& workload, Fleet
   }
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
     tiering.pools[i] = engine::DeployedTiers(plan, plan.pools[i], *spec.timers[i]);
+    const bool told = fleet.pools[i].publishes_kv && plan.router.looks_below_devices() &&
+                      !tiering.pools[i].empty();
+    if (told) {
+      tiering.pools[i].tell_routers();
+    }
     for (std::uint32_t rank = 0; rank < fleet.pools[i].engines; ++rank) {
       const std::uint32_t index = fleet.pools[i].first_engine + rank;
       EngineSlot& slot = fleet.engines[index];
       slot.tiering = tiering.pools[i].for_engine(network, slot.site);
       slot.engine = make_engine(fleet, index);
+    }
+    if (told) {
+      tell_routers(spec, fleet.pools[i], fleet, tiering.pools[i]);
     }
   }
   return tiering;
@@ -125,6 +149,17 @@ void Run::start_tier_transfers(std::uint32_t engine, const engine::Outcome& outc
                    transfer.bytes, tag, now_);
   }
   network_moved();
+  tell_shared_tiers(slot.pool);
+}
+
+/// What tiers that workers share have to tell sets out for the routers, in the order in which it
+/// happened there: as from the pool's first worker, whoever made it happen.
+void Run::tell_shared_tiers(std::uint32_t pool) {
+  tiering_.pools[pool].take_shared_events(shared_events_);
+  for (const kvbm::KvEvent& event : shared_events_) {
+    tell_cache(fleet_.pools[pool], fleet_.pools[pool].first_engine, event);
+  }
+  shared_events_.clear();
 }
 
 /// What an engine moved between its tiers is there; of one that is gone it is of no use.
@@ -134,6 +169,7 @@ void Run::tier_transfer_done(std::uint64_t tag) {
   if ((tag >> 48 & 0xfff) == (slot.incarnation & 0xfffU)) {
     slot.engine.transfer_done(kvbm::TierTransferId(static_cast<std::uint32_t>(tag)), now_);
     touch(engine);
+    tell_shared_tiers(slot.pool);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "dyn/kvbm/tier_index.h"
 #include "dyn/kvbm/tiers.h"
 
 namespace {
@@ -34,8 +35,12 @@ std::shared_ptr<TierStore> random_store() {
 }
 
 TierLevel random_level(std::shared_ptr<TierStore> store) {
-  return {std::move(store), *rc::gen::element(TierWrite::through, TierWrite::back),
-          *rc::gen::inRange<std::uint32_t>(1, 3), BytesPerSec(1e9), Duration(1000)};
+  return {std::move(store),
+          *rc::gen::element(TierWrite::through, TierWrite::back),
+          *rc::gen::inRange<std::uint32_t>(1, 3),
+          BytesPerSec(1e9),
+          Duration(1000),
+          false};
 }
 
 std::vector<BlockHash> random_prompt() {
@@ -103,6 +108,73 @@ void step(Owner& owner, std::uint32_t number) {
   }
   owner.collect();
   owner.tiers->check_invariants();
+}
+
+using Stores = std::vector<std::shared_ptr<TierStore>>;
+
+/// What a router is told agrees with what the stores of each owner have, the last of which both
+/// share: for any prompt, and wherever the device's prefix of it ends.
+void check_told(kvbm::TierIndex& index, Owner (&owners)[2], const Stores (&stores)[2]) {
+  std::vector<kvbm::KvEvent> events;
+  for (std::uint32_t worker = 0; worker < 2; ++worker) {
+    owners[worker].tiers->take_events(events);
+    events.insert(events.end(), stores[worker].back()->events().begin(),
+                  stores[worker].back()->events().end());
+    stores[worker].back()->events().clear();
+    for (const kvbm::KvEvent& event : events) {
+      index.apply(WorkerId(worker), event);
+    }
+    events.clear();
+  }
+  index.check_invariants();
+  const std::vector<BlockHash> hashes = random_prompt();
+  const kvbm::PromptBlocks prompt(hashes);
+  const std::vector<std::uint32_t> device{*rc::gen::inRange(0U, prompt.size() + 1),
+                                          *rc::gen::inRange(0U, prompt.size() + 1)};
+  std::vector<std::uint32_t> found(2 * index.tiers(), 99);
+  index.continue_runs(prompt, device, found);
+  for (std::uint32_t worker = 0; worker < 2; ++worker) {
+    std::uint32_t at = device[worker];
+    for (std::size_t tier = 0; tier < index.tiers(); ++tier) {
+      const std::uint32_t begin = at;
+      while (at < prompt.size() && stores[worker][tier]->readable(hashes[at]) != kvbm::kNoEntry) {
+        ++at;
+      }
+      RC_ASSERT(found[tier * 2 + worker] == at - begin);
+    }
+    std::vector<Tiers::Run> loadable;
+    owners[worker].tiers->lookup(prompt, device[worker], prompt.size(), loadable);
+    RC_ASSERT(at <= (loadable.empty() ? device[worker] : loadable.back().end));
+  }
+}
+
+TEST_CASE("whatever happens in tiers, what they tell is what can be read there") {
+  REQUIRE(rc::check([] {
+    const auto deep = *rc::gen::arbitrary<bool>();
+    const auto shared = random_store();
+    Owner owners[2];
+    Stores stores[2];
+    for (int i = 0; i < 2; ++i) {
+      kvbm::TiersOptions options;
+      options.block_bytes = Bytes(1000);
+      if (deep) {
+        stores[i].push_back(random_store());
+        stores[i].back()->record_events(1);
+        options.levels.push_back(random_level(stores[i].back()));
+        options.levels.back().tells = true;
+      }
+      stores[i].push_back(shared);
+      options.levels.push_back(random_level(shared));
+      owners[i].tiers = std::make_unique<Tiers>(options);
+    }
+    shared->record_events(deep ? 2 : 1);
+    kvbm::TierIndex index(2, deep ? std::vector<bool>{false, true} : std::vector<bool>{true}, 1000);
+    const auto operations = *rc::gen::inRange<std::uint32_t>(0, 100);
+    for (std::uint32_t i = 0; i < operations; ++i) {
+      step(owners[*rc::gen::inRange(0, 2)], i);
+      check_told(index, owners, stores);
+    }
+  }));
 }
 
 TEST_CASE("whatever happens to transfers, no tier loses or keeps a block") {

@@ -269,6 +269,13 @@ inline void draw_tiers(RandomStream& random, Plan& plan, bool open_loop) {
   plan.kv_tiers = tiers;
 }
 
+/// What of these tiers routers look at, if anything.
+inline void draw_credits(RandomStream& random, RouterConfig& router) {
+  for (double* credit : {&router.host_credit, &router.disk_credit, &router.object_credit}) {
+    *credit = 0.25 * static_cast<double>(random.below(5));
+  }
+}
+
 /// What engines do beside their defaults: priorities, other rooms for output, speculation.
 inline void draw_engine_habits(RandomStream& random, EngineConfig& config) {
   config.queue = random.below(2) == 0 ? QueuePolicy::priority : QueuePolicy::fcfs;
@@ -331,6 +338,7 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   RandomStream tiers(seed, "tiers");
   if (tiers.below(2) == 0) {
     draw_tiers(tiers, scene.fleet.plan, scene.load.concurrency == 0);
+    draw_credits(tiers, scene.fleet.plan.router);
   }
   return scene;
 }

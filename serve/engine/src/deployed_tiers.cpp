@@ -74,6 +74,36 @@ bool DeployedTiers::shares() const {
                      [](const Level& level) { return level.shared != nullptr; });
 }
 
+void DeployedTiers::tell_routers() {
+  told_ = true;
+  for (std::uint8_t i = 1; i <= levels(); ++i) {
+    if (levels_[i - 1].shared != nullptr) {
+      levels_[i - 1].shared->record_events(i);
+    }
+  }
+}
+
+std::vector<policy::RouterTier> DeployedTiers::for_router(
+    const RouterConfig& router, const policy::TieringOptions& engine) const {
+  std::vector<policy::RouterTier> out;
+  for (std::size_t i = 0; told_ && i < levels_.size(); ++i) {
+    const kvbm::TierLevel& level = engine.tiers.levels[i];
+    out.push_back({router.tier_credits()[levels_[i].kind], levels_[i].shared != nullptr,
+                   block_bytes_, level.read_bandwidth, level.latency});
+  }
+  return out;
+}
+
+void DeployedTiers::take_shared_events(std::vector<kvbm::KvEvent>& events) const {
+  for (const Level& level : levels_) {
+    if (level.shared != nullptr) {
+      std::vector<kvbm::KvEvent>& fresh = level.shared->events();
+      events.insert(events.end(), fresh.begin(), fresh.end());
+      fresh.clear();
+    }
+  }
+}
+
 policy::TieringOptions DeployedTiers::for_engine(const Network& network, SiteId site) const {
   policy::TieringOptions options;
   options.prefetch = prefetch_;
@@ -87,6 +117,10 @@ policy::TieringOptions DeployedTiers::for_engine(const Network& network, SiteId 
     level.store = from.shared != nullptr
                       ? from.shared
                       : std::make_shared<kvbm::TierStore>(from.blocks, from.tier.eviction, cost_);
+    level.tells = told_ && from.shared == nullptr;
+    if (level.tells) {
+      level.store->record_events(i);
+    }
     level.write = from.tier.write;
     level.after_uses = static_cast<std::uint32_t>(from.tier.after_uses);
     level.latency = latency;

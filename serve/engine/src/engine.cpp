@@ -80,7 +80,10 @@ struct Engine::Impl {
   Impl(EngineOptions given, std::shared_ptr<Lockstep> with)
       : options(std::move(given)),
         lockstep(std::move(with)),
-        scheduler(scheduler_options(options, lockstep->timer)) {
+        scheduler(scheduler_options(options, lockstep->timer)),
+        tells_tiers(std::any_of(options.tiering.tiers.levels.begin(),
+                                options.tiering.tiers.levels.end(),
+                                [](const kvbm::TierLevel& level) { return level.tells; })) {
     lockstep->ranks.push_back(this);
   }
   ~Impl() { std::erase(lockstep->ranks, this); }
@@ -106,6 +109,7 @@ struct Engine::Impl {
   EngineOptions options;
   std::shared_ptr<Lockstep> lockstep;
   policy::Scheduler scheduler;
+  const bool tells_tiers;      ///< events of its own lower tiers
   Outcome pending;             ///< not yet handed out
   std::optional<SimTime> due;  ///< since when something waits in there that a driver must see
   GapCounts gaps;
@@ -278,6 +282,9 @@ void Engine::Lockstep::cut(SimTime now, bool needed) {
 
 void Engine::Impl::hand_out(Outcome& outcome) {
   due.reset();
+  if (tells_tiers) {
+    scheduler.take_tier_events(pending.kv_events);
+  }
   move_to(scheduler.tier_transfers(), pending.tier_transfers);
   move_to(pending.admitted, outcome.admitted);
   move_to(pending.tokens, outcome.tokens);

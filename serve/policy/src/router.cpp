@@ -54,6 +54,9 @@ Router::Impl::Impl(RouterOptions given)
              "a cost in seconds needs the workers' step times");
   if (kv_aware()) {
     index.emplace(options.workers, options.max_index_segments);
+    if (!options.tiers.empty()) {
+      lower.emplace(options);
+    }
     if (options.role == WorkerRole::aggregated) {
       active.emplace(options.workers, options.max_index_segments);
     }
@@ -95,6 +98,9 @@ Result<RouteChoice> Router::Impl::route(const RouteRequest& request, SimTime now
   RouteChoice choice;
   choice.worker = WorkerId(chosen);
   choice.cached_blocks = runs[chosen];
+  if (lower) {
+    choice.tier_blocks = lower->found(chosen);
+  }
   choice.cost = costs[chosen];
   book(request, choice, now);
   return choice;
@@ -107,7 +113,10 @@ void Router::Impl::book(const RouteRequest& request, const RouteChoice& choice, 
   }
   Booking booking;
   booking.worker = choice.worker.value();
-  const std::int64_t cached = std::int64_t{choice.cached_blocks} * options.block_size;
+  std::int64_t cached = std::int64_t{choice.cached_blocks} * options.block_size;
+  if (lower) {
+    cached += static_cast<std::int64_t>(lower->counted(booking.worker) * options.block_size);
+  }
   booking.prefill_tokens = std::max<std::int64_t>(request.prompt_tokens - cached, 0);
   booking.blocks = blocks_of(request);
   Worker& worker = workers[booking.worker];
@@ -167,8 +176,12 @@ void Router::booked_elsewhere(const RouteRequest& request, WorkerId worker, SimT
   choice.worker = worker;
   if (impl_->index) {
     impl_->forget_guesses(now);
-    impl_->index->leading_runs(request.blocks, impl_->runs);
+    impl_->look_up(request.blocks);
     choice.cached_blocks = impl_->runs[worker.value()];
+    if (impl_->lower) {
+      impl_->options.config.cost == RouterCost::seconds ? impl_->seconds(request, worker.value())
+                                                        : impl_->lower->credit(worker.value());
+    }
   }
   impl_->book(request, choice, now);
 }
@@ -226,7 +239,16 @@ void Router::finished(RequestId id) {
   impl_->bookings.erase(id.value());
 }
 
+void Router::Impl::on_tier_event(WorkerId worker, const kvbm::KvEvent& event) {
+  if (lower && (workers[worker.value()].available || lower->index().shared(event.tier))) {
+    lower->index().apply(worker, event);
+  }
+}
+
 void Router::on_kv_event(WorkerId worker, const kvbm::KvEvent& event) {
+  if (event.tier > 0) {
+    return impl_->on_tier_event(worker, event);
+  }
   if (impl_->index && !impl_->guesses_cache() && impl_->workers[worker.value()].available) {
     impl_->index->apply(worker, event);
   }
@@ -239,6 +261,9 @@ void Router::set_available(WorkerId worker, bool available) {
   }
   if (!available && impl_->index) {
     impl_->index->remove_worker(worker);
+    if (impl_->lower) {
+      impl_->lower->index().remove_worker(worker);
+    }
     if (impl_->guesses_cache()) {
       impl_->guesses[worker.value()].clear();
     }
@@ -254,7 +279,8 @@ std::uint64_t Router::index_segments() const {
 }
 
 std::uint64_t Router::index_bytes() const {
-  return (impl_->index ? impl_->index->bytes() : 0) + (impl_->active ? impl_->active->bytes() : 0);
+  return (impl_->index ? impl_->index->bytes() : 0) + (impl_->active ? impl_->active->bytes() : 0) +
+         (impl_->lower ? impl_->lower->index().bytes() : 0);
 }
 
 }  // namespace dyn::policy

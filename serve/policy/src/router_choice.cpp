@@ -119,30 +119,49 @@ std::uint32_t Router::Impl::by_softmax() {
   return eligible.back();
 }
 
+/// What each worker has of a prompt.
+void Router::Impl::look_up(const kvbm::PromptBlocks& blocks) {
+  index->leading_runs(blocks, runs);
+  if (lower) {
+    lower->look_up(blocks, runs);
+  }
+}
+
 void Router::Impl::price(const RouteRequest& request) {
-  index->leading_runs(request.blocks, runs);
+  look_up(request.blocks);
   if (active) {
     active->overlaps(request.blocks, shared);
   }
-  const RouterConfig& config = options.config;
-  for (const std::uint32_t w : eligible) {
-    if (config.cost == RouterCost::seconds) {
+  const bool timed = options.config.cost == RouterCost::seconds;
+  if (timed) {
+    for (const std::uint32_t w : eligible) {
       costs[w] = seconds(request, w);
-      continue;
     }
-    const Worker& worker = workers[w];
-    const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
-                           static_cast<double>(options.block_size);
-    const double work = std::max(prefill - config.overlap_credit * runs[w], 0.0);
-    const std::int64_t added =
-        options.role == WorkerRole::prefill ? 0 : blocks_of(request) - shared[w];
-    costs[w] = config.prefill_load_scale * work + static_cast<double>(worker.blocks + added);
+  } else {
+    lower ? price_blocks<true>(request) : price_blocks<false>(request);
   }
   if (request.adapter != kNoAdapter) {
-    const bool timed = config.cost == RouterCost::seconds;
     add_adapter_cost(request, timed ? to_seconds(prefill_time(*options.timer, request.prompt_tokens,
                                                               0, options.step_tokens))
                                     : static_cast<double>(blocks_of(request)));
+  }
+}
+
+template <bool lower_tiers>
+void Router::Impl::price_blocks(const RouteRequest& request) {
+  const RouterConfig& config = options.config;
+  for (const std::uint32_t w : eligible) {
+    const Worker& worker = workers[w];
+    const double prefill = static_cast<double>(worker.prefill_tokens + request.prompt_tokens) /
+                           static_cast<double>(options.block_size);
+    double credit = config.overlap_credit * runs[w];
+    if constexpr (lower_tiers) {
+      credit += lower->credit(w);
+    }
+    const double work = std::max(prefill - credit, 0.0);
+    const std::int64_t added =
+        options.role == WorkerRole::prefill ? 0 : blocks_of(request) - shared[w];
+    costs[w] = config.prefill_load_scale * work + static_cast<double>(worker.blocks + added);
   }
 }
 
@@ -157,10 +176,19 @@ void Router::Impl::add_adapter_cost(const RouteRequest& request, double unit) {
 }
 
 /// Predicted time to the request's first token at a worker.
-double Router::Impl::seconds(const RouteRequest& request, std::uint32_t w) const {
+double Router::Impl::seconds(const RouteRequest& request, std::uint32_t w) {
+  const double device = options.config.overlap_credit * runs[w];
+  return lower ? lower->least_seconds(
+                     w, [&](double loaded) { return seconds(request, w, device + loaded); })
+               : seconds(request, w, device);
+}
+
+/// The same, of steps alone, where it has so many blocks of the prompt.
+double Router::Impl::seconds(const RouteRequest& request, std::uint32_t w,
+                             double cached_blocks) const {
   const RouterConfig& config = options.config;
   const Worker& worker = workers[w];
-  const double hit = config.overlap_credit * runs[w] * options.block_size;
+  const double hit = cached_blocks * options.block_size;
   const double queue = config.prefill_load_scale * static_cast<double>(worker.prefill_tokens);
   const double own = std::max(static_cast<double>(request.prompt_tokens) - hit, 1.0);
   const auto cached = static_cast<std::int64_t>(static_cast<double>(request.prompt_tokens) - own);

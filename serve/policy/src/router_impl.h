@@ -10,6 +10,7 @@
 #include "dyn/kvbm/prefix_index.h"
 #include "dyn/policy/cache_guess.h"
 #include "dyn/policy/router.h"
+#include "lower_tiers.h"
 
 namespace dyn::policy {
 
@@ -49,6 +50,7 @@ struct Router::Impl {
   void finish_prefill(Booking& booking);
   void forget_guesses(SimTime now);
   void apply_guesses(std::uint32_t worker);
+  void on_tier_event(WorkerId worker, const kvbm::KvEvent& event);
 
   // Choosing among `eligible` (router_choice.cpp).
   std::uint32_t choose(const RouteRequest& request, SimTime now);
@@ -58,8 +60,12 @@ struct Router::Impl {
   std::uint32_t least_loaded(const RouteRequest& request);
   std::uint32_t least_cost();
   std::uint32_t by_softmax();
+  void look_up(const kvbm::PromptBlocks& blocks);
   void price(const RouteRequest& request);
-  double seconds(const RouteRequest& request, std::uint32_t worker) const;
+  template <bool lower_tiers>
+  void price_blocks(const RouteRequest& request);
+  double seconds(const RouteRequest& request, std::uint32_t worker);
+  double seconds(const RouteRequest& request, std::uint32_t worker, double cached_blocks) const;
   void add_adapter_cost(const RouteRequest& request, double unit);
 
   RouterOptions options;
@@ -67,6 +73,7 @@ struct Router::Impl {
   std::vector<Worker> workers;
   kvbm::FlatMap<Booking> bookings;
   std::optional<kvbm::PrefixIndex> index;
+  std::optional<LowerTiers> lower;
   std::optional<ActiveBlocks> active;
   std::vector<CacheGuess> guesses;     ///< by worker, where the cache is guessed
   std::vector<AdapterSlots> adapters;  ///< by worker; empty: there are none

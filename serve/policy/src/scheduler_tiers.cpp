@@ -243,6 +243,12 @@ void Scheduler::give_up_transfers() {
   s.blocked = false;
 }
 
+void Scheduler::take_tier_events(std::vector<kvbm::KvEvent>& events) {
+  if (impl_->tiers != nullptr) {
+    impl_->tiers->take_events(events);
+  }
+}
+
 std::vector<kvbm::TierTransfer>& Scheduler::tier_transfers() {
   return impl_->tiers != nullptr ? impl_->tiers->started() : impl_->no_transfers;
 }

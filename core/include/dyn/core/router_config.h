@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -36,6 +37,9 @@ struct RouterConfig {
   RouterKind kind = RouterKind::kv_aware;
   RouterCost cost = RouterCost::blocks;
   double overlap_credit = 1.0;       ///< weight of cached blocks
+  double host_credit = 0.0;          ///< of blocks in host memory; as the next two, 0 to 1
+  double disk_credit = 0.0;          ///< of blocks on disk
+  double object_credit = 0.0;        ///< of blocks in an object store
   double prefill_load_scale = 1.0;   ///< weight of prefill work against decode blocks
   double temperature = 0.0;          ///< 0: the best worker; above: softmax
   double adapter_affinity = 1.0;     ///< weight of a LoRA adapter that a worker does not hold
@@ -56,6 +60,14 @@ struct RouterConfig {
   QueueOrder queue_order = QueueOrder::first_come;
   std::int64_t queue_limit = 10'000;      ///< held requests; beyond, 429
   std::optional<Duration> queue_timeout;  ///< longest time held; beyond, 408
+
+  /// Those of host memory, disk and object store.
+  std::array<double, 3> tier_credits() const { return {host_credit, disk_credit, object_credit}; }
+  /// Whether choices depend on what lies in tiers below the workers' devices.
+  bool looks_below_devices() const {
+    return kind == RouterKind::kv_aware && cache_view == CacheView::events &&
+           (host_credit > 0 || disk_credit > 0 || object_credit > 0);
+  }
   bool operator==(const RouterConfig&) const = default;
 };
 

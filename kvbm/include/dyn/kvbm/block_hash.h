@@ -110,13 +110,14 @@ void PromptBlocks::each_range(std::uint32_t begin, std::uint32_t end, Visit visi
 }
 
 /// A change of a worker's cache, as engines publish it: of the blocks [first, first + count) of a
-/// segment, removed ones from the last to the first.
+/// segment, removed ones from the last to the first. Tiers below the device tell of single blocks.
 struct KvEvent {
   enum class Kind : std::uint8_t { stored, removed, cleared };
   Kind kind = Kind::stored;
   BlockHash hash{};  ///< the segment
   std::uint32_t first = 0;
   std::uint32_t count = 1;
+  std::uint8_t tier = 0;  ///< 0 the device, n the n-th tier below it
 
   BlockRange range() const { return {hash, first, count}; }
 };

@@ -35,6 +35,17 @@ class PrefixIndex {
   /// O(segments of the longest run * workers / 64 + workers).
   void leading_runs(const PromptBlocks& blocks, std::span<std::uint32_t> runs);
 
+  /// The workers that have a block that is a segment, a bit each; empty where nobody has. Valid
+  /// until the next event. Counts as a look-up.
+  std::span<const std::uint64_t> holders(BlockHash block) {
+    const std::uint32_t* known = map_.find(static_cast<std::uint64_t>(block));
+    if (known == nullptr) {
+      return {};
+    }
+    entries_[*known].found = true;
+    return {bits(*known), words_};
+  }
+
   std::uint64_t segments() const { return map_.size(); }  ///< known
   /// Blocks known of the worker.
   std::uint64_t blocks(WorkerId worker) const { return per_worker_[worker.value()]; }

@@ -51,6 +51,12 @@ class TierStore {
   /// Counts a use of the block, if it is inside; returns how many it has had, 0 if it is not.
   std::uint32_t touch(const BlockUse& use);
 
+  /// From now on, blocks that can be read and those that leave are recorded as events of `tier`.
+  void record_events(std::uint8_t tier) { tier_ = tier; }
+  /// Events recorded so far, in the order in which they happened, for the owner to hand out and
+  /// clear.
+  std::vector<KvEvent>& events() { return events_; }
+
   /// Asserts that map, evictor, pins and counts agree.
   void check_invariants() const;
 
@@ -64,6 +70,11 @@ class TierStore {
   };
   static std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
   void drop(Entry entry);
+  void record(KvEvent::Kind kind, BlockHash hash) {
+    if (tier_ > 0) {
+      events_.push_back({kind, hash, 0, 1, tier_});
+    }
+  }
 
   std::uint64_t capacity_;
   std::unique_ptr<Evictor> evictor_;
@@ -73,6 +84,8 @@ class TierStore {
   std::uint64_t pins_ = 0;
   std::uint64_t pinned_ = 0;  ///< blocks with a pin
   std::uint64_t evictions_ = 0;
+  std::vector<KvEvent> events_;
+  std::uint8_t tier_ = 0;  ///< 0: records nothing
 };
 
 }  // namespace dyn::kvbm

@@ -40,6 +40,8 @@ struct TierLevel {
   std::uint32_t after_uses = 1;
   BytesPerSec read_bandwidth{0};  ///< for predictions; 0: only the latency counts
   Duration latency{0};
+  /// The events of the store are this engine's to tell: nobody else has it.
+  bool tells = false;
 };
 
 struct TiersOptions {
@@ -127,6 +129,8 @@ class Tiers {
   /// A transfer has ended. Ids that are not in flight (given up) are ignored.
   Finished finish(TierTransferId id);
 
+  /// Moves the events of the stores whose events are told here to the end of `events`.
+  void take_events(std::vector<KvEvent>& events);
   /// Transfers begun since the owner last emptied this list.
   std::vector<TierTransfer>& started() { return started_; }
   std::size_t in_flight() const { return by_id_.size(); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "dyn/core/quantity.h"
@@ -26,6 +27,13 @@ enum class Mark : std::uint8_t {
   left,      ///< it ended otherwise
 };
 
+/// What a router that looks below devices knew of the worker it chose: a prompt's tokens there.
+struct RouterView {
+  std::int64_t device = 0;
+  std::array<std::int64_t, 3>
+      tiers{};  ///< behind them in host memory, on disk, in the object store
+};
+
 /// Is told of everything in a run, as it happens. A run without one pays a branch an event.
 class RunSink {
  public:
@@ -34,6 +42,8 @@ class RunSink {
   /// found cached; finished: output tokens.
   virtual void on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32_t engine,
                        std::int64_t value) = 0;
+  /// The router of a pool with tiers has chosen; `routed` follows.
+  virtual void on_choice(std::uint32_t /*request*/, const RouterView& /*view*/) {}
   /// A step, or in fast-forward a run of steps, that begins with this load.
   virtual void on_step(std::uint32_t engine, SimTime begin, SimTime end,
                        const engine::EngineLoad& load) = 0;

@@ -71,7 +71,8 @@ struct Explanation {
   std::int64_t input_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t cached_tokens = 0;
-  std::int32_t prefill_engine = -1;  ///< index over all pools
+  std::optional<RouterView> router_view;  ///< of who computes its prompt
+  std::int32_t prefill_engine = -1;       ///< index over all pools
   std::int32_t engine = -1;
   std::vector<SimTime> preemptions;
 
@@ -84,6 +85,7 @@ class Explainer final : public RunSink {
   explicit Explainer(std::uint32_t request) { out_.request = request; }
   void on_mark(Mark mark, std::uint32_t request, SimTime at, std::int32_t engine,
                std::int64_t value) override;
+  void on_choice(std::uint32_t request, const RouterView& view) override;
   void on_step(std::uint32_t, SimTime, SimTime, const engine::EngineLoad&) override {}
 
   /// `end`: of the run, for a request that is still in it.

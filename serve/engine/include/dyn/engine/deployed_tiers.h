@@ -7,6 +7,7 @@
 #include "dyn/core/plan.h"
 #include "dyn/engine/network.h"
 #include "dyn/perf/step_timer.h"
+#include "dyn/policy/router_tier.h"
 #include "dyn/policy/scheduler.h"
 
 namespace dyn::engine {
@@ -22,6 +23,14 @@ class DeployedTiers {
 
   bool empty() const { return levels_.empty(); }
   bool shares() const;  ///< whether engines share a store
+  /// Has stores tell what comes and goes, for routers; to be called before there are engines.
+  void tell_routers();
+  /// What routers weigh, if tell_routers() was called; `engine`: what one of the pool got.
+  std::vector<policy::RouterTier> for_router(const RouterConfig& router,
+                                             const policy::TieringOptions& engine) const;
+  /// Moves what shared stores have to tell to the end of `events`. What other stores have to tell
+  /// their engines do.
+  void take_shared_events(std::vector<kvbm::KvEvent>& events) const;
   /// For a new engine, whose GPUs are at `site`: its own stores, empty, and the shared ones.
   policy::TieringOptions for_engine(const Network& network, SiteId site) const;
   /// Where a level (0: the device) is, as seen from an engine.
@@ -44,6 +53,7 @@ class DeployedTiers {
   Bytes block_bytes_{0};
   kvbm::RecomputeCost cost_;
   bool prefetch_ = false;
+  bool told_ = false;  ///< to routers
   std::uint32_t max_transfers_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "dyn/kvbm/block_hash.h"
 #include "dyn/perf/step_timer.h"
 #include "dyn/policy/adapters.h"
+#include "dyn/policy/router_tier.h"
 
 namespace dyn::policy {
 
@@ -35,6 +37,8 @@ struct RouteRequest {
 struct RouteChoice {
   WorkerId worker;
   std::uint32_t cached_blocks = 0;  ///< leading blocks that the index knows at that worker
+  /// The blocks behind them that its lower tiers are known to have, by tier.
+  std::array<std::uint32_t, 3> tier_blocks{};
   double cost = 0;
 };
 
@@ -58,6 +62,9 @@ struct RouterOptions {
   std::shared_ptr<const perf::StepTimer> timer;
   std::int64_t step_tokens = 8192;
   std::optional<LoraConfig> lora;  ///< of the workers; none: requests have no adapters
+  /// Those below the workers' devices, from there outwards, of which events will tell; at most 3.
+  /// Empty: the choice does not depend on them.
+  std::vector<RouterTier> tiers;
 };
 
 /// Chooses the worker of a pool for each request, and keeps the books on which it bases the
@@ -70,6 +77,10 @@ struct RouterOptions {
 /// the cost in seconds it is instead the predicted time until this request's first token there:
 ///   steps of the token budget that compute prefill_load_scale * active prefill tokens
 ///   + prompt - credit * cached tokens, each beside the sequences that decode there now.
+/// Blocks in lower tiers that go on where a worker's cached blocks end (kvbm::TierIndex) are worth
+/// credit as well, each that of its tier; with the cost in seconds a tier's credit is the share of
+/// them that is loaded, in the time that takes alone, if all of it is predicted to be done sooner
+/// then. A request is booked with the prompt tokens that are left to be computed so.
 /// What is cached is known from the engines' events, or guessed from where prompts were sent
 /// (CacheView::approximate). A request is queued at its worker until its prompt is computed;
 /// workers with max_queued_per_worker queued are not chosen. Only kv_aware keeps an index.
@@ -104,7 +115,8 @@ class Router {
   void output_block(RequestId id);
   /// The request left, for whatever reason. Unknown ids are ignored.
   void finished(RequestId id);
-  /// A cache event of a worker's engine.
+  /// A cache event of a worker's engine, or of a tier below it; whose does not matter where all
+  /// share the tier. Without RouterOptions::tiers those of tiers are ignored.
   void on_kv_event(WorkerId worker, const kvbm::KvEvent& event);
   /// Takes a worker out of the choice, or back in; forgets its cache when taken out.
   void set_available(WorkerId worker, bool available);

@@ -148,6 +148,8 @@ class Scheduler {
   std::span<const Duration> resumed_gaps() const;
   /// KV events recorded so far, for the owner to hand out and clear.
   std::vector<kvbm::KvEvent>& kv_events();
+  /// Moves the events of the tiers that are told here (TierLevel::tells) to the end of `events`.
+  void take_tier_events(std::vector<kvbm::KvEvent>& events);
   /// Transfers between tiers that began, for the owner to hand out and clear.
   std::vector<kvbm::TierTransfer>& tier_transfers();
   const kvbm::Tiers* tiers() const;  ///< null: none

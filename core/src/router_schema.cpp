@@ -40,7 +40,8 @@ void describe_tier_credits(ObjectSchema<RouterConfig>& s) {
        "host_credit", &RouterConfig::host_credit,
        "Weight of a prompt's blocks that a worker has in host memory, behind those in its device "
        "(kv_aware): with cost blocks what one counts against one in the device, with cost "
-       "seconds the share that is taken to be loaded, in the time that takes.")
+       "seconds the share that is taken to be loaded, in the time that takes. Nothing where "
+       "kv_tiers has no such tier.")
       .between(0, 1)
       .because("routers look at devices alone; Dynamo's give 0.75 where workers tell of it")
       .brief();

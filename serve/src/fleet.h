@@ -10,6 +10,7 @@
 
 #include "dyn/core/plan.h"
 #include "dyn/engine/deployed_network.h"
+#include "dyn/engine/deployed_tiers.h"
 #include "dyn/policy/router.h"
 #include "dyn/serve/server.h"
 #include "dyn/serve/worker.h"

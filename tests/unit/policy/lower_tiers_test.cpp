@@ -126,8 +126,12 @@ TEST_CASE("in seconds a lower tier's blocks take the time to load them, or are c
     given.config.cost = RouterCost::seconds;
     Router router(given);
     tell(router, 0, 0, prompt, 0, 10);
-    tell(router, 0, 1, prompt, 10, 60);
-    tell(router, 0, 2, prompt, 60, 80);
+    if (!given.tiers.empty()) {
+      tell(router, 0, 1, prompt, 10, 60);
+    }
+    if (given.tiers.size() > 1) {
+      tell(router, 0, 2, prompt, 60, 80);
+    }
     return router.route(prompt.request(0), SimTime{})->cost;
   };
   const double blocks = 160e-6;

@@ -23,7 +23,7 @@ KvTier tier(std::int64_t blocks, TierScope scope = TierScope::worker) {
 }
 
 /// Workers whose devices have room for one prompt and a half, and whose host memory has room for
-/// all; 20 us a prompt token.
+/// less than five; 20 us a prompt token.
 Fleet fleet(int replicas, double credit, RouterCost cost = RouterCost::blocks) {
   LinearTimer::Times times;
   times.base = ms(5);
@@ -32,7 +32,7 @@ Fleet fleet(int replicas, double credit, RouterCost cost = RouterCost::blocks) {
   out.plan.model = find_model("meta-llama/Llama-3.1-8B-Instruct");
   out.plan.profile = perf::builtin_profile("h100");
   out.plan.pools[0].config.kv_blocks = 200;
-  out.plan.kv_tiers.host = tier(3000);
+  out.plan.kv_tiers.host = tier(600);
   out.plan.router.cost = cost;
   out.plan.router.host_credit = credit;
   return out;
@@ -71,13 +71,12 @@ double hits(const SimulationResult& run) {
   return figure(run, "prefix_cache_hit_rate_host");
 }
 
-TEST_CASE(
-    "a router that sees host memory sends prompts where they are loaded, and they begin sooner") {
-  const Workload load = prompts(ms(30));
+TEST_CASE("a router that sees host memory sends prompts where they can be loaded, and is faster") {
+  const Workload load = prompts(ms(100));
   const SimulationResult blind = simulate(fleet(4, 0).spec(), load);
   for (const RouterCost cost : {RouterCost::blocks, RouterCost::seconds}) {
     const SimulationResult seeing = simulate(fleet(4, 0.75, cost).spec(), load);
-    CHECK(hits(seeing) > hits(blind) + 0.1);
+    CHECK(hits(seeing) > hits(blind) + 0.2);
     CHECK(figure(seeing, "time_to_first_token") < 0.8 * figure(blind, "time_to_first_token"));
   }
 }
@@ -99,7 +98,7 @@ TEST_CASE("a shared tier draws prompts to no worker, whoever filled it") {
   const Workload load = prompts(ms(1000), 60);  // one at a time
   const auto workers_of = [&](TierScope scope) {
     Fleet f = fleet(4, 1);
-    f.plan.kv_tiers.host->scope = scope;
+    f.plan.kv_tiers.host = tier(3000, scope);
     const SimulationResult run = simulate(f.spec(), load);
     CHECK(figure(run, "prefix_cache_hit_rate") > 0.7);
     // How many of the twelve prompts were computed or loaded by more than one worker.
@@ -153,7 +152,7 @@ TEST_CASE("what a router sees of an idle fleet is what its engines then find") {
 }
 
 TEST_CASE("events of tiers that are lost, or come late, are not seen") {
-  const Workload load = prompts(ms(30));
+  const Workload load = prompts(ms(100));
   const auto with = [&](double loss, Duration delay) {
     Fleet f = fleet(4, 0.75);
     f.plan.router.event_loss = loss;
@@ -162,6 +161,7 @@ TEST_CASE("events of tiers that are lost, or come late, are not seen") {
   };
   const double exact = with(0, ms(0));
   const double blind = with(1, ms(0));
+  INFO(exact << " exact, " << blind << " blind");
   CHECK(exact > blind + 0.1);
   CHECK(with(0, ms(10'000)) < exact - 0.1);
   CHECK(with(0, ms(4)) > blind + 0.1);
@@ -172,7 +172,7 @@ TEST_CASE("events of tiers that are lost, or come late, are not seen") {
 TEST_CASE("a worker's tiers are forgotten when it crashes, shared ones are not") {
   for (const TierScope scope : {TierScope::worker, TierScope::shared}) {
     Fleet f = fleet(2, 1);
-    f.plan.kv_tiers.host->scope = scope;
+    f.plan.kv_tiers.host = tier(3000, scope);
     FaultSpec faults;
     FaultEvent fault;
     fault.kind = FaultKind::kv_loss;

@@ -71,15 +71,7 @@ void keep_what_is_needed(const Problem& problem, Plan& plan) {
     }
   };
   for (PoolSpec& pool : plan.pools) {
-    std::vector<perf::PerfTarget> targets;
-    if (pool.timing.kind == TimingKind::model) {
-      targets.push_back(perf::target_of(plan, pool));
-    }
-    const auto images = problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind);
-    if (images && !plan.encode) {
-      targets.push_back(*images);
-    }
-    keep(pool.profile, targets);
+    keep(pool.profile, targets_of(problem, plan, pool));
   }
   if (plan.encode) {
     const PoolSpec& pool = perf::prompt_pool(plan);
@@ -137,10 +129,7 @@ std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
     StepBounds bounds;
     bounds.provenance = Provenance::specification;
     if (const auto* model = dynamic_cast<const perf::PerfModel*>(timers[i].get())) {
-      const Estimate estimate = model->estimate(mean_step(pool, run, first_engine));
-      bounds.provenance = estimate.provenance;
-      bounds.slower = std::max(1.0, estimate.high / estimate.value);
-      bounds.faster = std::clamp(estimate.low / estimate.value, 0.05, 1.0);
+      bounds = configurator::bounds_of(model->estimate(mean_step(pool, run, first_engine)));
     }
     first_engine +=
         static_cast<std::size_t>(pool.replicas) * static_cast<std::size_t>(pool.layout.data);
@@ -153,12 +142,7 @@ std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
 StepBounds image_bounds(const perf::ImageTimer& timer, const ImageSize& size) {
   perf::ImageBatch one;
   one.add(size);
-  const Estimate estimate = timer.estimate(one);
-  StepBounds bounds;
-  bounds.provenance = estimate.provenance;
-  bounds.slower = std::max(1.0, estimate.high / estimate.value);
-  bounds.faster = std::clamp(estimate.low / estimate.value, 0.05, 1.0);
-  return bounds;
+  return configurator::bounds_of(timer.estimate(one));
 }
 
 /// What a fleet's times come from.

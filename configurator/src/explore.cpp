@@ -258,14 +258,7 @@ class Explorer {
   /// The bounds of the step times of a pool at its typical step.
   StepBounds bounds_of(std::uint32_t shape, int replicas) {
     const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
-    const Estimate estimate = model.estimate(scorer_.typical_step(shape, replicas));
-    StepBounds bounds;
-    bounds.provenance = estimate.provenance;
-    if (estimate.value > 0) {
-      bounds.slower = std::max(1.0, estimate.high / estimate.value);
-      bounds.faster = std::clamp(estimate.low / estimate.value, 0.05, 1.0);
-    }
-    return bounds;
+    return configurator::bounds_of(model.estimate(scorer_.typical_step(shape, replicas)));
   }
 
   /// Those of a whole topology: the wider ones.

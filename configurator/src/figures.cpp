@@ -142,6 +142,16 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
   }
 }
 
+StepBounds bounds_of(const Estimate& time) {
+  StepBounds bounds;
+  bounds.provenance = time.provenance;
+  if (time.value > 0) {
+    bounds.slower = std::max(1.0, time.high / time.value);
+    bounds.faster = std::clamp(time.low / time.value, 0.05, 1.0);
+  }
+  return bounds;
+}
+
 void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& bounds,
                      bool closed_loop) {
   // An overloaded fleet's throughput is its capacity; one with headroom can lose that first.

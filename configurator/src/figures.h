@@ -28,6 +28,9 @@ struct StepBounds {
   double utilisation = 0;  ///< offered load / capacity; 1 in a closed loop
 };
 
+/// Of an estimated time: faster steps are at most 20 times as fast. Whole where it is zero.
+StepBounds bounds_of(const Estimate& time);
+
 /// Sets the intervals of `figures` to first order: latencies are as long as the steps; throughput
 /// falls where slower steps no longer carry the load, and rises only where the fleet is full.
 /// Queueing makes the true interval wider near saturation.

@@ -360,6 +360,19 @@ void follow_recipe(const Recipe& recipe, Plan& plan) {
   plan.seed = recipe.seed;
 }
 
+std::vector<perf::PerfTarget> targets_of(const Problem& problem, const Plan& plan,
+                                         const PoolSpec& pool) {
+  std::vector<perf::PerfTarget> targets;
+  if (pool.timing.kind == TimingKind::model) {
+    targets.push_back(perf::target_of(plan, pool));
+  }
+  const auto images = problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind);
+  if (images && !plan.encode) {
+    targets.push_back(*images);
+  }
+  return targets;
+}
+
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology) {
   Plan plan;
   plan.model = problem.model;
@@ -373,11 +386,8 @@ Plan make_plan(const Problem& problem, const Space& space, const Topology& topol
   std::vector<perf::PerfTarget> targets;
   for (PoolSpec& pool : plan.pools) {
     pool.timing.image_time = problem.recipe->timing.image_time;
-    targets.push_back(perf::target_of(plan, pool));
-    if (const auto images =
-            problem.image_target(pool.timing, pool.layout.tensor, pool.config.kind)) {
-      targets.push_back(*images);
-    }
+    const std::vector<perf::PerfTarget> of_pool = targets_of(problem, plan, pool);
+    targets.insert(targets.end(), of_pool.begin(), of_pool.end());
   }
   plan.profile = perf::profile_for(problem.profile, targets);
   follow_recipe(*problem.recipe, plan);

@@ -104,6 +104,10 @@ struct Space {
 
 Space enumerate(const Problem& problem);
 
+/// What the latency model prices of a pool: its steps, and the images that it encodes.
+std::vector<perf::PerfTarget> targets_of(const Problem& problem, const Plan& plan,
+                                         const PoolSpec& pool);
+
 /// The plan that realises a topology.
 Plan make_plan(const Problem& problem, const Space& space, const Topology& topology);
 

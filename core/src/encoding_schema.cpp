@@ -1,14 +1,10 @@
 #include "dyn/core/encoding.h"
 #include "dyn/core/plan.h"
 #include "dyn/core/schemas.h"
+#include "inherited.h"
 
 namespace dyn {
 namespace {
-
-template <class T, class M>
-M T::*of(M EncodeWorkers::*member) {
-  return member;
-}
 
 template <class T>
 void describe_workers(ObjectSchema<T>& s) {
@@ -16,17 +12,18 @@ void describe_workers(ObjectSchema<T>& s) {
           "Workers that encode the images of prompts and hand the embeddings to the workers that "
           "compute these. A request goes where it has the fewest patches before it, images that a "
           "worker has in its cache not counted.");
-  s.field("replicas", of<T>(&EncodeWorkers::replicas), "How many workers.")
+  s.field("replicas", inherited<T>(&EncodeWorkers::replicas), "How many workers.")
       .between(1, 10'000)
       .because("one worker");
-  s.field("tensor", of<T>(&EncodeWorkers::tensor), "GPUs of each, which share every multiply.")
+  s.field("tensor", inherited<T>(&EncodeWorkers::tensor),
+          "GPUs of each, which share every multiply.")
       .between(1, 16)
       .because("encoders are small");
-  s.field("batch_tokens", of<T>(&EncodeWorkers::batch_tokens),
+  s.field("batch_tokens", inherited<T>(&EncodeWorkers::batch_tokens),
           "Image tokens that are encoded together, or one image that has more.")
       .between(1, 100'000'000)
       .because("vLLM's max_num_batched_tokens");
-  s.field("cache", of<T>(&EncodeWorkers::cache),
+  s.field("cache", inherited<T>(&EncodeWorkers::cache),
           "Memory of each worker for embeddings of images that come again, least recently used "
           "first out.")
       .at_least(Bytes(0))

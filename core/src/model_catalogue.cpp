@@ -6,6 +6,7 @@
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
+#include "model_vision.h"
 
 // Every figure is from the config.json that the publisher put beside the weights, in the
 // repository of that name on huggingface.co.
@@ -119,33 +120,6 @@ ModelSpec qwen2(const char* name, const Shape& shape, bool tied) {
   return model;
 }
 
-/// 28 of 32 layers attend within windows of 8 x 8 patches.
-VisionSpec qwen2_5_vision(std::int64_t intermediate) {
-  VisionSpec vision;
-  vision.layers = 32;
-  vision.hidden = 1280;
-  vision.intermediate = intermediate;
-  vision.heads = 16;
-  vision.gated_mlp = true;
-  vision.window = 64;
-  vision.window_layers = 28;
-  vision.max_pixels = 12'845'056;
-  return vision;
-}
-
-/// `deepstack`: Qwen3-VL's three further layers, which Qwen3.5 has not.
-VisionSpec qwen3_vision(int layers, std::int64_t hidden, std::int64_t intermediate, int deepstack) {
-  VisionSpec vision;
-  vision.layers = layers;
-  vision.hidden = hidden;
-  vision.intermediate = intermediate;
-  vision.heads = 16;
-  vision.patch = 16;
-  vision.deepstack = deepstack;
-  vision.max_pixels = 16'777'216;
-  return vision;
-}
-
 void add_qwen2(Models& models) {
   const ModelSpec half = qwen2("Qwen/Qwen2.5-0.5B", {24, 896, 14, 2, 0, 4864, 151936, 32768}, true);
   add(models, half, {"Qwen/Qwen2.5-0.5B-Instruct"});
@@ -175,13 +149,16 @@ void add_qwen2(Models& models) {
   add(models, large);
   add(models, with_context(large, "Qwen/Qwen2.5-72B-Instruct", 32768));
   const char* vl = "Qwen2_5_VLForConditionalGeneration";
-  const auto see = [&](const ModelSpec& model, const char* name, std::int64_t intermediate) {
-    add(models, with_vision(model, name, vl, qwen2_5_vision(intermediate), 128000));
+  const VisionSpec narrow = detail::qwen2_5_vision();
+  VisionSpec wide = narrow;
+  wide.intermediate = 3456;
+  const auto see = [&](const ModelSpec& model, const char* name, const VisionSpec& vision) {
+    add(models, with_vision(model, name, vl, vision, 128000));
   };
-  see(three, "Qwen/Qwen2.5-VL-3B-Instruct", 3420);
-  see(seven, "Qwen/Qwen2.5-VL-7B-Instruct", 3420);
-  see(middle, "Qwen/Qwen2.5-VL-32B-Instruct", 3456);
-  see(large, "Qwen/Qwen2.5-VL-72B-Instruct", 3456);
+  see(three, "Qwen/Qwen2.5-VL-3B-Instruct", narrow);
+  see(seven, "Qwen/Qwen2.5-VL-7B-Instruct", narrow);
+  see(middle, "Qwen/Qwen2.5-VL-32B-Instruct", wide);
+  see(large, "Qwen/Qwen2.5-VL-72B-Instruct", wide);
 }
 
 /// The multimodal model on top of a language model, where there is one.
@@ -191,8 +168,11 @@ void add_qwen3_vl(Models& models, const ModelSpec& text) {
     const char* name;
     VisionSpec vision;
   };
-  const VisionSpec small = qwen3_vision(24, 1024, 4096, 3);
-  const VisionSpec large = qwen3_vision(27, 1152, 4304, 3);
+  const VisionSpec large = detail::qwen3_vision();
+  VisionSpec small = large;
+  small.layers = 24;
+  small.hidden = 1024;
+  small.intermediate = 4096;
   const Row rows[] = {
       {"Qwen/Qwen3-1.7B", "Qwen/Qwen3-VL-2B-Instruct", small},
       {"Qwen/Qwen3-4B", "Qwen/Qwen3-VL-4B-Instruct", small},
@@ -322,19 +302,6 @@ ModelSpec gemma(const char* name, const char* architecture, const Shape& shape, 
   return model;
 }
 
-/// SigLIP with images of 896 x 896, of which 4 x 4 patches make a token: 256 of each.
-VisionSpec siglip() {
-  VisionSpec vision;
-  vision.layers = 27;
-  vision.hidden = 1152;
-  vision.intermediate = 4304;
-  vision.heads = 16;
-  vision.merge = 4;
-  vision.pooled = true;
-  vision.image_size = 896;
-  return vision;
-}
-
 void add_gemma(Models& models) {
   const char* second = "Gemma2ForCausalLM";
   add(models,
@@ -357,7 +324,7 @@ void add_gemma(Models& models) {
   for (std::size_t i = 0; i < std::size(base); ++i) {
     models3[i].attention.qk_norm = true;
     if (models3[i].architecture == third) {
-      models3[i].vision = siglip();
+      models3[i].vision = detail::siglip_vision();
     }
     add(models, models3[i], {base[i]});
   }
@@ -497,7 +464,8 @@ void add_qwen3_5(Models& models) {
   ModelSpec dense_one = hybrid("Qwen/Qwen3.5-27B", "Qwen3_5ForConditionalGeneration",
                                {64, 5120, 24, 4, 256, 17408, 248320, 262144}, 48);
   dense_one.four_bit = FourBitScope::mlp;
-  const VisionSpec vision = qwen3_vision(27, 1152, 4304, 0);
+  VisionSpec vision = detail::qwen3_vision();
+  vision.deepstack = 0;
   dense_one.vision = vision;
   add(models, dense_one);
   ModelSpec small =

@@ -6,6 +6,7 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
 #include "dyn/core/node.h"
+#include "model_fields.h"
 #include "model_quantization.h"
 #include "model_vision.h"
 
@@ -148,15 +149,8 @@ class ConfigReader {
       }
       return fallback.value_or(low);
     }
-    const std::optional<std::int64_t> value = node->as_int();
-    constexpr std::int64_t kHigh = std::numeric_limits<int>::max();
-    if (!value || *value < low || *value > kHigh) {
-      problems_.add(*node, "expected '" + std::string(key) + "' to be a whole number from " +
-                               std::to_string(low) + " to " + std::to_string(kHigh) + ", got " +
-                               node->quote());
-      return fallback.value_or(low);
-    }
-    return *value;
+    return detail::whole_number(*node, key, low, std::numeric_limits<int>::max(),
+                                fallback.value_or(low), problems_);
   }
 
   int small(std::string_view key, std::optional<std::int64_t> fallback = std::nullopt,

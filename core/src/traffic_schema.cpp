@@ -4,6 +4,7 @@
 
 #include "dyn/core/document.h"
 #include "dyn/core/schemas.h"
+#include "inherited.h"
 
 namespace dyn {
 namespace {
@@ -172,70 +173,69 @@ void check_synthetic(const Traffic& traffic, Checker& checker) {
   }
 }
 
-template <class T, class M>
-M T::*of(M LoadShape::*member) {
-  return member;
-}
-
 template <class T>
 void describe_shape(ObjectSchema<T>& s) {
   const auto tokens = [] { return Tokens(kMostTokens); };
-  s.field("isl", of<T>(&LoadShape::isl),
+  s.field("isl", inherited<T>(&LoadShape::isl),
           "Mean input sequence length, in tokens; of lengths at_most the longest.")
       .between(Tokens(1), tokens())
       .example("4000");
-  s.field("osl", of<T>(&LoadShape::osl),
+  s.field("osl", inherited<T>(&LoadShape::osl),
           "Mean output sequence length, in tokens; of lengths at_most the longest.")
       .between(Tokens(1), tokens())
       .example("500");
-  s.field("lengths", of<T>(&LoadShape::lengths), "How lengths are distributed about their mean.")
+  s.field("lengths", inherited<T>(&LoadShape::lengths),
+          "How lengths are distributed about their mean.")
       .because("as most benchmarks send them")
       .brief();
-  s.field("length_spread", of<T>(&LoadShape::length_spread),
+  s.field("length_spread", inherited<T>(&LoadShape::length_spread),
           "Coefficient of variation of the lengths, or half-width of uniform ones.")
       .between(0, 2)
       .because("fixed lengths have none")
       .brief();
-  s.field("lengths_from", of<T>(&LoadShape::lengths_from),
+  s.field("lengths_from", inherited<T>(&LoadShape::lengths_from),
           "Where empirical lengths come from, relative to the recipe: any trace, or a CSV table "
           "of prompt and answer tokens with, if it is a histogram, a column count.")
       .not_empty()
       .example("conversation.jsonl")
       .unset("lengths follow a formula");
-  s.field("shared_prefix", of<T>(&LoadShape::shared_prefix),
+  s.field("shared_prefix", inherited<T>(&LoadShape::shared_prefix),
           "Tokens that every prompt of a group begins with, such as a system prompt.")
       .between(Tokens(0), tokens())
       .because("prompts are taken to share nothing")
       .brief();
-  s.field("prefix_groups", of<T>(&LoadShape::prefix_groups), "Number of different shared prefixes.")
+  s.field("prefix_groups", inherited<T>(&LoadShape::prefix_groups),
+          "Number of different shared prefixes.")
       .between(1, 1'000'000)
       .because("one system prompt")
       .brief();
-  s.field("turns", of<T>(&LoadShape::turns),
+  s.field("turns", inherited<T>(&LoadShape::turns),
           "Mean requests of a session. A later turn's prompt is the whole session so far and its "
           "own tokens; it is sent when the answer before it is complete and thought about.")
       .between(1, 100'000)
       .because("requests are taken to be independent")
       .brief();
-  s.field("turn_count", of<T>(&LoadShape::turn_count),
+  s.field("turn_count", inherited<T>(&LoadShape::turn_count),
           "How the turns of a session are distributed.")
       .because("sessions alike are easier to read")
       .brief();
-  s.field("turn_isl", of<T>(&LoadShape::turn_isl),
+  s.field("turn_isl", inherited<T>(&LoadShape::turn_isl),
           "Mean tokens that a later turn adds to its session, distributed as isl.")
       .between(Tokens(1), tokens())
       .unset("isl");
-  s.field("think_time", of<T>(&LoadShape::think_time),
+  s.field("think_time", inherited<T>(&LoadShape::think_time),
           "Mean time from the end of a turn to the send of the next.")
       .at_least(Duration{0})
       .because("an agent answers at once")
       .brief();
-  s.field("think_cv", of<T>(&LoadShape::think_cv),
+  s.field("think_cv", inherited<T>(&LoadShape::think_cv),
           "Coefficient of variation of the think time, which is gamma distributed; 0: constant.")
       .between(0, 20)
       .because("exponential")
       .brief();
-  s.field("images", of<T>(&LoadShape::images), "Images that prompts have.").brief().unset("none");
+  s.field("images", inherited<T>(&LoadShape::images), "Images that prompts have.")
+      .brief()
+      .unset("none");
 }
 
 }  // namespace

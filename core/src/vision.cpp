@@ -35,13 +35,15 @@ std::int64_t VisionSpec::patches(int width, int height) const {
   return w / patch * (h / patch);
 }
 
-std::int64_t VisionSpec::parameters(std::int64_t out) const {
+std::int64_t VisionSpec::layer_parameters() const {
   const std::int64_t mlp = (gated_mlp ? 3 : 2) * hidden * intermediate;
-  const std::int64_t embedding = std::int64_t{3} * 2 * patch * patch * hidden;  // two frames
+  return layers * (4 * hidden * hidden + mlp);
+}
+
+/// One projection to the language model and one for each further layer that is handed over.
+std::int64_t VisionSpec::projection_parameters(std::int64_t out) const {
   const std::int64_t merged = hidden * merge * merge;
-  // One projection to the language model and one for each further layer that is handed over.
-  const std::int64_t projection = pooled ? hidden * out : merged * (merged + out);
-  return embedding + layers * (4 * hidden * hidden + mlp) + (1 + deepstack) * projection;
+  return (1 + deepstack) * (pooled ? hidden * out : merged * (merged + out));
 }
 
 ImageSize image_size(const ImageMix& mix, const ModelSpec& model) {

@@ -22,20 +22,11 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
   found.clear();
   Match result;
   blocks.each_range(0, limit, [&](const BlockRange& range) {
-    const std::uint32_t* first = segments_.find(key(range.segment));
+    const std::uint32_t first = first_copy(range.segment);
     std::uint32_t at = range.first;
-    while (first != nullptr && at < range.end()) {
-      // The copy named first that has the block, up to where an earlier one has the next.
+    while (at < range.end()) {
       std::uint32_t end = range.end();
-      std::uint32_t copy = *first;
-      for (; copy != kNone; copy = nodes_[copy].next_copy) {
-        const Node& node = nodes_[copy];
-        if (node.first <= at && at < node.end) {
-          end = std::min(end, node.end);
-          break;
-        }
-        end = node.first > at ? std::min(end, node.first) : end;
-      }
+      const std::uint32_t copy = copy_with(first, at, end);
       if (copy == kNone) {
         break;
       }
@@ -50,9 +41,12 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
   return result;
 }
 
-std::uint32_t BlockPool::copy_with(BlockHash segment, std::uint32_t at, std::uint32_t& end) const {
+std::uint32_t BlockPool::first_copy(BlockHash segment) const {
   const std::uint32_t* first = segments_.find(key(segment));
-  std::uint32_t copy = first != nullptr ? *first : kNone;
+  return first != nullptr ? *first : kNone;
+}
+
+std::uint32_t BlockPool::copy_with(std::uint32_t copy, std::uint32_t at, std::uint32_t& end) const {
   for (; copy != kNone; copy = nodes_[copy].next_copy) {
     const Node& node = nodes_[copy];
     if (node.first <= at && at < node.end) {
@@ -68,9 +62,10 @@ void BlockPool::cached_runs(const PromptBlocks& blocks, std::uint32_t limit, std
                             std::vector<Run>& runs) const {
   std::uint32_t block = offset;
   blocks.each_range(0, limit, [&](const BlockRange& range) {
+    const std::uint32_t first = first_copy(range.segment);
     for (std::uint32_t at = range.first; at < range.end();) {
       std::uint32_t end = range.end();
-      const bool found = copy_with(range.segment, at, end) != kNone;
+      const bool found = copy_with(first, at, end) != kNone;
       if (found && !runs.empty() && runs.back().end == block) {
         runs.back().end += end - at;
       } else if (found) {
@@ -87,9 +82,10 @@ std::uint32_t BlockPool::match_range(const PromptBlocks& blocks, std::uint32_t b
                                      std::uint32_t end, HeldBlocks& found) const {
   std::uint32_t idle = 0;
   blocks.each_range(begin, end, [&](const BlockRange& range) {
+    const std::uint32_t first = first_copy(range.segment);
     for (std::uint32_t at = range.first; at < range.end();) {
       std::uint32_t stop = range.end();
-      const std::uint32_t copy = copy_with(range.segment, at, stop);
+      const std::uint32_t copy = copy_with(first, at, stop);
       DYN_ASSERT(copy != kNone, "a block that should be cached is not");
       found.pieces_.push_back({copy, at, stop});
       idle += nodes_[copy].references == 0 ? stop - at : 0;

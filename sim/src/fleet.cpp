@@ -249,8 +249,7 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.adapter = workload.adapter_of(request);
   out.priority = workload.priority_of(request);
   if (pool.engine_options.image_timer && !workload.request_images.empty()) {
-    const RequestImages& images = workload.request_images[request];
-    out.images = {images.start, static_cast<std::int32_t>(images.count), images.each};
+    out.images = workload.request_images[request];
   }
   return out;
 }

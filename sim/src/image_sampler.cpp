@@ -23,7 +23,7 @@ RequestImages ImageSampler::next(std::int64_t start, Workload& out) {
   if (stream_.uniform() >= mix_.share) {
     return images;
   }
-  images.count = static_cast<std::uint32_t>(mix_.per_request);
+  images.count = mix_.per_request;
   for (int i = 0; i < mix_.per_request; ++i) {
     const std::uint64_t which = popular_ ? popular_->at(stream_.uniform()) : made_++;
     out.images.push_back(static_cast<std::uint64_t>(kvbm::chain(salt_, which)));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/given_timing.h"
 #include "run.h"
 
 namespace dyn::sim {
@@ -155,8 +156,7 @@ std::optional<Estimate> Run::energy(SimTime end) {
   for (std::size_t i = 0; i < fleet_.pools.size(); ++i) {
     const Pool& pool = fleet_.pools[i];
     const PoolSpec& spec = spec_.plan->pools[i];
-    const double watts =
-        (spec.profile ? spec.profile->device : spec_.plan->profile.device).power.count();
+    const double watts = perf::profile_of(plan_, spec).device.power.count();
     if (!(watts > 0)) {
       return std::nullopt;
     }
@@ -178,9 +178,7 @@ std::optional<Estimate> Run::energy(SimTime end) {
              std::max(0.0, all - busy), sequences);
   }
   for (const engine::Encoder& encoder : encoders_) {
-    const double watts =
-        (plan_.encode->profile ? plan_.encode->profile->device : plan_.profile.device)
-            .power.count();
+    const double watts = perf::profile_of(plan_, *plan_.encode).device.power.count();
     if (!(watts > 0)) {
       return std::nullopt;
     }

@@ -217,7 +217,7 @@ std::uint64_t ClassMaker::content(std::int64_t block, const RequestImages& image
   if (end <= shape_.shared_prefix.count()) {
     return 0;
   }
-  if (shares_images(shape_) && end <= images.start + images.tokens()) {
+  if (shares_images(shape_) && end <= images.end()) {
     return images_in_block(images, out, end - out.block_tokens, end);
   }
   return ++unique_;

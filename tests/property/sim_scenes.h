@@ -111,10 +111,10 @@ inline void draw_images(std::uint64_t seed, Scene& scene) {
     images.start = static_cast<std::int64_t>(random.below(2)) * 30;
     const std::int64_t most = (request.input_tokens - 1 - images.start) / size.tokens;
     images.count = most < 1 ? 0
-                            : static_cast<std::uint32_t>(random.below(std::min<std::uint64_t>(
+                            : static_cast<std::int32_t>(random.below(std::min<std::uint64_t>(
                                   4, 1 + static_cast<std::uint64_t>(most))));
     images.each = size;
-    for (std::uint32_t i = 0; i < images.count; ++i) {
+    for (std::int32_t i = 0; i < images.count; ++i) {
       scene.load.images.push_back(random.below(30));
     }
     scene.load.request_images.push_back(images);

@@ -90,6 +90,10 @@ const Profile& profile_of(const Plan& plan, const PoolSpec& pool) {
   return pool.profile ? *pool.profile : plan.profile;
 }
 
+const Profile& profile_of(const Plan& plan, const EncodeSpec& pool) {
+  return pool.profile ? *pool.profile : plan.profile;
+}
+
 std::shared_ptr<const StepTimer> step_timer(const Plan& plan, const PoolSpec& pool) {
   if (pool.timing.kind == TimingKind::model) {
     return PerfModel::compile(target_of(plan, pool), profile_of(plan, pool));

@@ -74,19 +74,15 @@ class ScaledTime final : public ImageTimer {
   double factor_;
 };
 
-/// All multiplies of the encoder by those of its layers.
+/// All multiplies of the encoder by those of its layers. A patch uses each weight once, but for the
+/// projections, which a token does.
 double with_ends(const ModelSpec& model) {
   const VisionSpec& vision = *model.vision;
-  const double mlp = static_cast<double>((vision.gated_mlp ? 3 : 2) * vision.intermediate);
-  const double hidden = static_cast<double>(vision.hidden);
-  const double layers = vision.layers * hidden * (4 * hidden + mlp);  // weights, each a patch once
   const double patches = static_cast<double>(vision.merge) * vision.merge;
-  const double merged = hidden * patches;
-  const double out = static_cast<double>(model.hidden);
-  const double projection = vision.pooled ? hidden * out : merged * (merged + out);
-  const double projections = (1 + vision.deepstack) * projection / patches;
-  const double embedding = 6.0 * vision.patch * vision.patch * hidden;
-  return 1 + (projections + embedding) / layers;
+  const double projections =
+      static_cast<double>(vision.projection_parameters(model.hidden)) / patches;
+  const auto embedding = static_cast<double>(vision.embedding_parameters());
+  return 1 + (projections + embedding) / static_cast<double>(vision.layer_parameters());
 }
 
 }  // namespace
@@ -143,7 +139,7 @@ std::shared_ptr<const ImageTimer> encode_timer(const Plan& plan) {
   DYN_ASSERT(plan.encode.has_value(), "a plan with an encode pool");
   const PoolSpec& pool = prompt_pool(plan);
   return image_timer(plan.model, pool.timing, plan.encode->tensor, pool.config.kind,
-                     plan.encode->profile ? *plan.encode->profile : plan.profile);
+                     profile_of(plan, *plan.encode));
 }
 
 std::shared_ptr<const ImageTimer> scaled(std::shared_ptr<const ImageTimer> timer, double factor) {

@@ -1,6 +1,7 @@
 #include "dyn/engine/deployed_adapters.h"
 
 #include "dyn/core/error.h"
+#include "dyn/perf/given_timing.h"
 
 namespace dyn::engine {
 
@@ -9,8 +10,7 @@ policy::AdapterLoadTimes adapter_load_times(const Plan& plan, const PoolSpec& po
   if (!pool.config.lora) {
     return out;
   }
-  const NetworkSpec network =
-      resolve_network(plan.network, pool.profile ? *pool.profile : plan.profile);
+  const NetworkSpec network = resolve_network(plan.network, perf::profile_of(plan, pool));
   if (network.host_link->count() <= 0 || network.disk_read->count() <= 0) {
     throw Error(ErrorKind::bad_input,
                 "LoRA adapters are loaded over a GPU's link to its host, which has no bandwidth",

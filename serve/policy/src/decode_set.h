@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+
+#include "residue_counts.h"
 
 namespace dyn::policy {
 
@@ -28,10 +29,9 @@ struct Pace {
 /// but the newest, and for as many as are drafted; in the step also for those that it will make.
 class DecodeSet {
  public:
-  explicit DecodeSet(std::int64_t block_size, Pace pace = {})
-      : pace_(pace), crossing_(static_cast<std::size_t>(block_size), 0) {}
+  explicit DecodeSet(std::int64_t block_size, Pace pace = {}) : pace_(pace), lengths_(block_size) {}
 
-  std::int64_t count() const { return count_; }
+  std::int64_t count() const { return lengths_.count(); }
   std::int64_t steps() const { return steps_; }  ///< ended
   /// Tokens that a sequence which decoded from the beginning has made, `ahead` steps from now.
   std::int64_t made(std::int64_t ahead = 0) const { return pace_.tokens(steps_ + ahead); }
@@ -41,7 +41,7 @@ class DecodeSet {
   std::int64_t steps_until(std::int64_t tokens) const { return pace_.steps(tokens) - steps_; }
   std::int64_t drafts() const { return pace_.drafts; }
   /// Sum of tokens, the one being computed included.
-  std::int64_t context() const { return base_sum_ + count_ * made(); }
+  std::int64_t context() const { return base_sum_ + count() * made(); }
 
   /// Tokens for which a sequence holds blocks between two steps.
   std::int64_t held_tokens(std::int64_t base) const { return base + made() - 1 + pace_.drafts; }
@@ -55,55 +55,33 @@ class DecodeSet {
   }
   /// The most steps, up to `limit`, after this one that need no more than `blocks` together.
   std::int64_t steps_within(std::int64_t blocks, std::int64_t limit) const {
-    if (blocks_ahead(limit) <= blocks) {
-      return limit;
-    }
-    std::int64_t low = 0;
-    std::int64_t high = limit;  // does not fit
-    while (high - low > 1) {
-      const std::int64_t middle = low + (high - low) / 2;
-      (blocks_ahead(middle) <= blocks ? low : high) = middle;
-    }
-    return low;
+    return most_steps(limit, [&](std::int64_t steps) { return blocks_ahead(steps) <= blocks; });
   }
 
   /// A sequence of `tokens` tokens joins; returns its base.
   std::int64_t join(std::int64_t tokens) {
     const std::int64_t base = tokens - made();
-    ++count_;
     base_sum_ += base;
-    ++crossing_[residue(base)];
+    lengths_.join(base);
     return base;
   }
   void leave(std::int64_t base) {
-    --count_;
     base_sum_ -= base;
-    --crossing_[residue(base)];
+    lengths_.leave(base);
   }
   void advance(std::int64_t steps) { steps_ += steps; }
 
  private:
-  std::int64_t block_size() const { return static_cast<std::int64_t>(crossing_.size()); }
-  std::size_t residue(std::int64_t base) const {
-    const std::int64_t r = base % block_size();
-    return static_cast<std::size_t>(r < 0 ? r + block_size() : r);
-  }
   /// Blocks that all sequences together need to get from `from` tokens made to `to`: one at each
   /// token of a sequence whose held tokens fill whole blocks.
   std::int64_t blocks_between(std::int64_t from, std::int64_t to) const {
-    const std::int64_t size = block_size();
-    std::int64_t sum = (to - from) / size * count_;
-    for (std::int64_t i = (to - from) % size; i > 0; --i) {
-      sum += crossing_[residue(1 - pace_.drafts - (to - i))];
-    }
-    return sum;
+    return lengths_.crossings(from, to, 1 - pace_.drafts);
   }
 
   Pace pace_;
-  std::int64_t count_ = 0;
   std::int64_t steps_ = 0;
   std::int64_t base_sum_ = 0;
-  std::vector<std::int64_t> crossing_;
+  ResidueCounts lengths_;
 };
 
 }  // namespace dyn::policy

@@ -135,18 +135,23 @@ void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome)
   }
 }
 
+/// The first of a heap whose request still decodes as it did then, or null: the others are dropped.
+const Scheduler::Impl::Finish* Scheduler::Impl::soonest(std::vector<Finish>& heap) const {
+  while (!heap.empty()) {
+    const Request& request = requests[heap.front().slot];
+    if (request.state == State::decoding && request.order == heap.front().order) {
+      return &heap.front();
+    }
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>{});
+    heap.pop_back();
+  }
+  return nullptr;
+}
+
 /// What made() will be when the next decoding request finishes; none (-1) if none decodes.
 std::int64_t Scheduler::Impl::next_finish() {
-  while (!finishes.empty()) {
-    const Finish& soonest = finishes.front();
-    const Request& request = requests[soonest.slot];
-    if (request.state == State::decoding && request.order == soonest.order) {
-      return soonest.made;
-    }
-    std::pop_heap(finishes.begin(), finishes.end(), std::greater<>{});
-    finishes.pop_back();
-  }
-  return -1;
+  const Finish* next = soonest(finishes);
+  return next != nullptr ? next->made : -1;
 }
 
 }  // namespace dyn::policy

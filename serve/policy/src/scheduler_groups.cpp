@@ -116,16 +116,8 @@ void Scheduler::Impl::slide_windows() {
 
 /// What made() is or was when the next window leaves behind a block that is not in the sums.
 std::int64_t Scheduler::Impl::next_slide() {
-  while (!slides.empty()) {
-    const Finish& soonest = slides.front();
-    const Request& request = requests[soonest.slot];
-    if (request.state == State::decoding && request.order == soonest.order) {
-      return soonest.made;
-    }
-    std::pop_heap(slides.begin(), slides.end(), std::greater<>{});
-    slides.pop_back();
-  }
-  return kNever;
+  const Finish* next = soonest(slides);
+  return next != nullptr ? next->made : kNever;
 }
 
 void Scheduler::Impl::push_slide(Slot slot) {
@@ -180,17 +172,10 @@ std::int64_t Scheduler::Impl::steps_to_slide(std::int64_t limit) {
 
 /// The most steps, up to `limit`, that certainly leave no room for the blocked head of the queue.
 std::int64_t Scheduler::Impl::steps_without_room(std::int64_t limit) const {
-  const auto room = [&](std::int64_t steps) {
-    return free_blocks() + groups.sliding * sliding.left_behind(slid_to, decodes.made(steps)) >=
+  return most_steps(limit, [&](std::int64_t steps) {
+    return free_blocks() + groups.sliding * sliding.left_behind(slid_to, decodes.made(steps)) <
            wanted_pages;
-  };
-  std::int64_t low = 0;
-  std::int64_t high = limit + 1;  // not tried
-  while (high - low > 1) {
-    const std::int64_t middle = low + (high - low) / 2;
-    (room(middle) ? high : low) = middle;
-  }
-  return low;
+  });
 }
 
 void Scheduler::Impl::release_groups(Slot slot) {

@@ -203,6 +203,8 @@ struct Scheduler::Impl {
   void report_second(SimTime now, Outcome& outcome);
   void finish_due(SimTime now, Outcome& outcome);
   void complete_prefill(Slot slot, SimTime now, Outcome& outcome);
+  struct Finish;
+  const Finish* soonest(std::vector<Finish>& heap) const;
   std::int64_t next_finish();
 
   SchedulerOptions options;
@@ -249,8 +251,8 @@ struct Scheduler::Impl {
     }
   };
   std::vector<Finish> finishes;  ///< a binary heap, soonest first
-  std::vector<Finish> due;       ///< scratch
   std::vector<Finish> slides;    ///< likewise, when windows leave blocks behind
+  std::vector<Finish> due;       ///< scratch
   struct Fresh {
     Slot slot;
     std::uint64_t order;

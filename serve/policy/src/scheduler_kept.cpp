@@ -10,11 +10,27 @@ namespace dyn::policy {
 
 namespace {
 
-/// The hash of which a request's own blocks are parts. Requests of one engine differ in their ids.
-kvbm::BlockHash own_hash(const Request& request) {
-  static const kvbm::BlockHash root = kvbm::chain_root("what a preempted request has computed");
-  return kvbm::chain(root, request.spec.id.value());
-}
+/// The first so many blocks of a request's own, which are parts of one hash. Requests of one engine
+/// differ in their ids.
+class OwnBlocks {
+ public:
+  OwnBlocks(const Request& request, std::int64_t count)
+      : hash_(kvbm::chain(root(), request.spec.id.value())),
+        blocks_(std::span(&hash_, 1), std::numeric_limits<std::uint32_t>::max(),
+                static_cast<std::uint32_t>(count)) {}
+  OwnBlocks(const OwnBlocks&) = delete;
+  OwnBlocks& operator=(const OwnBlocks&) = delete;
+
+  const kvbm::PromptBlocks& blocks() const { return blocks_; }
+
+ private:
+  static kvbm::BlockHash root() {
+    static const kvbm::BlockHash hash = kvbm::chain_root("what a preempted request has computed");
+    return hash;
+  }
+  kvbm::BlockHash hash_;
+  kvbm::PromptBlocks blocks_;
+};
 
 }  // namespace
 
@@ -27,11 +43,10 @@ void Scheduler::Impl::keep(Slot slot, std::int64_t tokens) {
   if (!options.config.prefix_caching || tiers != nullptr || named < prompt || full <= named) {
     return;
   }
-  const kvbm::BlockHash hash = own_hash(request);
-  const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
-                               static_cast<std::uint32_t>(full - prompt));
-  keep_groups(slot, own, full);
-  pool.publish(own, static_cast<std::uint32_t>(named - prompt), own.size(), request.named);
+  const OwnBlocks own(request, full - prompt);
+  keep_groups(slot, own.blocks(), full);
+  pool.publish(own.blocks(), static_cast<std::uint32_t>(named - prompt), own.blocks().size(),
+               request.named);
   request.nameless -= full - named;
   request.kept = full - prompt;
 }
@@ -41,10 +56,9 @@ void Scheduler::Impl::keep(Slot slot, std::int64_t tokens) {
 /// in the step that begins.
 bool Scheduler::Impl::cut_to_groups(Slot slot, kvbm::BlockPool::Match& match) {
   const Request& request = requests[slot];
-  const kvbm::BlockHash hash = own_hash(request);
   const std::uint32_t prompt = request.spec.blocks.size();
-  const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
-                               match.blocks > prompt ? match.blocks - prompt : 0);
+  const OwnBlocks kept_blocks(request, match.blocks > prompt ? match.blocks - prompt : 0);
+  const kvbm::PromptBlocks& own = kept_blocks.blocks();
   const bool own_state = groups.linear > 0 && request.remote;
   const std::uint32_t hit = own_state ? match.blocks : agreed_hit(request, own, match.blocks);
   group_pages[slot].junction = hit < match.blocks ? match.blocks : 0;
@@ -71,10 +85,8 @@ kvbm::BlockPool::Match Scheduler::Impl::match_kept(const Request& request, std::
   if (count <= 0) {
     return {};
   }
-  const kvbm::BlockHash hash = own_hash(request);
-  const kvbm::PromptBlocks own(std::span(&hash, 1), std::numeric_limits<std::uint32_t>::max(),
-                               static_cast<std::uint32_t>(count));
-  return pool.match(own, own.size(), found_kept);
+  const OwnBlocks own(request, count);
+  return pool.match(own.blocks(), own.blocks().size(), found_kept);
 }
 
 }  // namespace dyn::policy

@@ -3,10 +3,13 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "blocks.h"
+
 namespace {
 
 using namespace dyn;
 using namespace dyn::policy;
+using dyn::policy::test::blocks;
 
 RouterOptions options(RouterKind kind, std::uint32_t workers) {
   RouterOptions result;
@@ -21,14 +24,6 @@ RouteRequest request(std::uint32_t id, std::int64_t prompt = 160,
   result.id = RequestId(id);
   result.prompt_tokens = prompt;
   result.blocks = kvbm::PromptBlocks(blocks);
-  return result;
-}
-
-std::vector<kvbm::BlockHash> blocks(std::uint64_t first, std::uint64_t count) {
-  std::vector<kvbm::BlockHash> result;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    result.push_back(kvbm::BlockHash{first + i});
-  }
   return result;
 }
 

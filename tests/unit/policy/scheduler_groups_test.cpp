@@ -2,12 +2,14 @@
 #include <deque>
 #include <utility>
 
+#include "blocks.h"
 #include "dyn/policy/scheduler.h"
 
 namespace {
 
 using namespace dyn;
 using namespace dyn::policy;
+using dyn::policy::test::blocks;
 
 /// A scheduler with blocks of four tokens for a model of several kinds of layers.
 struct Bench {
@@ -67,14 +69,6 @@ perf::CacheGroups states(int groups, std::int64_t blocks) {
   perf::CacheGroups result;
   result.linear = groups;
   result.state_blocks = blocks;
-  return result;
-}
-
-std::vector<kvbm::BlockHash> blocks(std::uint64_t first, std::uint64_t count) {
-  std::vector<kvbm::BlockHash> result;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    result.push_back(kvbm::BlockHash{first + i});
-  }
   return result;
 }
 

@@ -1,12 +1,14 @@
 #include <catch2/catch.hpp>
 #include <deque>
 
+#include "blocks.h"
 #include "dyn/policy/scheduler.h"
 
 namespace {
 
 using namespace dyn;
 using namespace dyn::policy;
+using dyn::policy::test::blocks;
 
 EngineConfig sglang(SchedulePolicy policy) {
   EngineConfig config;
@@ -15,14 +17,6 @@ EngineConfig sglang(SchedulePolicy policy) {
   config.kv_blocks = 100'000;
   config.sglang.schedule_policy = policy;
   return config;
-}
-
-std::vector<kvbm::BlockHash> blocks(std::uint64_t first, std::uint64_t count) {
-  std::vector<kvbm::BlockHash> result;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    result.push_back(kvbm::BlockHash{first + i});
-  }
-  return result;
 }
 
 struct Bench {

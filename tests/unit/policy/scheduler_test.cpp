@@ -3,10 +3,13 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "blocks.h"
+
 namespace {
 
 using namespace dyn;
 using namespace dyn::policy;
+using dyn::policy::test::blocks;
 
 /// A scheduler of small numbers, and shorthand to step it.
 struct Bench {
@@ -51,14 +54,6 @@ EngineConfig small(std::int64_t budget, std::int64_t blocks, int block_size = 4)
   config.block_size = block_size;
   config.kv_blocks = blocks;
   return config;
-}
-
-std::vector<kvbm::BlockHash> blocks(std::uint64_t first, std::uint64_t count) {
-  std::vector<kvbm::BlockHash> result;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    result.push_back(kvbm::BlockHash{first + i});
-  }
-  return result;
 }
 
 TEST_CASE("a long prompt is cut to the budget, and what is left of it goes to the next") {

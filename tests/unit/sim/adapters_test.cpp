@@ -4,6 +4,7 @@
 #include <set>
 
 #include "dyn/core/error.h"
+#include "figures.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -27,12 +28,6 @@ Fleet fleet(int slots, int host_slots, int replicas = 1,
   out.plan.network.disk_read = BytesPerSec(2.5e9);
   out.plan.network.disk_latency = ms(1);
   return out;
-}
-
-double figure(const SimulationResult& run, const char* tag) {
-  const Metric* metric = run.report.find(tag);
-  REQUIRE(metric != nullptr);
-  return metric->avg;
 }
 
 TEST_CASE("the step that first uses an adapter is longer by its load") {

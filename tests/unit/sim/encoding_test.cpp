@@ -5,6 +5,7 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/sim/run_trace.h"
+#include "figures.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -13,20 +14,20 @@ namespace {
 using namespace test;
 
 /// Each request has so many images of 100 tokens at the beginning of its prompt, all different.
-void add_images(Workload& load, std::uint32_t count) {
+void add_images(Workload& load, std::int32_t count) {
   for (std::size_t i = 0; i < load.requests.size(); ++i) {
     RequestImages images;
     images.first = static_cast<std::uint32_t>(load.images.size());
     images.count = count;
     images.each = {400, 100};
-    for (std::uint32_t k = 0; k < count; ++k) {
+    for (std::int32_t k = 0; k < count; ++k) {
       load.images.push_back(load.images.size());
     }
     load.request_images.push_back(images);
   }
 }
 
-Workload with_images(const std::vector<Ask>& asks, std::uint32_t count) {
+Workload with_images(const std::vector<Ask>& asks, std::int32_t count) {
   Workload load = workload(asks);
   add_images(load, count);
   return load;
@@ -44,12 +45,6 @@ Fleet with_encoders(Fleet fleet, EncodeWorkers workers) {
   encode_apart(fleet, workers, ms(10));
   fleet.plan.transfer.bandwidth = BytesPerSec(1e8);
   return fleet;
-}
-
-double figure(const SimulationResult& run, const char* tag) {
-  const Metric* metric = run.report.find(tag);
-  REQUIRE(metric != nullptr);
-  return metric->avg;
 }
 
 TEST_CASE("the step that computes an image's first token is longer by its encoding") {

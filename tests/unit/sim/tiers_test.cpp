@@ -4,6 +4,7 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/perf/builtin_profiles.h"
+#include "figures.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -30,12 +31,6 @@ KvTier tier(std::int64_t blocks, TierWrite write = TierWrite::through) {
   out.capacity = Bytes(blocks * kBlockBytes);
   out.write = write;
   return out;
-}
-
-double figure(const SimulationResult& run, const char* tag) {
-  const Metric* metric = run.report.find(tag);
-  REQUIRE(metric != nullptr);
-  return metric->avg;
 }
 
 /// Prompts of `tokens` tokens, by families, one every second; those of a family are the same.

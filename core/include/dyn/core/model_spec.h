@@ -91,8 +91,14 @@ struct VisionSpec {
   std::int64_t tokens(int width, int height) const {
     return patches(width, height) / merge / merge;
   }
-  /// Parameters of the encoder, its projection to `out` values a token included.
-  std::int64_t parameters(std::int64_t out) const;
+  /// Parameters: of the embedding of patches, of all layers, and of what projects to `out` values a
+  /// token.
+  std::int64_t embedding_parameters() const { return std::int64_t{6} * patch * patch * hidden; }
+  std::int64_t layer_parameters() const;
+  std::int64_t projection_parameters(std::int64_t out) const;
+  std::int64_t parameters(std::int64_t out) const {
+    return embedding_parameters() + layer_parameters() + projection_parameters(out);
+  }
   bool operator==(const VisionSpec&) const = default;
 };
 

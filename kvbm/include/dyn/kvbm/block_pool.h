@@ -148,9 +148,11 @@ class BlockPool {
   void split(std::uint32_t node, std::uint32_t at);
   std::uint32_t node_at(const HeldBlocks::Piece& piece, std::uint32_t block) const;
   void name(const BlockRange& range, bool told, HeldBlocks& held);
-  /// The copy, named first, that has a block of a segment, or kNone. `end` is lowered to where that
-  /// answer changes.
-  std::uint32_t copy_with(BlockHash segment, std::uint32_t at, std::uint32_t& end) const;
+  /// The copy of a segment that was named first, or kNone.
+  std::uint32_t first_copy(BlockHash segment) const;
+  /// The first of `copy` and those named after it that has a block of the segment, or kNone. `end`
+  /// is lowered to where that answer changes.
+  std::uint32_t copy_with(std::uint32_t copy, std::uint32_t at, std::uint32_t& end) const;
   void remove_copy(std::uint32_t node);
   void evict(std::uint32_t node, std::uint32_t count);
   void record(KvEvent::Kind kind, std::uint32_t node, std::uint32_t first);

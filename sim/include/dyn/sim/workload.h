@@ -10,6 +10,7 @@
 #include "dyn/core/quantity.h"
 #include "dyn/core/recipe.h"
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/policy/prompt_images.h"
 
 namespace dyn::sim {
 
@@ -32,14 +33,9 @@ struct FollowUp {
   Duration delay{0};        ///< think or tool time, from the end of `before`
 };
 
-/// The images of a prompt: of one size, one after the other.
-struct RequestImages {
+/// The images of a prompt, and which they are.
+struct RequestImages : policy::PromptImages {
   std::uint32_t first = 0;  ///< into Workload::images
-  std::uint32_t count = 0;
-  std::int64_t start = 0;  ///< tokens of the prompt before them
-  ImageSize each;
-
-  std::int64_t tokens() const { return count * each.tokens; }
 };
 
 /// Requests of a kind, with targets of their own.
@@ -91,7 +87,8 @@ struct Workload {
     if (request_images.empty()) {
       return {};
     }
-    return {images.data() + request_images[request].first, request_images[request].count};
+    const RequestImages& of = request_images[request];
+    return {images.data() + of.first, static_cast<std::size_t>(of.count)};
   }
   int priority_of(std::uint32_t request) const {
     return !priorities.empty() ? priorities[request]

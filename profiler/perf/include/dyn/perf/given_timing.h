@@ -18,6 +18,7 @@ std::shared_ptr<const StepTimer> given_timing(const StepTiming& timing, std::int
 
 /// The device that a pool of a plan runs on.
 const Profile& profile_of(const Plan& plan, const PoolSpec& pool);
+const Profile& profile_of(const Plan& plan, const EncodeSpec& pool);
 
 /// The step times of a pool's engines, wherever they come from. Throws as PerfModel::compile does.
 std::shared_ptr<const StepTimer> step_timer(const Plan& plan, const PoolSpec& pool);

@@ -14,7 +14,8 @@ struct PromptImages {
   std::int32_t count = 0;
   ImageSize each;
 
-  std::int64_t end() const { return start + count * each.tokens; }
+  std::int64_t tokens() const { return count * each.tokens; }
+  std::int64_t end() const { return start + tokens(); }
   /// How many have a token in [from, to). Needs each.tokens > 0 if there are any.
   std::int64_t within(std::int64_t from, std::int64_t to) const {
     if (count == 0 || to <= std::max(from, start) || from >= end()) {

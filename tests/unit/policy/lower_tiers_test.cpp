@@ -1,6 +1,7 @@
 // Routers that see the tiers below their workers' devices.
 #include <catch2/catch.hpp>
 
+#include "blocks.h"
 #include "dyn/policy/router.h"
 
 namespace dyn::policy {
@@ -33,11 +34,8 @@ RouterOptions options(std::vector<RouterTier> tiers, std::uint32_t workers = 2) 
 
 struct Prompt {
   std::vector<kvbm::BlockHash> hashes;
-  explicit Prompt(std::uint64_t blocks, std::uint64_t first = 1) {
-    for (std::uint64_t i = 0; i < blocks; ++i) {
-      hashes.push_back(kvbm::BlockHash{first + i});
-    }
-  }
+  explicit Prompt(std::uint64_t blocks, std::uint64_t first = 1)
+      : hashes(test::blocks(first, blocks)) {}
   RouteRequest request(std::uint32_t id) const {
     RouteRequest out;
     out.id = RequestId(id);

@@ -6,6 +6,7 @@
 #include "dyn/core/random.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "dyn/sim/run_trace.h"
+#include "figures.h"
 #include "fleets.h"
 
 namespace dyn::sim {
@@ -59,12 +60,6 @@ Workload prompts(Duration gap, std::size_t count = 200) {
     out.requests.push_back(request);
   }
   return out;
-}
-
-double figure(const SimulationResult& run, const char* tag) {
-  const Metric* metric = run.report.find(tag);
-  REQUIRE(metric != nullptr);
-  return metric->avg;
 }
 
 double hits(const SimulationResult& run) {

@@ -64,4 +64,19 @@ TEST_CASE("simulated workers that share a tier find each other's blocks") {
   CHECK(cached_tokens(server, 'a') == 992);
 }
 
+TEST_CASE("a router that sees host memory sends prompts to the simulated worker that has them") {
+  Plan plan = small_plan(2);
+  plan.kv_tiers.host.emplace().capacity = Bytes(256 << 20);
+  plan.router.kind = RouterKind::kv_aware;
+  plan.router.host_credit = 1;
+  RunningServer server(plan, {}, use_prompt_timer);
+  const std::string letters = "abcdefghijkl";  // the devices keep three of these
+  for (const char letter : letters) {
+    CHECK(cached_tokens(server, letter) == 0);
+  }
+  for (const char letter : letters) {
+    CHECK(cached_tokens(server, letter) == 992);
+  }
+}
+
 }  // namespace

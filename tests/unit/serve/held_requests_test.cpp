@@ -92,6 +92,8 @@ TEST_CASE("a plan's keys that only simulations follow are named") {
   CHECK(simulated_only(plan).size() == 5);
   plan.pools[0].engine.kind = EngineKind::openai;  // adapters are its own affair
   CHECK(simulated_only(plan).size() == 4);
+  plan.router.host_credit = 0.5;  // it tells of its devices alone
+  CHECK(simulated_only(plan).size() == 5);
 }
 
 }  // namespace

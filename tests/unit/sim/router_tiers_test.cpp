@@ -63,7 +63,7 @@ Workload prompts(Duration gap, std::size_t count = 200) {
 }
 
 double hits(const SimulationResult& run) {
-  return figure(run, "prefix_cache_hit_rate_host");
+  return figure(run, "prefix_cache_hit_rate");
 }
 
 TEST_CASE("a router that sees host memory sends prompts where they can be loaded, and is faster") {
@@ -160,8 +160,8 @@ TEST_CASE("events of tiers that are lost, or come late, are not seen") {
   CHECK(exact > blind + 0.1);
   CHECK(with(0, ms(10'000)) < exact - 0.1);
   CHECK(with(0, ms(4)) > blind + 0.1);
-  // A block that is lost ends a run, so that a prompt of which a tenth is lost is hardly there.
-  CHECK(with(0.1, ms(0)) < exact - 0.05);
+  // A block that is lost ends a run, but what is left of it still leads there.
+  CHECK(with(0.1, ms(0)) > blind + 0.3);
 }
 
 TEST_CASE("a worker's tiers are forgotten when it crashes, shared ones are not") {

@@ -21,8 +21,9 @@ struct LeastTimes {
 };
 
 /// An output token reads the weights that it uses once, a prompt multiplies them by each of its
-/// tokens; all GPUs of the worker share both at their specified rates. A sixteenth of that is still
-/// let through: drafts bring several tokens a step and cached prefixes are not computed. Of the
+/// tokens; all GPUs of the worker share both at their specified rates. Of that an eighth and a
+/// sixteenth are let through: drafts bring several tokens a step, cached prefixes are not computed
+/// and tables may count a worker's GPUs twice (measured ones take 1.0 times and more). Of the
 /// `formats` of weights the lightest and the fastest count. `prompt` is in tokens.
 LeastTimes least_times(const ModelSpec& model, std::initializer_list<Precision> formats,
                        const GpuSpec& gpu, int gpus, double prompt);

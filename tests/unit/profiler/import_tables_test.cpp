@@ -257,7 +257,7 @@ TEST_CASE("Of MXFP4 experts with wide and narrow activations those that engines 
 
 TEST_CASE("Experts behind an all-to-all: decode in full, of prefill what is not launching") {
   const std::string row = "fp8_block,deepepmoe,power_law_0.6,";
-  const auto table = [&row](const std::string& rows) {
+  const auto table = [](const std::string& rows) {
     return parse_csv(kMoeColumns + rows, "wideep_moe.parquet");
   };
   OperatorFit key = key_of("sglang");

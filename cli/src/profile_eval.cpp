@@ -70,6 +70,7 @@ std::vector<eval::TitledAccuracy> accuracies(const std::vector<eval::EvaluatedRo
 int evaluate(const Context& context, const Flags& flags) {
   const eval::MeasuredTable table = eval::load_measured(flags.against);
   const eval::PointPredictor predictor(profile_source(flags.profiles));
+  predictor.check_times(table);
   eval::EvaluateOptions options;
   options.threads = flags.threads;
   options.progress = [&](double done) { context.progress(done, "predicting"); };

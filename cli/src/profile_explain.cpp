@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "dyn/core/error.h"
 #include "dyn/core/schemas.h"
 #include "dyn/perf/builtin_profiles.h"
+#include "dyn/perf/operator_work.h"
 #include "dyn/perf/perf_model.h"
 #include "dyn/profiler/explain.h"
 #include "dyn/profiler/show.h"
@@ -49,6 +51,30 @@ Precision precision_of(const std::string& text, Precision otherwise) {
   return *precision;
 }
 
+/// An engine that the profile has neither host nor kernels of would be answered with another's.
+void check_engine(const std::string& engine, const Profile& profile) {
+  std::set<std::string> known;
+  for (const EngineHost& host : profile.engines) {
+    known.insert(host.engine);
+  }
+  for (const OperatorFit& fit : profile.operators) {
+    known.insert(perf::is_collective(fit.kind) ? std::string() : fit.engine);
+  }
+  known.erase(std::string());
+  if (known.empty() || known.contains(engine)) {
+    return;
+  }
+  const std::vector<std::string> names(known.begin(), known.end());
+  std::string list;
+  for (const std::string& name : names) {
+    list += (list.empty() ? "" : ", ") + name;
+  }
+  const auto guess = nearest(engine, names);
+  throw Error(ErrorKind::usage,
+              "--engine: '" + engine + "' is no engine of " + profile.name + "; it has " + list,
+              guess ? "did you mean '" + *guess + "'?" : "name one of those");
+}
+
 int explain(const Context& context, const Flags& flags) {
   if (flags.decode == 0 && flags.prefill == 0) {
     throw Error(ErrorKind::usage, "the step is empty", "give --decode N, --prefill TOKENS or both");
@@ -59,6 +85,7 @@ int explain(const Context& context, const Flags& flags) {
   target.kv_cache = precision_of(flags.kv_cache, Precision::bf16);
   const Profile profile = flags.profile.empty() ? perf::builtin_profile(flags.gpu)
                                                 : profiler::open_profile(flags.profile);
+  check_engine(target.engine, profile);
   perf::StepBatch batch;
   std::string title = target.model.name + " on " + profile.device.name + ", " + target.engine + ':';
   if (flags.prefill > 0) {

@@ -119,6 +119,12 @@ std::vector<GpuSpec> nvidia_blackwell() {
 
 std::vector<GpuSpec> nvidia_cards() {
   return {
+      {"a40", "NVIDIA A40", "nvidia", mebibytes(46068), 696_GBps, peaks({37.4, 149.7, 299.3, 0, 0}),
+       Watts(300), 8, 32_GBps, 12.5_GBps, 32_GBps,
+       sources("NVIDIA A40 data sheet (links over PCIe 4 x16, 64 GB/s both directions; NVLink "
+               "bridges join pairs only)",
+               "data sheet: 48 GB of GDDR6 with ECC, of which the L40S's driver leaves 46068 MiB",
+               "assumed: a 100 Gb/s port a GPU")},
       {"l40s", "NVIDIA L40S", "nvidia", mebibytes(46068), 864_GBps,
        peaks({91.6, 362.05, 733, 733, 0}), Watts(350), 8, 32_GBps, 25_GBps, 32_GBps,
        sources("NVIDIA L40S data sheet (no NVLink; PCIe 4 x16, 64 GB/s both directions)",

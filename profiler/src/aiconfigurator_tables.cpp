@@ -234,8 +234,7 @@ class Reading {
       note(engine + ' ' + version + ' ' + source.file + ": " + std::to_string(summary.used) +
            " of " + std::to_string(summary.rows) + " rows used, " +
            std::to_string(summary.unknown) + " of formats, kernels or routings not modelled, " +
-           std::to_string(summary.repeated) + " repeated, " + std::to_string(summary.too_fast) +
-           " faster than the device can be" + summary.why);
+           std::to_string(summary.repeated) + " repeated, " + too_fast_text(summary) + summary.why);
       if (summary.used > 0) {
         return;
       }

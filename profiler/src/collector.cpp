@@ -47,16 +47,31 @@ Collector::Collector(const TableRows& rows, const GpuSpec& gpu, Slices& slices)
   summary_.rows = rows.size();
 }
 
-void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
+bool Collector::above(std::size_t row, double seconds, double least) {
+  if (seconds >= kTolerance * least) {
+    return true;
+  }
+  if (summary_.too_fast++ == 0) {
+    first_ = row;
+    summary_.first_too_fast = "takes " + microseconds(seconds) + ", but the " + gpu_.name +
+                              " needs at least " + microseconds(least);
+  }
+  return false;
+}
+
+bool Collector::possible(std::size_t row, Precision precision, double flops, double bytes,
+                         double seconds) {
+  return above(row, seconds, device_limit(precision, flops, bytes));
+}
+
+bool Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample& sample,
                     std::optional<Precision> multiplied) {
-  const double least = limit(multiplied.value_or(key.precision), sample);
-  if (sample.seconds < kTolerance * least) {
-    if (summary_.too_fast++ == 0) {
-      first_ = row;
-      first_limit_ = least;
-      first_seconds_ = sample.seconds;
-    }
-    return;
+  const double least =
+      sample.flops == 0
+          ? sample.bytes / gpu_.intra_node.count() / 2  // of a collective
+          : device_limit(multiplied.value_or(key.precision), sample.flops, sample.bytes);
+  if (!above(row, sample.seconds, least)) {
+    return false;
   }
   const std::string text = key_text(key);
   Slice& slice = slices_[text];
@@ -72,7 +87,7 @@ void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample
     double& seconds = slice.samples[at->second].seconds;
     seconds = std::min(seconds, sample.seconds);
     ++summary_.repeated;
-    return;
+    return true;
   }
   if (slice.samples.empty()) {
     slice.key = key;
@@ -80,24 +95,29 @@ void Collector::add(std::size_t row, const OperatorFit& key, const SurfaceSample
   }
   slice.samples.push_back(sample);
   ++summary_.used;
+  return true;
 }
 
 TableSummary Collector::finish() const {
-  if (static_cast<double>(summary_.too_fast) > kTooFastShare * static_cast<double>(rows_.size())) {
-    rows_.refuse(first_, "takes " + microseconds(first_seconds_) + ", but the " + gpu_.name +
-                             " needs at least " + microseconds(first_limit_) + " (" +
-                             std::to_string(summary_.too_fast) + " of " +
+  TableSummary summary = summary_;
+  if (static_cast<double>(summary.too_fast) > kTooFastShare * static_cast<double>(rows_.size())) {
+    rows_.refuse(first_, summary.first_too_fast + " (" + std::to_string(summary.too_fast) + " of " +
                              std::to_string(rows_.size()) + " rows are faster than it can be)");
   }
-  return summary_;
+  if (summary.too_fast > 0) {
+    summary.first_too_fast = "row " + std::to_string(first_ + 1) + ' ' + summary.first_too_fast;
+  }
+  return summary;
 }
 
-double Collector::limit(Precision precision, const SurfaceSample& sample) const {
-  if (sample.flops == 0) {
-    return sample.bytes / gpu_.intra_node.count() / 2;
-  }
-  return std::max(sample.flops / gpu_.peak_for(precision).count(),
-                  sample.bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
+std::string too_fast_text(const TableSummary& summary) {
+  return std::to_string(summary.too_fast) + " faster than the device can be" +
+         (summary.too_fast > 0 ? " (the first: " + summary.first_too_fast + ")" : std::string());
+}
+
+double Collector::device_limit(Precision precision, double flops, double bytes) const {
+  return std::max(flops / gpu_.peak_for(precision).count(),
+                  bytes / (kCacheSpeedup * gpu_.memory_bandwidth.count()));
 }
 
 }  // namespace dyn::profiler

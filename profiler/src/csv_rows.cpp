@@ -73,9 +73,9 @@ TableColumn column_of(std::string_view name, const std::vector<Cells>& rows, std
 Table parse_csv(std::string_view text, const std::string& file) {
   std::vector<Cells> rows;
   Cells header;
-  const bool whole = text.empty() || text.ends_with('\n');
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
+    const bool whole = end < text.size();  // else the last line, without a line break
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.ends_with('\r')) {
@@ -92,14 +92,11 @@ Table parse_csv(std::string_view text, const std::string& file) {
     if (rows.back().size() != header.size()) {
       refuse(file, rows.size(),
              "has " + std::to_string(rows.back().size()) + " cells, the header " +
-                 std::to_string(header.size()));
+                 std::to_string(header.size()) + (whole ? "" : "; is the file truncated?"));
     }
   }
   if (rows.empty()) {
     refuse(file, 0, "has no rows");
-  }
-  if (!whole) {
-    refuse(file, rows.size(), "ends without a line break; is the file truncated?");
   }
   Table table;
   table.file = file;

@@ -99,14 +99,17 @@ class LayerImport {
   const PlainSamples& plain() const { return plain_; }
 
  private:
-  /// A slice's source names every folder that it is from.
-  void add_to(Collector& collector, std::size_t row, const OperatorFit& key,
+  /// A slice's source names every folder that it is from. False where the row is left out.
+  bool add_to(Collector& collector, std::size_t row, const OperatorFit& key,
               const SurfaceSample& sample) {
-    collector.add(row, key, sample);
+    if (!collector.add(row, key, sample)) {
+      return false;
+    }
     std::string& source = slices_[key_text(key)].key.source;
     if (source.find(key_.source.substr(key_.source.rfind(',') + 2)) == std::string::npos) {
       source += key_.source.substr(key_.source.rfind(','));
     }
+    return true;
   }
 
   void gemm(Collector& collector, std::size_t row, double tokens, double n, double k,
@@ -142,18 +145,18 @@ class LayerImport {
       } else if (name == "down_proj") {
         gemm(collector, i, n, hidden, inter, seconds);
       } else if (name == "layernorm" || name == "final_layernorm") {
-        plain_.elementwise(4 * hidden * kActivation * n, seconds);
+        plain_.elementwise(collector, i, 4 * hidden * kActivation * n, seconds);
       } else if (name == "embedding") {
-        plain_.elementwise(2 * hidden * kActivation * n, seconds);
+        plain_.elementwise(collector, i, 2 * hidden * kActivation * n, seconds);
       } else if (name == "rotary_emb" || name == "qk_norm") {
-        plain_.elementwise(2 * (q + kv) * kActivation * n, seconds);
+        plain_.elementwise(collector, i, 2 * (q + kv) * kActivation * n, seconds);
       } else if (name == "act_fn") {
-        plain_.elementwise(3 * inter * kActivation * n, seconds);
+        plain_.elementwise(collector, i, 3 * inter * kActivation * n, seconds);
       } else {
         rows.refuse(i, "unknown layer '" + name + "'");
       }
     }
-    (void)collector.finish();
+    note_too_fast(options_, folder.name + "/dense.csv", collector.finish());
   }
 
   void sampled(const LayerFolder& folder) {
@@ -172,12 +175,13 @@ class LayerImport {
       if (name == "lm_head") {
         gemm(collector, i, n, std::ceil(vocabulary / folder.tp), hidden, seconds);
       } else if (name == "sampler") {
-        plain_.sampling(n * vocabulary * 8, seconds);  // fp32 logits, read and written once
+        plain_.sampling(collector, i, n * vocabulary * 8,
+                        seconds);  // fp32 logits, read and written once
       } else {
         rows.refuse(i, "unknown layer '" + name + "'");
       }
     }
-    (void)collector.finish();
+    note_too_fast(options_, folder.name + "/per_sequence.csv", collector.finish());
   }
 
   void attention(const LayerFolder& folder) {
@@ -207,31 +211,42 @@ class LayerImport {
       const double n = rows.positive(count, i, true);
       const double kv = rows.positive(context, i, true);
       const double seconds = rows.positive(time, i) * kMicroseconds;
+      const perf::AttentionShape chunked = shape_of(shape, 1, q, before);
+      const perf::AttentionShape decoding = shape_of(shape, n, 1, kv);
+      const perf::Work first = perf::prefill_work(chunked);
+      const perf::Work next = perf::decode_work(decoding);
       if (q > 0 && n > 0) {
-        mixed.push_back(i);
+        if (collector.possible(i, key.precision, first.flops + next.flops, first.bytes + next.bytes,
+                               seconds)) {
+          mixed.push_back(i);
+        }
       } else if (q > 0) {
-        prefills[{q, before}] = seconds;
-        shape.sequences = 1;
-        shape.queries = q;
-        shape.context = before;
         key.kind = OperatorKind::attention_prefill;
-        const perf::Work work = perf::prefill_work(shape);
-        add_to(collector, i, key,
-               {attention_point(q, shape, std::max(1.0, before)), work.flops, work.bytes, seconds});
+        if (add_to(collector, i, key,
+                   {attention_point(q, chunked, std::max(1.0, before)), first.flops, first.bytes,
+                    seconds})) {
+          prefills[{q, before}] = seconds;
+        }
       } else if (n > 0 && kv > 0) {
-        decodes[{n, kv}] = seconds;
-        shape.sequences = n;
-        shape.queries = 1;
-        shape.context = kv;
         key.kind = OperatorKind::attention_decode;
-        const perf::Work work = perf::decode_work(shape);
-        add_to(collector, i, key, {attention_point(kv, shape, 0), work.flops, work.bytes, seconds});
+        if (add_to(collector, i, key,
+                   {attention_point(kv, decoding, 0), next.flops, next.bytes, seconds})) {
+          decodes[{n, kv}] = seconds;
+        }
       } else {
         rows.refuse(i, "has neither a prefill chunk nor decoding sequences");
       }
     }
-    (void)collector.finish();
+    note_too_fast(options_, folder.name + "/attention.csv", collector.finish());
     add_mixed(rows, mixed, prefills, decodes, {&chunk, &prior, &count, &context, &time});
+  }
+
+  static perf::AttentionShape shape_of(perf::AttentionShape heads, double sequences, double queries,
+                                       double context) {
+    heads.sequences = sequences;
+    heads.queries = queries;
+    heads.context = context;
+    return heads;
   }
 
   /// Mixed rows whose prefill and decode were measured alone as well.
@@ -299,7 +314,7 @@ class LayerImport {
       shape.tokens = n;
       add_to(collector, i, key, expert_sample(shape, rows.positive(time, i) * kMicroseconds));
     }
-    (void)collector.finish();
+    note_too_fast(options_, folder.name + "/moe.csv", collector.finish());
   }
 
   const ImportOptions& options_;

@@ -26,8 +26,8 @@ const TableColumn& median_of(const TableRows& rows, const std::string& layer) {
 
 class VidurImport {
  public:
-  explicit VidurImport(const GpuSpec& gpu)
-      : gpu_(gpu), plain_(std::string(kSource) + ", " + gpu.id) {
+  VidurImport(const ImportOptions& options, const GpuSpec& gpu)
+      : options_(options), gpu_(gpu), plain_(std::string(kSource) + ", " + gpu.id) {
     key_.source = std::string(kSource) + ", " + gpu.id;
   }
 
@@ -63,11 +63,11 @@ class VidurImport {
       gemm(collector, i, n, ways * inter, h, rows.positive(up, i));
       gemm(collector, i, n, h, inter, rows.positive(down, i));
       // Some models lack a norm or a rope of their own; their cells are empty.
-      plain(rows, norm, i, 4 * h * n);
-      plain(rows, rope, i, 2 * (q + kv) * n);
-      plain(rows, act, i, (ways + 1) * inter * n);
+      plain(collector, rows, norm, i, 4 * h * n);
+      plain(collector, rows, rope, i, 2 * (q + kv) * n);
+      plain(collector, rows, act, i, (ways + 1) * inter * n);
     }
-    (void)collector.finish();
+    note_too_fast(options_, file, collector.finish());
   }
 
   void network(const std::string& file, const std::string& operation, OperatorKind kind) {
@@ -93,7 +93,7 @@ class VidurImport {
           kind == OperatorKind::all_reduce ? perf::all_reduce_bytes(bytes, key.gpus) : bytes;
       collector.add(i, key, {{bytes}, 0, carried, seconds});
     }
-    (void)collector.finish();
+    note_too_fast(options_, file, collector.finish());
   }
 
   const Slices& slices() const { return slices_; }
@@ -109,15 +109,17 @@ class VidurImport {
     collector.add(row, key, {{tokens, n, k}, work.flops, work.bytes, milliseconds * kMilliseconds});
   }
 
-  void plain(const TableRows& rows, const TableColumn& time, std::size_t row, double values) {
+  void plain(Collector& collector, const TableRows& rows, const TableColumn& time, std::size_t row,
+             double values) {
     if (time.numbers[row] == time.numbers[row]) {
       const double milliseconds = rows.positive(time, row, true);
       if (milliseconds > 0) {
-        plain_.elementwise(values * kActivation, milliseconds * kMilliseconds);
+        plain_.elementwise(collector, row, values * kActivation, milliseconds * kMilliseconds);
       }
     }
   }
 
+  const ImportOptions& options_;
   const GpuSpec& gpu_;
   OperatorFit key_;
   Slices slices_;
@@ -150,7 +152,7 @@ Profile import_vidur(const ImportOptions& options) {
                   "name the folder that has compute/GPU/MODEL/mlp.csv and network/GPU_dgx",
                   {}}});
   }
-  VidurImport import(profile.device);
+  VidurImport import(options, profile.device);
   for (const std::string& file : files) {
     import.layers(file);
     if (options.note) {

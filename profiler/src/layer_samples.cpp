@@ -40,6 +40,13 @@ std::vector<OperatorFit> PlainSamples::fits(const GpuSpec& gpu) const {
   return fits;
 }
 
+void note_too_fast(const ImportOptions& options, const std::string& file,
+                   const TableSummary& summary) {
+  if (options.note && summary.too_fast > 0) {
+    options.note(file + ": left out " + too_fast_text(summary));
+  }
+}
+
 Profile finish_import(const ImportOptions& options, const std::string& what, Profile profile,
                       const Slices& slices, const PlainSamples& plain) {
   // What the base has surfaces of is measured better than this could.

@@ -130,21 +130,34 @@ std::string device_text(const GpuSpec& d, Notes& notes) {
   return table.text("  ");
 }
 
+/// What a fit is of beyond its operator: the devices of a collective; of attention head size, KV
+/// precision and window.
+std::string part_of(const OperatorFit& f) {
+  if (perf::is_collective(f.kind)) {
+    return std::to_string(f.gpus);
+  }
+  std::string text = f.head_dim > 0 ? std::to_string(f.head_dim) : "";
+  if (f.kv_cache) {
+    text += (text.empty() ? "" : " ") + enum_text(*f.kv_cache);
+  }
+  return f.window > 0 ? text + (text.empty() ? "w" : " w") + std::to_string(f.window) : text;
+}
+
 std::string operators_text(const std::vector<OperatorFit>& operators, Notes& notes) {
   Table table;
-  table.row({"operator", "precision", "devices", "compute", "bandwidth", "overhead", "error",
-             "provenance", "source"});
+  table.row({"operator", "engine", "precision", "devices or head", "compute", "bandwidth",
+             "overhead", "error", "provenance", "source"});
   for (const OperatorFit& f : operators) {
     const bool collective = perf::is_collective(f.kind);
-    table.row({enum_text(f.kind), collective ? "" : enum_text(f.precision),
-               collective ? std::to_string(f.gpus) : "",
+    table.row({enum_text(f.kind), f.engine, collective ? "" : enum_text(f.precision), part_of(f),
                collective ? "" : percent(f.compute_efficiency), percent(f.bandwidth_efficiency),
                text_of(f.overhead), "+-" + percent(f.relative_error), enum_text(f.provenance),
                notes.mark(f.source)});
   }
-  return table.empty()
-             ? std::string()
-             : "\nOperators (efficiency as a part of the device's figure)\n" + table.text("  ");
+  return table.empty() ? std::string()
+                       : "\nOperators (efficiency as a part of the device's figure; head: its "
+                         "size, KV precision, window)\n" +
+                             table.text("  ");
 }
 
 std::string engines_text(const std::vector<EngineHost>& engines, Notes& notes) {

@@ -36,11 +36,15 @@ QuantityPoint attention_point(double first, const perf::AttentionShape& shape, d
 struct TableSummary {
   std::size_t rows = 0;
   std::size_t used = 0;
-  std::size_t too_fast = 0;  ///< beyond the device's peak: not believed
-  std::size_t unknown = 0;   ///< of a type that dyn does not model
-  std::size_t repeated = 0;  ///< the same point again: the shortest counts
-  std::string why{};         ///< more on the rows of formats and kernels not modelled; or empty
+  std::size_t too_fast = 0;      ///< beyond the device's peak: not believed
+  std::size_t unknown = 0;       ///< of a type that dyn does not model
+  std::size_t repeated = 0;      ///< the same point again: the shortest counts
+  std::string first_too_fast{};  ///< which row was the first of them, and its limit
+  std::string why{};             ///< more on the rows of formats and kernels not modelled; or empty
 };
+
+/// How many rows were too fast and which was the first, for people.
+std::string too_fast_text(const TableSummary& summary);
 
 /// A table with typed access to its rows. Throws Error(bad_input) for a column that is missing or
 /// of the other type, and for values that cannot be; rows count from 1.

@@ -9,13 +9,15 @@
 #include "dyn/core/error.h"
 #include "dyn/core/version.h"
 #include "fitter.h"
+#include "hardware_bounds.h"
 #include "run_simulator.h"
 
 namespace dyn::eval {
 namespace {
 
-constexpr std::size_t kLeastRuns = 3;  ///< of means, to hold one out
-constexpr double kHalfWidth = 1.6449;  ///< deviations from the middle of a 90 % interval
+constexpr std::size_t kLeastRuns = 3;   ///< of means, to hold one out
+constexpr std::size_t kMeansOfRun = 2;  ///< of a run of means: TTFT and ITL, which make its E2E
+constexpr double kHalfWidth = 1.6449;   ///< deviations from the middle of a 90 % interval
 
 RunFigures figures(const RecordedRun& run, Part part, std::string label,
                    const std::vector<Times>& before, const std::vector<Times>& after) {
@@ -46,8 +48,11 @@ RunFigures figures(const RecordedRun& run, Part part, std::string label,
 }
 
 /// Half-width of a prediction's 90 % interval: what held-out requests and whole runs are off by,
-/// and what runs do not repeat by.
-double half_width(const std::vector<RunFigures>& held_out, const std::vector<RunFigures>& fitted) {
+/// and what runs do not repeat by. Where nothing is held out, so many constants can make the fit
+/// look as good as one likes: its variance counts (n + p) / (n - p) times for p constants fitted to
+/// n figures, Akaike's final prediction error (1969), with one figure to spare where none is.
+double half_width(const std::vector<RunFigures>& held_out, const std::vector<RunFigures>& fitted,
+                  std::size_t constants) {
   const auto mean_square = [](const std::vector<RunFigures>& runs) {
     double sum = 0;
     double n = 0;
@@ -60,7 +65,13 @@ double half_width(const std::vector<RunFigures>& held_out, const std::vector<Run
     return n > 0 ? sum / n : 0;
   };
   const double worst = std::max(mean_square(held_out), mean_square(fitted));
-  return kHalfWidth * std::sqrt(worst + kLeastDeviation * kLeastDeviation);
+  double variance = worst + kLeastDeviation * kLeastDeviation;
+  if (held_out.empty()) {
+    const auto n = static_cast<double>(kMeansOfRun * fitted.size());
+    const auto p = static_cast<double>(constants);
+    variance *= (n + p) / std::max(1.0, n - p);
+  }
+  return kHalfWidth * std::sqrt(variance);
 }
 
 void set_intervals(std::vector<RunFigures>& runs, double half) {
@@ -124,6 +135,21 @@ void add_held_out(const Fitter& fitter, const std::vector<RecordedRun>& runs,
   }
 }
 
+void refuse_impossible(const std::vector<const std::vector<RecordedRun>*>& groups,
+                       const Deployment& deployment) {
+  std::vector<ErrorItem> errors;
+  for (const std::vector<RecordedRun>* runs : groups) {
+    for (const RecordedRun& run : *runs) {
+      for (ErrorItem& error : too_fast(run, deployment)) {
+        errors.push_back(std::move(error));
+      }
+    }
+  }
+  if (!errors.empty()) {
+    throw Error(ErrorKind::bad_input, std::move(errors));
+  }
+}
+
 /// The set of constants with the best fit among those that the runs can tell.
 std::vector<Constant> choose(const RunSimulator& simulator, const std::vector<RecordedRun>& runs,
                              const ConstantValues& start) {
@@ -157,6 +183,7 @@ std::vector<Constant> choose(const RunSimulator& simulator, const std::vector<Re
 Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRun>& runs,
                       const std::vector<Constant>& wanted,
                       const std::vector<RecordedRun>& predict) {
+  refuse_impossible({&runs, &predict}, deployment);
   const std::string& engine = deployment.config.kind;
   Deployment base = deployment;
   base.profile = engine_profile(deployment.profile);
@@ -185,7 +212,7 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
     out.predicted.push_back(figures(run, all_of(run), "not fitted", original.run(run, start),
                                     simulator.run(run, values)));
   }
-  out.relative_error = half_width(out.held_out, out.fitted);
+  out.relative_error = half_width(out.held_out, out.fitted, constants.size());
   for (std::vector<RunFigures>* group : {&out.fitted, &out.held_out, &out.predicted}) {
     set_intervals(*group, out.relative_error);
   }

@@ -7,6 +7,8 @@
 namespace dyn::eval {
 namespace {
 
+constexpr const char* kNoHoldOut = "no hold-out: means only, of fewer than three runs";
+
 std::string line_of(const char* name, const RunFigures::Figure& f) {
   return fmt::format(
       "    {:<5} {:>10.2f} {:>10.2f} {:>+8.1f} % {:>10.2f} {:>+8.1f} %   {:.2f} to {:.2f}{}\n",
@@ -64,7 +66,8 @@ std::string to_text(const Calibration& calibration) {
                        c.after, c.deviation, is_factor(c.constant) ? "x" : "ms");
   }
   out += text_of("fitted", calibration.fitted);
-  out += text_of("held out", calibration.held_out);
+  out += calibration.held_out.empty() ? std::string("\n") + kNoHoldOut + '\n'
+                                      : text_of("held out", calibration.held_out);
   out += text_of("predicted", calibration.predicted);
   return out + fmt::format("\n90 % interval of a prediction: +-{:.1f} %\n",
                            100 * calibration.relative_error);
@@ -90,6 +93,9 @@ std::string to_json(const Calibration& calibration) {
   out.end_list();
   write(out, "fitted", calibration.fitted);
   write(out, "held_out", calibration.held_out);
+  if (calibration.held_out.empty()) {
+    out.member("no_hold_out", "means only, of fewer than three runs");
+  }
   write(out, "predicted", calibration.predicted);
   out.key("relative_error");
   out.number(calibration.relative_error);

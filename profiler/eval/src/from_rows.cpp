@@ -7,6 +7,7 @@
 #include "dyn/eval/calibrate.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "dyn/perf/perf_model.h"
+#include "hardware_bounds.h"
 #include "serving.h"
 
 namespace dyn::eval {
@@ -52,6 +53,10 @@ RecordedRun run_of(const MeasuredRow& row) {
 MeasuredRuns runs_of(const MeasuredTable& table) {
   MeasuredRuns out;
   const MeasuredRow& first = table.rows.front();
+  Deployment& deployment = out.deployment;
+  deployment.profile = perf::builtin_profile(first.gpu);
+  deployment.model = measured_model(first.model);
+  std::vector<ErrorItem> errors;
   int most = 1;
   const MeasuredRow* longest = &first;
   for (const MeasuredRow& row : table.rows) {
@@ -67,13 +72,17 @@ MeasuredRuns runs_of(const MeasuredTable& table) {
                          first.id, deployment_of(first)),
              "calibrate one deployment at a time");
     }
+    for (ErrorItem& error :
+         too_fast(row, deployment.model, deployment.profile.device, table.path)) {
+      errors.push_back(std::move(error));
+    }
     most = std::max(most, slots_of(row));
     longest = row.isl + row.osl > longest->isl + longest->osl ? &row : longest;
     out.runs.push_back(run_of(row));
   }
-  Deployment& deployment = out.deployment;
-  deployment.profile = perf::builtin_profile(first.gpu);
-  deployment.model = measured_model(first.model);
+  if (!errors.empty()) {
+    throw Error(ErrorKind::bad_input, std::move(errors));
+  }
   const ServingSettings settings =
       serving_settings(*longest, first.aggregated, deployment.model, most);
   deployment.weights = settings.weights;

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <sstream>
@@ -106,19 +107,29 @@ class TableReader {
         add(column, fmt::format("column '{}' twice", column.text));
       }
     }
+    need({"id", "backend", "backend_version", "model_path", "system", "mode", "isl", "osl",
+          "gemm_quant_mode"});
+    if (!errors_.empty()) {
+      throw Error(ErrorKind::bad_input, std::move(errors_));
+    }
+  }
+
+  /// Says once of each column that the table lacks: without it, what ran would be guessed.
+  void need(std::initializer_list<const char*> names) {
     std::vector<std::string> known;
     for (const auto& [column, index] : columns_) {
       known.push_back(column);
     }
-    for (const char* needed : {"id", "backend", "model_path", "system", "isl", "osl"}) {
-      if (!columns_.contains(needed)) {
-        const auto guess = nearest(needed, known);
-        add(records_.front().front(), fmt::format("no column '{}'", needed),
-            guess ? fmt::format("there is '{}'", *guess) : std::string());
+    for (const char* name : names) {
+      if (columns_.contains(name) || !missing_.insert(name).second) {
+        continue;
       }
-    }
-    if (!errors_.empty()) {
-      throw Error(ErrorKind::bad_input, std::move(errors_));
+      const auto guess = nearest(name, known);
+      const CsvCell& at = records_.front().front();
+      errors_.push_back({fmt::format("no column '{}'", name),
+                         Where{name_, at.line, at.column, {}},
+                         guess ? fmt::format("there is '{}'", *guess) : std::string(),
+                         {}});
     }
   }
 
@@ -238,9 +249,15 @@ class TableReader {
     const std::string mode = text("mode");
     if (mode == "disagg") {
       row.disaggregated = true;
+      need({"prefill_tp_size", "prefill_num_workers", "decode_tp_size", "decode_num_workers",
+            "decode_batch_size"});
       row.prefill = workers("prefill_");
       row.decode = workers("decode_");
     } else if (mode.empty() || mode == "agg") {
+      need({"tp_size"});
+      if (!columns_.contains("concurrency")) {
+        need({"batch_size"});
+      }
       row.aggregated = workers("");
     } else {
       add(*cell("mode"), fmt::format("mode: expected agg or disagg, got \"{}\"", mode));
@@ -285,6 +302,7 @@ class TableReader {
   std::map<std::string, std::size_t> columns_;
   const CsvRecord* record_ = nullptr;
   std::vector<ErrorItem> errors_;
+  std::set<std::string> missing_;  // columns that an error was given for
 };
 
 }  // namespace

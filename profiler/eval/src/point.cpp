@@ -6,6 +6,7 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "client.h"
 #include "dyn/core/error.h"
@@ -13,6 +14,7 @@
 #include "dyn/perf/memory_model.h"
 #include "dyn/perf/perf_model.h"
 #include "dyn/sim/simulation.h"
+#include "hardware_bounds.h"
 #include "serving.h"
 #include "step_shares.h"
 #include "timers.h"
@@ -22,6 +24,7 @@ namespace {
 
 constexpr double kLeastKvShare = 0.05;  ///< of the device's memory
 constexpr std::uint64_t kSeed = 1;      ///< of the simulation
+constexpr std::size_t kMaxErrors = 50;
 /// Of vLLM, whose host time hides behind the step since then unless told otherwise.
 constexpr const char* kFirstAsynchronous = "0.14";
 
@@ -350,6 +353,34 @@ PointPrediction PointPredictor::predict(const MeasuredRow& row) const {
   out.shape = fmt::format("{} {}x{}", model.architecture, model.layers, model.hidden);
   out.experts = model.moe.has_value();
   return out;
+}
+
+void PointPredictor::check_times(const MeasuredTable& table) const {
+  std::map<std::string, std::optional<ModelSpec>> models;
+  std::vector<ErrorItem> errors;
+  for (const MeasuredRow& row : table.rows) {
+    const auto [model, fresh] = models.try_emplace(row.model);
+    if (fresh) {
+      try {
+        model->second = measured_model(row.model);
+      } catch (const Error&) {
+        // Its rows are answered with this error.
+      }
+    }
+    if (!model->second || (!row.ttft_ms && !row.tpot_ms)) {
+      continue;
+    }
+    const GpuSpec& gpu = impl_->profile(row.gpu).device;
+    for (ErrorItem& error : too_fast(row, *model->second, gpu, table.path)) {
+      errors.push_back(std::move(error));
+    }
+    if (errors.size() >= kMaxErrors) {
+      break;
+    }
+  }
+  if (!errors.empty()) {
+    throw Error(ErrorKind::bad_input, std::move(errors));
+  }
 }
 
 }  // namespace dyn::eval

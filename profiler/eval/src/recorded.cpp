@@ -104,7 +104,7 @@ class LineReader {
       add(at.where(), "an answer ends before its first token");
       return;
     }
-    requests.push_back({from_seconds(*sent_ms * 1e-3), *isl, *osl, *ttft, *e2e});
+    requests.push_back({from_seconds(*sent_ms * 1e-3), *isl, *osl, *ttft, *e2e, line_});
   }
 
   void read_plain(const Node& root) {

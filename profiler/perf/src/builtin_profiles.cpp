@@ -173,6 +173,9 @@ Family family_of(const GpuSpec& gpu) {
   if (gpu.id == "h100-pcie" || gpu.id == "h200") {
     return carried_over(hopper(), "the H100 SXM, the same chip", 1.3);
   }
+  if (gpu.id == "a40") {
+    return carried_over(ampere(), "the A100, the same architecture", 2.0);
+  }
   if (gpu.id == "rtx-4090") {
     return ada();
   }

@@ -138,6 +138,33 @@ double Surface::beyond(Quantity q, double value) const noexcept {
   return most < 1e-6 ? 0 : most;
 }
 
+std::vector<const Surface::Axis*> Surface::axes_of(Quantity q) const {
+  std::vector<const Axis*> axes;
+  for (const Part& part : parts_) {
+    for (const Axis& axis : part.axes) {
+      if (axis.quantity == q) {
+        axes.push_back(&axis);
+      }
+    }
+  }
+  return axes;
+}
+
+bool Surface::measured_experts(double experts, int fewest_gpus) const {
+  constexpr double kSame = 1e-6;  // octaves
+  const double x = portable_log2(std::max(experts, 1.0));
+  const std::vector<const Axis*> axes = axes_of(Quantity::experts);
+  if (!axes.empty()) {
+    return std::any_of(axes.begin(), axes.end(), [x](const Axis* axis) {
+      return std::any_of(axis->log2_knots.begin(), axis->log2_knots.end(),
+                         [x](double knot) { return std::abs(knot - x) < kSame; });
+    });
+  }
+  const std::vector<const Axis*> local = axes_of(Quantity::local_experts);
+  return local.empty() ||
+         std::abs(local.front()->log2_knots.back() + portable_log2(fewest_gpus) - x) < kSame;
+}
+
 double Surface::factor(const Quantities& at) const noexcept {
   if (parts_.empty()) {
     return 1;

@@ -67,6 +67,10 @@ class Surface {
   Surface held(const Quantities& at, std::initializer_list<Quantity> open) const;
   /// How many octaves `value` is beyond the knots of that quantity; 0 where it has no axis.
   double beyond(Quantity q, double value) const noexcept;
+  /// Whether that many experts were measured, as far as the axes tell: one for them has a knot
+  /// there; without one a single number was measured, whose largest share on one GPU (the last knot
+  /// of local_experts) was that of a group of `fewest_gpus`.
+  bool measured_experts(double experts, int fewest_gpus) const;
   /// 2^(sum of the corrections): each multilinear in the log2 of its quantities, held beyond the
   /// ends.
   double factor(const Quantities& at) const noexcept;
@@ -83,6 +87,8 @@ class Surface {
   };
   using Logarithms = std::array<double, kQuantities>;
   Surface part_of(Quantity q, bool has) const;
+  /// The axes for `q`, of all parts.
+  std::vector<const Axis*> axes_of(Quantity q) const;
   static void hold(Part& part, std::size_t axis, double x);
   static double value(const Part& part, const Logarithms& at) noexcept;
 

@@ -12,9 +12,9 @@ TEST_CASE("the catalogue has every GPU that it promises, once") {
   for (const dyn::GpuSpec& gpu : dyn::gpu_catalogue()) {
     CHECK(ids.insert(gpu.id).second);
   }
-  CHECK(ids == std::set<std::string>{"a100", "b200", "b300", "gb200", "gb300", "h100", "h100-pcie",
-                                     "h200", "l40s", "mi300x", "mi325x", "mi355x", "rtx-4090",
-                                     "rtx-pro-6000"});
+  CHECK(ids == std::set<std::string>{"a100", "a40", "b200", "b300", "gb200", "gb300", "h100",
+                                     "h100-pcie", "h200", "l40s", "mi300x", "mi325x", "mi355x",
+                                     "rtx-4090", "rtx-pro-6000"});
 }
 
 TEST_CASE("each figure of each GPU is plausible and has its source") {
@@ -22,7 +22,7 @@ TEST_CASE("each figure of each GPU is plausible and has its source") {
     INFO(gpu.id);
     CHECK(gpu.memory.count() > 20'000'000'000);
     CHECK(gpu.memory.count() < 320'000'000'000);
-    CHECK(gpu.memory_bandwidth.count() > 0.8e12);
+    CHECK(gpu.memory_bandwidth.count() > 0.6e12);
     CHECK(gpu.memory_bandwidth.count() <= 8e12);
     CHECK(gpu.power.count() >= 300);
     CHECK(gpu.gpus_per_node >= 8);

@@ -1,6 +1,7 @@
 #include "dyn/eval/calibrate.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/document.h"
@@ -127,6 +128,28 @@ TEST_CASE("one concurrency alone does not tell a step from its sequences") {
   CHECK(one.constants[0].after < 8);
 }
 
+TEST_CASE("without a hold-out calibration says so, and more constants make it less sure") {
+  const MeasuredRuns given =
+      runs_of(test::table(test::row("a", 1, "41", "7.7") + test::row("b", 32, "107", "14.6")));
+  std::vector<Constant> constants{Constant::step_base};
+  double before = 0;
+  for (const Constant more :
+       {Constant::step_per_sequence, Constant::frontend, Constant::prefill_time}) {
+    constants.push_back(more);
+    const Calibration fit = calibrate(given.deployment, given.runs, constants, {});
+    CHECK(fit.held_out.empty());
+    CHECK(to_text(fit).find("no hold-out: means only") != std::string::npos);
+    CHECK(to_json(fit).find("\"no_hold_out\": \"means only") != std::string::npos);
+    // 3 % of run to run, at p constants of 4 figures.
+    const double p = static_cast<double>(constants.size());
+    CHECK(fit.relative_error >= 1.6449 * 0.03 * std::sqrt((4 + p) / std::max(1.0, 4 - p)));
+    if (constants.size() > 2) {
+      CHECK(fit.relative_error > before - 1e-9);
+    }
+    before = fit.relative_error;
+  }
+}
+
 TEST_CASE("rows of one deployment are runs, of two are refused") {
   const MeasuredRuns given =
       runs_of(test::table(test::row("a", 1, "30", "7") + test::row("b", 8, "60", "8") +
@@ -137,6 +160,7 @@ TEST_CASE("rows of one deployment are runs, of two are refused") {
   CHECK(given.deployment.model.name.find("Llama-3.1-8B") != std::string::npos);
   const Calibration fit = calibrate(given.deployment, given.runs, {}, {});
   CHECK(fit.held_out.size() == 3);
+  CHECK(to_text(fit).find("no hold-out") == std::string::npos);
   CHECK(std::abs(fit.fitted[1].itl.error_after()) < 0.1);
 
   MeasuredTable two = test::table(test::row("a", 1) + test::row("b", 8));

@@ -55,9 +55,9 @@ TEST_CASE("equal rows have equal predictions") {
 
 TEST_CASE("a prefill worker and a decode worker share the work") {
   const MeasuredTable table = parse_measured(
-      "id,backend,model_path,system,mode,isl,osl,prefill_tp_size,prefill_num_workers,"
-      "decode_tp_size,decode_num_workers,decode_batch_size,concurrency\n"
-      "d,vllm,Llama-3.1-8B-Instruct,h100_sxm,disagg,1024,128,1,1,1,1,16,16\n",
+      "id,backend,backend_version,model_path,system,mode,isl,osl,gemm_quant_mode,prefill_tp_size,"
+      "prefill_num_workers,decode_tp_size,decode_num_workers,decode_batch_size,concurrency\n"
+      "d,vllm,,Llama-3.1-8B-Instruct,h100_sxm,disagg,1024,128,,1,1,1,1,16,16\n",
       "t.csv");
   const PointPrediction apart = predictor().predict(table.rows.front());
   CHECK(apart.features.transfer_ms > 0);

@@ -84,8 +84,7 @@ TEST_CASE("answers are one line a row answered") {
 }
 
 TEST_CASE("features have as many fields as their header") {
-  const MeasuredTable table =
-      parse_measured("id,isl,osl,backend,model_path,system\nx,1,1,vllm,m,h100_sxm\n", "t.csv");
+  const MeasuredTable table = test::table(test::row("x", 1));
   EvaluatedRow row;
   row.row = table.rows.front();
   row.raw = PointPrediction{};

@@ -198,4 +198,63 @@ TEST_CASE("A faster device is predicted to be faster") {
   CHECK(time("a100") < time("l40s"));
 }
 
+TEST_CASE("Weight-only GEMMs where only bf16 was measured have the interval of such answers") {
+  StepBatch batch;
+  batch.add_decode(1000);
+  for (const char* gpu : {"rtx-4090", "h100"}) {
+    for (const Precision weights : {Precision::bf16, Precision::int4}) {
+      PerfTarget target;
+      target.model = test::llama_8b();
+      target.weights = weights;
+      for (const OperatorTime& time :
+           PerfModel::compile(target, builtin_profile(gpu))->explain(batch)) {
+        if (time.name == "mlp_up_gemm") {
+          INFO(gpu);
+          const bool measured = weights == Precision::bf16;
+          CHECK((time.provenance == Provenance::interpolated) == measured);
+          CHECK((time.relative_error < 0.2) == measured);
+          CHECK((time.relative_error >= 0.5) == !measured);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("A number of experts that was not measured is marked, and its interval wider") {
+  StepBatch batch;
+  for (int i = 0; i < 32; ++i) {
+    batch.add_decode(1000);
+  }
+  const auto experts_of = [&](int experts, Precision weights, const std::string& engine) {
+    PerfTarget target;
+    target.model = test::deepseek_v3();
+    target.model.moe->experts = experts;
+    target.weights = weights;
+    target.engine = engine;
+    for (OperatorTime& time : PerfModel::compile(target, builtin_profile("h200"))->explain(batch)) {
+      if (time.name == "experts") {
+        return time;
+      }
+    }
+    FAIL("no experts");
+    return OperatorTime{};
+  };
+  const Precision blocks = Precision::fp8_block;
+  for (const char* engine : {"vllm", "sglang"}) {
+    const OperatorTime known = experts_of(128, blocks, engine);
+    CHECK(known.provenance == Provenance::interpolated);
+    CHECK(experts_of(256, blocks, engine).provenance == Provenance::interpolated);
+    for (const int experts : {96, 100, 136}) {
+      INFO(experts);
+      const OperatorTime graded = experts_of(experts, blocks, engine);
+      CHECK(graded.provenance == Provenance::extrapolated);
+      CHECK(graded.relative_error == Approx(1.3 * known.relative_error));
+      CHECK(graded.source.find("(nearest fit: another number of experts)") != std::string::npos);
+    }
+  }
+  // Experts of int4 were measured at one number alone.
+  CHECK(experts_of(384, Precision::int4, "vllm").provenance == Provenance::interpolated);
+  CHECK(experts_of(128, Precision::int4, "vllm").provenance == Provenance::extrapolated);
+}
+
 }  // namespace dyn::perf

@@ -66,6 +66,9 @@ class LayerFolder {
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name) << text;
   }
+  void append(const std::string& name, const std::string& text) const {
+    std::ofstream(folder_ / name, std::ios::app) << text;
+  }
   std::string root() const { return root_.string(); }
 
  private:
@@ -169,6 +172,42 @@ TEST_CASE("A layer that is not known, a ragged row and a negative time are refus
   CHECK(error_of(tables.root()).find("no column 'time_us'") != std::string::npos);
 }
 
+/// What an import of layer tables of which one row of `file` is `row` says of too fast rows.
+std::string too_fast_note(const LayerFolder& tables, const std::string& file,
+                          const std::string& row) {
+  tables.append(file, row);
+  std::string notes;
+  ImportOptions options;
+  options.path = tables.root();
+  options.gpu = "rtx-4090";
+  options.note = [&](const std::string& note) {
+    notes += note.find("faster") != std::string::npos ? note : "";
+  };
+  (void)import_vllm_layers(options);
+  return notes;
+}
+
+TEST_CASE("A row that is faster than the device is left out of layer tables, and named") {
+  const std::string of = "meta-llama/Llama-3.1-8B/bf16/tp1/";
+  const LayerFolder gemm("fast_gemm");
+  CHECK(too_fast_note(gemm, "dense.csv", "qkv_proj,300,0.00001\n") ==
+        of + "dense.csv: left out 1 faster than the device can be (the first: row 61 takes "
+             "0.00001 us, but the NVIDIA GeForce RTX 4090 needs at least 91.4 us)");
+  const LayerFolder norm("fast_norm");
+  CHECK(
+      too_fast_note(norm, "dense.csv", "layernorm,300,0.00001\n")
+          .starts_with(
+              of + "dense.csv: left out 1 faster than the device can be (the first: row 61 takes"));
+  const LayerFolder mixed("fast_mixed");
+  CHECK(
+      too_fast_note(mixed, "attention.csv", "1024,512,16,2048,0.00001\n")
+          .starts_with(
+              of +
+              "attention.csv: left out 1 faster than the device can be (the first: row 209 takes"));
+  const LayerFolder none("fast_none");
+  CHECK(too_fast_note(none, "dense.csv", "").empty());
+}
+
 TEST_CASE("What is computed for each sequence, and attention of nothing, are refused by row") {
   const LayerFolder tables("bad_sequences");
   tables.write("per_sequence.csv", "layer,sequences,time_us\nsampler,1,26\nhead,1,3\n");
@@ -229,16 +268,22 @@ TEST_CASE("Vidur's tables make FP16 fits of GEMMs and collectives within a node"
     reduce += std::to_string(0.03 + size * 2e-8) + ",4," + std::to_string(size) + ",4\n";
   }
   std::ofstream(root / "compute/a100/some/model/mlp.csv") << layers;
+  reduce += "0.000001,4,33554432,4\n";
   std::ofstream(root / "network/a100_dgx/all_reduce.csv") << reduce;
   ImportOptions options;
   options.path = root.string();
   options.gpu = "a100";
+  std::string notes;
+  options.note = [&notes](const std::string& note) { notes += note + '\n'; };
   const Profile profile = import_vidur(options);
   fs::remove_all(root);
   const OperatorFit* gemm = find(profile, OperatorKind::gemm);
   REQUIRE(gemm != nullptr);
   CHECK(gemm->precision == Precision::fp16);
   CHECK(gemm->samples > 100);
+  CHECK(notes.find(
+            "all_reduce.csv: left out 1 faster than the device can be (the first: row 68 takes "
+            "0.001 us") != std::string::npos);
   const OperatorFit* all_reduce = find(profile, OperatorKind::all_reduce);
   REQUIRE(all_reduce != nullptr);
   CHECK(all_reduce->gpus == 4);

@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
@@ -111,6 +113,26 @@ TEST_CASE("The text of a profile shows each figure with source, error bar and pr
   p.operators.push_back(fit);
   p.operators.back().provenance = Provenance::measured;
   REQUIRE(provenance_summary(p) == "1 measured, 1 interpolated");
+}
+
+TEST_CASE("No two operators of a built-in profile look alike, and lines fit 120 columns",
+          "[show]") {
+  for (const std::string& name : perf::builtin_profile_names()) {
+    const std::string text = profile_text(perf::builtin_profile(name));
+    const std::size_t begin = text.find("  operator ");
+    REQUIRE(begin != std::string::npos);
+    std::istringstream lines(text.substr(begin, text.find("\n\n", begin) - begin));
+    std::string line;
+    std::getline(lines, line);
+    const std::size_t part_ends = line.find("compute");
+    std::set<std::string> seen;
+    while (std::getline(lines, line)) {
+      CAPTURE(name, line);
+      CHECK(line.size() <= 120);
+      CHECK(seen.insert(line.substr(0, part_ends)).second);
+    }
+    CHECK(seen.size() >= 8);
+  }
 }
 
 TEST_CASE("The list has a line for every built-in profile", "[show]") {

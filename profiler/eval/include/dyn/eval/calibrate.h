@@ -66,17 +66,20 @@ struct Calibration {
   std::vector<FittedConstant> constants;
   std::vector<RunFigures> fitted;  ///< the runs given, all requests
   /// Last thirds of the runs, predicted from the first two; of three or more runs of means, each
-  /// from the others.
+  /// from the others. Empty for one or two runs of means.
   std::vector<RunFigures> held_out;
   std::vector<RunFigures> predicted;  ///< runs that only were to be predicted
-  double relative_error = 0;          ///< half-width of the 90 % interval of a prediction
+  /// Half-width of the 90 % interval of a prediction. Wider where nothing was held out and the
+  /// constants are nearly as many as the figures.
+  double relative_error = 0;
 };
 
 /// Adjusts the constants so that simulations of the runs have the measured TTFT (by prompt length)
 /// and ITL, by least squares. Without a choice of constants, those of step_base, one of
 /// step_per_sequence and decode_time, the frontend and prefill_time that the runs can tell and
 /// that fit best. Pure. Throws Error(infeasible) that names each constant which the runs cannot
-/// tell, and from which other one.
+/// tell, and from which other one; Error(bad_input) for a run whose mean times are far below what
+/// the device needs at its specified rates, as those of seconds are.
 Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRun>& runs,
                       const std::vector<Constant>& constants,
                       const std::vector<RecordedRun>& predict);
@@ -84,7 +87,7 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
 /// The runs of a measured table of one deployment, and what it ran on: rows that differ in
 /// concurrency and lengths alone, aggregated, of one GPU's built-in profile. Throws
 /// Error(bad_input) that names the first row which is of another deployment, disaggregated or not
-/// measured.
+/// measured, and all whose times no such GPUs can have (PointPredictor::check_times).
 struct MeasuredRuns {
   std::vector<RecordedRun> runs;
   Deployment deployment;

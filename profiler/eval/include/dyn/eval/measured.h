@@ -62,7 +62,10 @@ struct MeasuredTable {
 };
 
 /// Reads a table (RFC 4180, first record names the columns, in any order; unknown columns are
-/// left aside). Needed are id, backend, model_path, system, isl and osl; blank numbers are 1 where
+/// left aside). Needed are id, backend, backend_version, model_path, system, mode, isl, osl and
+/// gemm_quant_mode; of aggregated rows tp_size and concurrency or batch_size, of disaggregated ones
+/// {prefill,decode}_{tp_size,num_workers} and decode_batch_size. The measured silicon_ttft_ms and
+/// silicon_tpot_ms may be absent: such a table is a list of questions. Blank numbers are 1 where
 /// they are a degree of parallelism, a blank precision is bf16. Throws Error(bad_input) with
 /// file:line:column and the row's id for every cell (the first 50) that cannot be read.
 MeasuredTable load_measured(const std::string& path);

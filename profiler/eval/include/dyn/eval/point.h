@@ -78,6 +78,11 @@ class PointPredictor {
   /// cannot be answered: inputs missing, or no layout of this model is near the measured one.
   PointPrediction predict(const MeasuredRow& row) const;
 
+  /// Throws Error(bad_input) that names each row (the first 50) with a measured time that is far
+  /// below what its GPUs need at their specified rates to compute the prompt or to read the weights
+  /// of a token, as in a table of seconds. Rows of unknown models are passed over.
+  void check_times(const MeasuredTable& table) const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -15,6 +15,7 @@ struct RecordedRequest {
   std::int64_t osl = 0;  ///< tokens made, >= 1
   double ttft_ms = 0;    ///< > 0
   double e2e_ms = 0;     ///< >= ttft_ms
+  int line = 0;          ///< of its file; 0: none
 
   /// (e2e - ttft) / (osl - 1); 0 where there is one token.
   double itl_ms() const { return osl > 1 ? (e2e_ms - ttft_ms) / static_cast<double>(osl - 1) : 0; }

@@ -106,7 +106,8 @@ int evaluate(const Context& context, const Flags& flags) {
     write(flags.markdown,
           eval::to_markdown(results, "dyn profile eval --against " + file +
                                          (flags.cross_validate ? " --cross-validate" : "") +
-                                         " --markdown FILE"));
+                                         " --markdown FILE") +
+              (flags.cross_validate ? eval::to_markdown(eval::engine_spreads(rows)) : ""));
   }
   if (!flags.features.empty()) {
     write(flags.features, eval::features_csv(rows));

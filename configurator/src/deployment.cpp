@@ -129,7 +129,9 @@ std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
     StepBounds bounds;
     bounds.provenance = Provenance::specification;
     if (const auto* model = dynamic_cast<const perf::PerfModel*>(timers[i].get())) {
-      bounds = configurator::bounds_of(model->estimate(mean_step(pool, run, first_engine)));
+      bounds = configurator::bounds_of(
+          model->estimate(mean_step(pool, run, first_engine)),
+          perf::model_spread(perf::profile_of(plan, pool), pool.config.kind));
     }
     first_engine +=
         static_cast<std::size_t>(pool.replicas) * static_cast<std::size_t>(pool.layout.data);
@@ -230,7 +232,7 @@ class FixedFleet {
             faster.images.encode);
     }
     if (!wide || cancelled()) {
-      return set_intervals(figures, figures, figures, provenance);
+      return set_intervals(figures, figures, figures, provenance, {});
     }
     const FleetTimers* timers[2] = {&slower, &faster};
     std::vector<PlannedMetric> ends[2];
@@ -239,7 +241,8 @@ class FixedFleet {
         [&](std::size_t i) { ends[i] = figures_of(simulate(*timers[i]), plan_.gpus()); },
         [&](std::size_t done) { progress((1 + double(done)) / 3, "error bars"); },
         options_.cancelled);
-    set_intervals(figures, ends[0], ends[1], provenance);
+    // The first pool is the one that has the prompts.
+    set_intervals(figures, ends[0], ends[1], provenance, bounds.front().ttft);
   }
 
   const Problem& problem_;

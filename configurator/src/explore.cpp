@@ -258,7 +258,9 @@ class Explorer {
   /// The bounds of the step times of a pool at its typical step.
   StepBounds bounds_of(std::uint32_t shape, int replicas) {
     const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
-    return configurator::bounds_of(model.estimate(scorer_.typical_step(shape, replicas)));
+    return configurator::bounds_of(
+        model.estimate(scorer_.typical_step(shape, replicas)),
+        perf::model_spread(problem_.profile, problem_.recipe->engine.kind));
   }
 
   /// Those of a whole topology: the wider ones.
@@ -296,7 +298,7 @@ class Explorer {
       return false;
     }
     set_intervals(winner.candidate.plan.predicted, bounds[0], bounds[1],
-                  worst(first.provenance, second.provenance));
+                  worst(first.provenance, second.provenance), first.ttft);
     winner.candidate.intervals = IntervalMethod::replayed;
     for (Replayed& replayed : ranked_) {
       finish(replayed);

@@ -36,6 +36,16 @@ double hit_rate(const std::vector<RequestRecord>& records) {
   return prompt > 0 ? cached / prompt : 0;
 }
 
+/// First tokens are off by what steps are off by and by more: queues, and what engines do before
+/// the first step and after it.
+void spread_first_token(PlannedMetric& figure, const perf::Spread& ttft) {
+  if (figure.name.starts_with("time_to_first_token.")) {
+    Estimate& estimate = figure.estimate;
+    estimate.low = std::min(estimate.low, estimate.value * ttft.low);
+    estimate.high = std::max(estimate.high, estimate.value * ttft.high);
+  }
+}
+
 std::string objective_figure(Objective objective) {
   switch (objective) {
     case Objective::throughput_per_gpu:
@@ -129,7 +139,8 @@ std::vector<PlannedMetric> figures_of(const sim::SimulationResult& run, int gpus
 }
 
 void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& slower,
-                   const std::vector<PlannedMetric>& faster, Provenance provenance) {
+                   const std::vector<PlannedMetric>& faster, Provenance provenance,
+                   const perf::Spread& ttft) {
   for (PlannedMetric& figure : figures) {
     Estimate& estimate = figure.estimate;
     estimate.provenance = provenance;
@@ -139,6 +150,7 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
         estimate.high = std::max(estimate.high, bound->estimate.value);
       }
     }
+    spread_first_token(figure, ttft);
   }
 }
 
@@ -149,6 +161,12 @@ StepBounds bounds_of(const Estimate& time) {
     bounds.slower = std::max(1.0, time.high / time.value);
     bounds.faster = std::clamp(time.low / time.value, 0.05, 1.0);
   }
+  return bounds;
+}
+
+StepBounds bounds_of(const Estimate& step, const perf::ModelSpread& spread) {
+  StepBounds bounds = bounds_of(perf::widened(step, spread.step));
+  bounds.ttft = spread.ttft;
   return bounds;
 }
 
@@ -164,6 +182,7 @@ void set_first_order(std::vector<PlannedMetric>& figures, const StepBounds& boun
     if (figure.unit == "ms") {
       estimate.low = estimate.value * bounds.faster;
       estimate.high = estimate.value * bounds.slower;
+      spread_first_token(figure, bounds.ttft);
     } else if (figure.name.find("throughput") != std::string::npos ||
                figure.name.starts_with("goodput")) {
       estimate.low = estimate.value * slowed;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dyn/configurator/explore.h"
+#include "dyn/perf/model_spread.h"
 #include "dyn/sim/simulation.h"
 
 namespace dyn::configurator {
@@ -14,11 +15,6 @@ std::vector<PlannedMetric> figures_of(const sim::SimulationResult& run, int gpus
 /// How many requests were rejected, failed or cut off; those whose client left are not its fault.
 std::int64_t failed(const std::vector<RequestRecord>& records);
 
-/// Sets the intervals of `figures` so that they span those of the runs with slower and faster
-/// steps.
-void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& slower,
-                   const std::vector<PlannedMetric>& faster, Provenance provenance);
-
 /// The ends of the interval of the step times, as factors of their value, and how busy the fleet
 /// is: what a first-order interval follows from.
 struct StepBounds {
@@ -26,10 +22,21 @@ struct StepBounds {
   double faster = 1;
   Provenance provenance = Provenance::measured;
   double utilisation = 0;  ///< offered load / capacity; 1 in a closed loop
+  perf::Spread ttft;       ///< how far first tokens come from what the model says of them
 };
 
 /// Of an estimated time: faster steps are at most 20 times as fast. Whole where it is zero.
 StepBounds bounds_of(const Estimate& time);
+
+/// Of the step of an engine that the model estimates: as the operators' measurements and what
+/// published runs were from the model's say.
+StepBounds bounds_of(const Estimate& step, const perf::ModelSpread& spread);
+
+/// Sets the intervals of `figures` so that they span those of the runs with slower and faster
+/// steps; those of the time to first token its own spread, too.
+void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<PlannedMetric>& slower,
+                   const std::vector<PlannedMetric>& faster, Provenance provenance,
+                   const perf::Spread& ttft);
 
 /// Sets the intervals of `figures` to first order: latencies are as long as the steps; throughput
 /// falls where slower steps no longer carry the load, and rises only where the fleet is full.

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "dyn/core/version.h"
+#include "dyn/perf/given_timing.h"
+#include "dyn/perf/model_spread.h"
 
 namespace dyn::configurator {
 namespace {
@@ -73,7 +75,8 @@ std::string half_width(const Plan& plan, const std::string& name) {
     return "-";
   }
   const Estimate& e = figure->estimate;
-  return fmt::format("{:.0f}%", 100 * (e.high - e.low) / 2 / e.value);
+  const double share = (e.high - e.low) / 2 / e.value;
+  return share < 9.995 ? fmt::format("{:.0f}%", 100 * share) : ">999%";
 }
 
 /// The engine's knobs: those of the workers that the deployment is named after.
@@ -115,6 +118,14 @@ bool any_unsure(const ExploreResult& result) {
                      [](const Candidate& c) { return verdict(c).ends_with('?'); });
 }
 
+/// Whether the plan's intervals are as wide as published runs were off, for want of a run of its
+/// own.
+bool is_uncalibrated(const Plan& plan) {
+  const PoolSpec& pool = plan.pools.front();
+  return pool.timing.kind == TimingKind::model &&
+         perf::model_spread(perf::profile_of(plan, pool), pool.config.kind).step.high > 1;
+}
+
 }  // namespace
 
 std::string to_table(const ExploreResult& result, const Recipe& recipe) {
@@ -136,6 +147,13 @@ std::string to_table(const ExploreResult& result, const Recipe& recipe) {
   text += align(rows, 4);
   if (any_unsure(result)) {
     text += "\n?: the error bar reaches across a limit\n";
+  }
+  if (is_uncalibrated(result.ranked.front().plan)) {
+    text += fmt::format(
+        "{}+-: half the 90 % interval, which is as wide as published runs of {} were off; one of "
+        "your "
+        "own narrows it: dyn profile calibrate --help\n",
+        any_unsure(result) ? "" : "\n", result.ranked.front().plan.pools.front().config.kind);
   }
   for (const Rejection& rejection : result.rejected) {
     text += fmt::format("left out: {} ({})\n", rejection.reason, rejection.count);

@@ -8,6 +8,7 @@
 #include "dyn/configurator/result.h"
 #include "dyn/configurator/text.h"
 #include "dyn/core/error.h"
+#include "dyn/perf/model_spread.h"
 #include "paths.h"
 #include "problems.h"
 
@@ -44,6 +45,13 @@ TEST_CASE("the best topologies are ranked with figures, intervals and provenance
     REQUIRE(itl->estimate.low < itl->estimate.value);
     REQUIRE(itl->estimate.value < itl->estimate.high);
     REQUIRE(candidate.report.find("inter_token_latency")->interval);
+    // At least what published runs of the engine were from the model's say.
+    const perf::ModelSpread spread = perf::model_spread({}, recipe.engine.kind);
+    const PlannedMetric* ttft = find_figure(candidate.plan, "time_to_first_token.avg");
+    REQUIRE(ttft != nullptr);
+    REQUIRE(ttft->estimate.low <= ttft->estimate.value * spread.ttft.low);
+    REQUIRE(ttft->estimate.high >= ttft->estimate.value * spread.ttft.high);
+    REQUIRE(itl->estimate.high >= itl->estimate.value * (1 + (spread.step.high - 1) / 2));
   }
   REQUIRE(result.ranked.front().intervals == IntervalMethod::replayed);
   REQUIRE(result.ranked.back().intervals == IntervalMethod::first_order);

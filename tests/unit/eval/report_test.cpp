@@ -49,6 +49,33 @@ TEST_CASE("errors are summed up by slice") {
   CHECK(bands == std::vector<std::string>{"1-4", "5-16", "257-1024"});
 }
 
+TEST_CASE("the spread of an engine is the shortest interval that holds nine of ten, and 1") {
+  std::vector<EvaluatedRow> some;
+  for (int i = 0; i < 20; ++i) {
+    // Ratios of 1.05, 1.10 ... 2.00; the last is far off.
+    some.push_back(answered("r" + std::to_string(i), 4, 100, i == 19 ? 5000 : 105 + 5 * i));
+  }
+  const std::vector<EngineSpread> spreads = engine_spreads(some);
+  REQUIRE(spreads.size() == 2);
+  CHECK(spreads[0].engine == "all");
+  CHECK(spreads[1].engine == some[0].row.engine);
+  for (const EngineSpread& s : spreads) {
+    CHECK(s.rows == 20);
+    CHECK(s.spread.ttft.low == 1);
+    CHECK(s.spread.ttft.high == Approx(1.9));
+    CHECK(s.spread.step.high == Approx(1.9));
+  }
+  CHECK(to_markdown(spreads).find("| all | 20 | 1.00 to 1.90 | 1.00 to 1.90 |") !=
+        std::string::npos);
+}
+
+TEST_CASE("the model alone states intervals that know what it was off by") {
+  std::vector<EvaluatedRow> some{answered("a", 2, 100, 125), answered("b", 8, 100, 900)};
+  const Accuracy accuracy = summarize(some, true);
+  REQUIRE(accuracy.slices.front().property == "all");
+  CHECK(accuracy.slices.front().tpot.coverage == Approx(0.5));
+}
+
 TEST_CASE("dense models on Hopper are a slice of their own") {
   std::vector<EvaluatedRow> some = rows();
   some[0].row.gpu = "h200";

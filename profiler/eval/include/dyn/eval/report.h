@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dyn/eval/correction.h"
+#include "dyn/perf/model_spread.h"
 
 namespace dyn::eval {
 
@@ -35,8 +36,18 @@ struct Accuracy {
 };
 
 /// Errors of the corrected answers by slice; with `raw`, of the model before correction, with the
-/// interval that it states for a prefill step (TTFT) and a decode step (TPOT).
+/// interval that it states for a prefill step (TTFT) and a decode step (TPOT), widened by
+/// perf::model_spread() as simulations' are.
 Accuracy summarize(const std::vector<EvaluatedRow>& rows, bool raw = false);
+
+/// What perf::model_spread() should be, as far as these rows know.
+struct EngineSpread {
+  std::string engine;  ///< or all
+  std::size_t rows = 0;
+  perf::ModelSpread spread;
+};
+std::vector<EngineSpread> engine_spreads(const std::vector<EvaluatedRow>& rows);
+std::string to_markdown(const std::vector<EngineSpread>& spreads);
 
 /// 1-4, 5-16, 17-64, 65-256, 257-1024 or above.
 std::string concurrency_band(int concurrency);

@@ -375,9 +375,7 @@ Tiers::Transfer Tiers::end(std::uint32_t slot, bool arrived) {
 void Tiers::take_events(std::vector<KvEvent>& events) {
   for (const TierLevel& level : options_.levels) {
     if (level.tells) {
-      std::vector<KvEvent>& fresh = level.store->events();
-      events.insert(events.end(), fresh.begin(), fresh.end());
-      fresh.clear();
+      level.store->take_events(events);
     }
   }
 }

@@ -118,9 +118,7 @@ void check_told(kvbm::TierIndex& index, Owner (&owners)[2], const Stores (&store
   std::vector<kvbm::KvEvent> events;
   for (std::uint32_t worker = 0; worker < 2; ++worker) {
     owners[worker].tiers->take_events(events);
-    events.insert(events.end(), stores[worker].back()->events().begin(),
-                  stores[worker].back()->events().end());
-    stores[worker].back()->events().clear();
+    stores[worker].back()->take_events(events);
     for (const kvbm::KvEvent& event : events) {
       index.apply(WorkerId(worker), event);
     }

@@ -97,9 +97,7 @@ std::vector<policy::RouterTier> DeployedTiers::for_router(
 void DeployedTiers::take_shared_events(std::vector<kvbm::KvEvent>& events) const {
   for (const Level& level : levels_) {
     if (level.shared != nullptr) {
-      std::vector<kvbm::KvEvent>& fresh = level.shared->events();
-      events.insert(events.end(), fresh.begin(), fresh.end());
-      fresh.clear();
+      level.shared->take_events(events);
     }
   }
 }

@@ -3,19 +3,12 @@
 
 #include "blocks.h"
 #include "dyn/policy/router.h"
+#include "timer.h"
 
 namespace dyn::policy {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// 1 ms a step and 10 us a prompt token: 160 us a block.
-class Timer final : public perf::StepTimer {
- public:
-  Duration step_time(const perf::StepBatch& batch) const noexcept override {
-    return 1ms + 10us * batch.prefill_tokens + 100us * batch.decode_sequences;
-  }
-};
 
 /// Blocks of 1 MB, which a tier reads in a microsecond at 1 TB/s.
 RouterTier tier(double credit, bool shared = false, double bytes_per_second = 1e12,
@@ -27,7 +20,7 @@ RouterOptions options(std::vector<RouterTier> tiers, std::uint32_t workers = 2) 
   RouterOptions out;
   out.workers = workers;
   out.tiers = std::move(tiers);
-  out.timer = std::make_shared<Timer>();
+  out.timer = std::make_shared<test::Timer>();
   out.step_tokens = 10'000;
   return out;
 }

@@ -2,24 +2,18 @@
 #include <catch2/catch.hpp>
 
 #include "dyn/policy/router.h"
+#include "timer.h"
 
 namespace dyn::policy {
 namespace {
 
 using namespace std::chrono_literals;
 
-class Timer final : public perf::StepTimer {
- public:
-  Duration step_time(const perf::StepBatch& batch) const noexcept override {
-    return 1ms + 10us * batch.prefill_tokens + 100us * batch.decode_sequences;
-  }
-};
-
 RouterOptions options(RouterKind kind, std::uint32_t workers) {
   RouterOptions out;
   out.config.kind = kind;
   out.workers = workers;
-  out.timer = std::make_shared<Timer>();
+  out.timer = std::make_shared<test::Timer>();
   out.step_tokens = 1000;
   return out;
 }

@@ -55,7 +55,12 @@ class TierStore {
   void record_events(std::uint8_t tier) { tier_ = tier; }
   /// Events recorded so far, in the order in which they happened, for the owner to hand out and
   /// clear.
-  std::vector<KvEvent>& events() { return events_; }
+  const std::vector<KvEvent>& events() const { return events_; }
+  /// Moves them to the end of `to`.
+  void take_events(std::vector<KvEvent>& to) {
+    to.insert(to.end(), events_.begin(), events_.end());
+    events_.clear();
+  }
 
   /// Asserts that map, evictor, pins and counts agree.
   void check_invariants() const;

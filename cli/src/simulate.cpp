@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "dyn/cli/app.h"
@@ -93,21 +95,28 @@ int make_trace(const Context& context, const SimulateFlags& flags) {
   return kOk;
 }
 
-sim::Workload read_workload(const Recipe& recipe, const std::string& path) {
+int threads_of(const SimulateFlags& flags) {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  return flags.threads > 0 ? flags.threads : static_cast<int>(cores);
+}
+
+sim::Workload read_workload(const Recipe& recipe, const std::string& path, int threads) {
   sim::Workload workload;
   configurator::with_location(path, "/traffic", "",
-                              [&] { workload = sim::make_workload(recipe, path); });
+                              [&] { workload = sim::make_workload(recipe, path, threads); });
   return workload;
 }
 
 /// Writes the winner's report in AIPerf's files, and what its fleet did.
-void write_report(const std::string& folder, const configurator::ExploreResult& result) {
+void write_report(const std::string& folder, const configurator::ExploreResult& result,
+                  int threads) {
   const std::filesystem::path out(folder);
   const Report& report = result.ranked.front().report;
   write_file((out / "profile_export_aiperf.json").string(), to_json(report));
   write_file((out / "profile_export_aiperf.csv").string(), to_csv(report));
-  write_pieces((out / "profile_export.jsonl").string(),
-               [&](const PieceSink& sink) { write_request_export(result.winner_records, sink); });
+  write_pieces((out / "profile_export.jsonl").string(), [&](const PieceSink& sink) {
+    write_request_export(result.winner_records, sink, threads);
+  });
   write_file((out / "fleet_history.json").string(), to_json(result.winner_fleet));
 }
 
@@ -159,6 +168,7 @@ void prepare_memory(bool one_heap) {
 
 int simulate(const Context& context, const SimulateFlags& flags) {
   const double tolerance = parse_tolerance(flags.tolerance);
+  const int threads = threads_of(flags);
   Recipe recipe = load_recipe(flags.recipe, flags.set);
   prepare_memory(recipe.deployment.has_value());
   recipe.seed = flags.seed.value_or(recipe.seed);
@@ -169,9 +179,9 @@ int simulate(const Context& context, const SimulateFlags& flags) {
     baseline = configurator::load_result(flags.baseline);
   }
   context.progress(0, "reading the load");
-  const sim::Workload workload = read_workload(recipe, flags.recipe);
+  const sim::Workload workload = read_workload(recipe, flags.recipe, threads);
   // What needs no simulation, or only its figures, is done beside the rest.
-  const std::launch beside = flags.threads == 1 ? std::launch::deferred : std::launch::async;
+  const std::launch beside = threads == 1 ? std::launch::deferred : std::launch::async;
   configurator::ResultSource source = source_of(recipe, flags);
   std::future<std::string> digest = std::async(
       beside, [&source, &recipe] { return configurator::input_sha256(source, recipe.seed); });
@@ -191,7 +201,8 @@ int simulate(const Context& context, const SimulateFlags& flags) {
   }
   std::future<void> report;
   if (!flags.out.empty()) {
-    report = std::async(beside, [&flags, &result] { write_report(flags.out, result); });
+    report = std::async(beside,
+                        [&flags, &result, threads] { write_report(flags.out, result, threads); });
   }
   source.sha256 = digest.get();
   const std::string json = configurator::to_json(result, recipe, source);

@@ -1,8 +1,15 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <concepts>
 #include <cstdlib>
+#include <cstring>
+#include <future>
+#include <limits>
+#include <memory>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "dyn/core/request_export.h"
 
@@ -13,60 +20,74 @@ std::int64_t nanos(SimTime time) {
   return time.time_since_epoch().count();
 }
 
-constexpr std::size_t kPiece = 256 * 1024;  ///< bytes
+constexpr std::size_t kPieceRecords = 512;  ///< lines of a piece
+constexpr std::size_t kLongestLine = 4096;  ///< bytes; all its numbers and texts are bounded
 
-/// Writes one request's line.
+/// Writes requests' lines, one after another, into memory that has kLongestLine for each.
 class LineWriter {
  public:
-  explicit LineWriter(std::string& out) : out_(out) {}
+  explicit LineWriter(char* at) : at_(at) {}
+
+  /// Behind the last line.
+  const char* end() const { return at_; }
 
   void write(const RequestRecord& record, std::uint32_t turn) {
     const bool completed = record.status == RequestStatus::completed;
     metadata(record, turn);
-    out_ += ",\"metrics\":{";
-    first_ = true;
-    metric("input_sequence_length", record.input_tokens, "tokens");
+    put(",\"metrics\":{\"input_sequence_length\":{\"value\":");
+    put(record.input_tokens);
+    put(",\"unit\":\"tokens\"}");
     if (completed) {
       latencies(record);
     }
     metric("prefix_cached_tokens", record.cached_tokens, "tokens");
-    static constexpr const char* kTiers[] = {"host_cached_tokens", "disk_cached_tokens",
-                                             "object_cached_tokens"};
-    for (std::size_t tier = 0; tier < record.tier_tokens.size(); ++tier) {
-      if (record.tier_tokens[tier] > 0) {
-        metric(kTiers[tier], record.tier_tokens[tier], "tokens");
-      }
-    }
+    tier_tokens(record);
     metric("preemptions", record.preemptions, "count");
-    out_ += completed ? "},\"error\":null}\n" : "},\"error\":" + error(record.status) + "}\n";
+    if (completed) {
+      put("},\"error\":null}\n");
+    } else {
+      put("},\"error\":");
+      put_text(error(record.status));
+      put("}\n");
+    }
   }
 
  private:
   void metadata(const RequestRecord& record, std::uint32_t turn) {
     // A request that has no end ends where it was last seen.
     const SimTime end = std::max({record.finished, record.first_token, record.sent});
-    put("{\"metadata\":{\"session_num\":", record.session);
-    put(",\"x_request_id\":\"", record.id);
-    put("\",\"x_correlation_id\":\"", record.session);
-    put("\",\"conversation_id\":\"", record.session);
-    put("\",\"turn_index\":", turn);
-    put(",\"request_start_ns\":", nanos(record.sent));
-    put(",\"request_end_ns\":", nanos(end));
-    put(",\"worker_id\":\"", record.worker);
-    put("\",\"prefill_worker_id\":\"", record.prefill_worker);
+    put("{\"metadata\":{\"session_num\":");
+    put(record.session);
+    put(",\"x_request_id\":\"");
+    put(record.id);
+    put("\",\"x_correlation_id\":\"");
+    put(record.session);
+    put("\",\"conversation_id\":\"");
+    put(record.session);
+    put("\",\"turn_index\":");
+    put(turn);
+    put(",\"request_start_ns\":");
+    put(nanos(record.sent));
+    put(",\"request_end_ns\":");
+    put(nanos(end));
+    put(",\"worker_id\":\"");
+    put(record.worker);
+    put("\",\"prefill_worker_id\":\"");
+    put(record.prefill_worker);
     put("\",\"record_processor_id\":\"dyn\",\"benchmark_phase\":\"");
-    put(record.warmup ? "warmup" : "profiling");
-    put(record.status == RequestStatus::cancelled ? "\",\"was_cancelled\":true}"
-                                                  : "\",\"was_cancelled\":false}");
+    put_text(record.warmup ? "warmup" : "profiling");
+    put_text(record.status == RequestStatus::cancelled ? "\",\"was_cancelled\":true}"
+                                                       : "\",\"was_cancelled\":false}");
   }
 
   void latencies(const RequestRecord& record) {
     metric("output_sequence_length", record.output_tokens, "tokens");
     if (record.first_token != SimTime::min()) {
       millis("time_to_first_token", record.first_token - record.sent);
-      if (record.output_tokens > 1) {
-        millis("inter_token_latency", record.finished - record.first_token,
-               static_cast<double>(record.output_tokens - 1));
+      if (const std::int64_t gaps = record.output_tokens - 1; gaps > 0) {
+        // The nearest nanosecond.
+        const std::int64_t all = nanos(record.finished) - nanos(record.first_token);
+        millis("inter_token_latency", Duration((2 * all + gaps) / (2 * gaps)));
       }
     }
     if (record.second_token != SimTime::min()) {
@@ -87,7 +108,20 @@ class LineWriter {
     }
   }
 
-  static std::string error(RequestStatus status) {
+  void tier_tokens(const RequestRecord& record) {
+    const auto& [host, disk, object] = record.tier_tokens;
+    if (host > 0) {
+      metric("host_cached_tokens", host, "tokens");
+    }
+    if (disk > 0) {
+      metric("disk_cached_tokens", disk, "tokens");
+    }
+    if (object > 0) {
+      metric("object_cached_tokens", object, "tokens");
+    }
+  }
+
+  static std::string_view error(RequestStatus status) {
     switch (status) {
       case RequestStatus::rejected:
         return R"({"code":429,"type":"Rejected","message":"no worker took it"})";
@@ -102,73 +136,115 @@ class LineWriter {
     return R"({"code":500,"type":"Failed","message":"the worker failed"})";
   }
 
-  void metric(std::string_view name, std::int64_t value, std::string_view unit) {
+  template <std::size_t Name, std::size_t Unit>
+  void metric(const char (&name)[Name], std::int64_t value, const char (&unit)[Unit]) {
     begin(name);
-    put("", value);
-    finish(unit);
-  }
-  void millis(std::string_view name, Duration time) {
-    begin(name);
-    // Milliseconds with six decimals are nanoseconds.
-    const std::int64_t size = std::abs(time.count());
-    put(time.count() < 0 ? "-" : "", size / 1'000'000);
-    char decimals[7] = {'.'};
-    std::int64_t rest = size % 1'000'000;
-    for (int i = 6; i > 0; --i, rest /= 10) {
-      decimals[i] = static_cast<char>('0' + rest % 10);
-    }
-    put({decimals, sizeof decimals});
-    finish("ms");
-  }
-  void millis(std::string_view name, Duration time, double parts) {
-    begin(name);
-    char digits[350];  // of the largest double
-    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, to_millis(time) / parts,
-                                            std::chars_format::fixed, 6);
-    put({digits, static_cast<std::size_t>(end - digits)});
-    finish("ms");
-  }
-
-  void begin(std::string_view name) {
-    put(first_ ? "\"" : ",\"");
-    put(name);
-    put("\":{\"value\":");
-    first_ = false;
-  }
-  void finish(std::string_view unit) {
+    put(value);
     put(",\"unit\":\"");
     put(unit);
     put("\"}");
   }
-  void put(std::string_view text) { out_.append(text); }
-  template <class Integer>
-  void put(std::string_view text, Integer number) {
-    out_.append(text);
-    char digits[24];
-    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, number);
-    out_.append(digits, static_cast<std::size_t>(end - digits));
+  /// Milliseconds with six decimals, which are nanoseconds.
+  template <std::size_t Name>
+  void millis(const char (&name)[Name], Duration time) {
+    begin(name);
+    if (time.count() < 0) {
+      put("-");
+    }
+    const std::int64_t size = std::abs(time.count());
+    put(size / 1'000'000);
+    char* const point = at_;
+    put(1'000'000 + size % 1'000'000);
+    *point = '.';  // for the 1 that keeps the zeros behind it
+    put(",\"unit\":\"ms\"}");
+  }
+  template <std::size_t Name>
+  void begin(const char (&name)[Name]) {
+    put(",\"");
+    put(name);
+    put("\":{\"value\":");
   }
 
-  std::string& out_;
-  bool first_ = true;
+  template <std::size_t Size>
+  void put(const char (&literal)[Size]) {
+    std::memcpy(at_, literal, Size - 1);
+    at_ += Size - 1;
+  }
+  void put_text(std::string_view text) {
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  template <std::integral Integer>
+  void put(Integer number) {
+    at_ = std::to_chars(at_, at_ + std::numeric_limits<Integer>::digits10 + 2, number).ptr;
+  }
+
+  char* at_;
+};
+
+/// Which of its session each request is; empty where each has one of its own.
+std::vector<std::uint32_t> turns_of(std::span<const RequestRecord> records) {
+  const auto not_new = [](const RequestRecord& a, const RequestRecord& b) {
+    return b.session <= a.session;
+  };
+  std::vector<std::uint32_t> turns;
+  if (std::adjacent_find(records.begin(), records.end(), not_new) != records.end()) {
+    turns.reserve(records.size());
+    std::unordered_map<std::uint32_t, std::uint32_t> next;  // looked up only, never iterated
+    for (const RequestRecord& record : records) {
+      turns.push_back(next[record.session]++);
+    }
+  }
+  return turns;
+}
+
+/// One piece of the text at a time.
+class Piece {
+ public:
+  explicit Piece(std::size_t records) : memory_(new char[records * kLongestLine]) {}
+
+  void write(std::span<const RequestRecord> records, std::span<const std::uint32_t> turns) {
+    LineWriter writer(memory_.get());
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      writer.write(records[i], turns.empty() ? 0 : turns[i]);
+    }
+    text_ = {memory_.get(), static_cast<std::size_t>(writer.end() - memory_.get())};
+  }
+  std::string_view text() const { return text_; }
+
+ private:
+  std::unique_ptr<char[]> memory_;
+  std::string_view text_;
 };
 
 }  // namespace
 
 void write_request_export(std::span<const RequestRecord> records,
-                          const std::function<void(std::string_view)>& sink) {
-  std::unordered_map<std::uint32_t, std::uint32_t> turns;  // looked up only, never iterated
-  std::string text;
-  text.reserve(kPiece + kPiece / 8);
-  LineWriter writer(text);
-  for (const RequestRecord& record : records) {
-    writer.write(record, turns[record.session]++);
-    if (text.size() >= kPiece) {
-      sink(text);
-      text.clear();
+                          const std::function<void(std::string_view)>& sink, int threads) {
+  const std::vector<std::uint32_t> turns = turns_of(records);
+  const std::size_t size = std::min(records.size(), kPieceRecords);
+  const std::size_t count = size > 0 ? (records.size() + size - 1) / size : 0;
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < std::min<std::size_t>(count, std::max(threads, 1)); ++i) {
+    pieces.emplace_back(size);
+  }
+  const auto write = [&](std::size_t piece, std::size_t first) {
+    const std::size_t length = std::min(size, records.size() - first);
+    pieces[piece].write(records.subspan(first, length),
+                        turns.empty() ? turns : std::span(turns).subspan(first, length));
+  };
+  for (std::size_t first = 0; first < records.size(); first += pieces.size() * size) {
+    std::vector<std::future<void>> beside;
+    for (std::size_t i = 1; i < pieces.size() && first + i * size < records.size(); ++i) {
+      beside.push_back(std::async(std::launch::async, write, i, first + i * size));
+    }
+    write(0, first);
+    sink(pieces[0].text());
+    for (std::size_t i = 0; i < beside.size(); ++i) {
+      beside[i].get();
+      sink(pieces[i + 1].text());
     }
   }
-  sink(text);
 }
 
 std::string to_request_export(std::span<const RequestRecord> records) {

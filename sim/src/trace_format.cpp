@@ -7,6 +7,7 @@
 #include <initializer_list>
 
 #include "trace_builder.h"
+#include "trace_plain.h"
 
 namespace dyn::sim {
 namespace {
@@ -61,13 +62,19 @@ TraceFormat detect_csv(std::string_view start) {
   return TraceFormat::detect;
 }
 
+bool fits(const WorkloadRequest& request, std::optional<std::int64_t> max_context) {
+  return !max_context || request.input_tokens + request.output_tokens <= *max_context;
+}
+
+bool all_fit(const Workload& workload, std::optional<std::int64_t> max_context) {
+  return std::all_of(workload.requests.begin(), workload.requests.end(),
+                     [&](const WorkloadRequest& request) { return fits(request, max_context); });
+}
+
 /// Mooncake's reader does not look at the context, for speed; the lines are sought only if one is
 /// beyond it: each that is not blank is a request.
 void check_context(TraceText& text, const Workload& workload, std::int64_t max_context) {
-  const auto beyond = [&](const WorkloadRequest& request) {
-    return request.input_tokens + request.output_tokens > max_context;
-  };
-  if (std::none_of(workload.requests.begin(), workload.requests.end(), beyond)) {
+  if (all_fit(workload, max_context)) {
     return;
   }
   for (const WorkloadRequest& request : workload.requests) {
@@ -75,7 +82,7 @@ void check_context(TraceText& text, const Workload& workload, std::int64_t max_c
     if (!line) {
       break;
     }
-    if (beyond(request)) {
+    if (!fits(request, max_context)) {
       constexpr std::string_view kKey = "\"input_length\"";
       const std::size_t key = line->find(kKey);
       const std::size_t at = line->find_first_not_of(": \t", key + kKey.size());
@@ -120,6 +127,13 @@ Workload read(TraceFormat format, std::string_view text, const std::string& name
 
 Workload read_padded(std::string_view text, const std::string& name, const TraceOptions& options) {
   TraceFormat format = options.traffic.format;
+  if ((format == TraceFormat::detect || format == TraceFormat::mooncake) && !options.traffic.osl) {
+    std::optional<Workload> plain = read_plain_lines(text, options.threads);
+    if (plain && all_fit(*plain, options.max_context)) {
+      shape_trace(options, name, true, *plain);
+      return std::move(*plain);
+    }
+  }
   if (format == TraceFormat::detect) {
     format = detect_format(text, name);
   }

@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <string_view>
 
 #include "dyn/core/error.h"
 #include "dyn/sim/workload.h"
-#include "plain_scanner.h"
 #include "trace_builder.h"
+#include "trace_plain.h"
 
 namespace dyn::sim {
 namespace {
@@ -19,9 +18,6 @@ namespace {
 namespace ondemand = simdjson::ondemand;
 
 constexpr std::size_t kMaxErrors = 20;
-constexpr std::uint64_t kMaxLength = 100'000'000;  ///< tokens of one prompt or answer
-constexpr double kMaxMillis = 1e11;                ///< three years
-constexpr std::int32_t kTraceBlock = 512;          ///< tokens, by Mooncake's definition
 
 /// What one line must say. `column` is where the value begins, for errors about it.
 struct Field {
@@ -33,8 +29,7 @@ struct Field {
 class TraceReader {
  public:
   explicit TraceReader(std::string name) : name_(std::move(name)) {
-    out_.block_tokens = kTraceBlock;
-    root_ = kvbm::chain_root("trace");
+    out_.block_tokens = kMooncakeBlock;
   }
 
   /// The text has SIMDJSON_PADDING bytes after its end.
@@ -43,7 +38,6 @@ class TraceReader {
  private:
   enum { timestamp, input_length, output_length, hash_ids, fields };
 
-  bool read_plain(std::string_view line);
   void read_line(std::string_view line, std::size_t readable);
   void read_object(std::string_view line, ondemand::object object);
   bool read_field(std::string_view key, std::string_view line, ondemand::value value);
@@ -57,14 +51,9 @@ class TraceReader {
     complain(std::move(message), fields_[field].name, fields_[field].column, std::move(hint));
   }
   bool line_failed() const { return errors_.size() > errors_before_; }
-  /// Whether the request at hand and its blocks can be numbered.
-  bool has_room() const {
-    return out_.blocks.size() <= std::numeric_limits<std::uint32_t>::max() &&
-           out_.requests.size() < std::numeric_limits<std::uint32_t>::max();
-  }
 
   std::string name_;
-  kvbm::BlockHash root_;
+  const kvbm::BlockHash root_ = mooncake_root();
   Workload out_;
   ondemand::parser parser_;
   std::vector<ErrorItem> errors_;
@@ -92,7 +81,8 @@ Workload TraceReader::read(std::string_view text) {
     const char* const stop = newline ? static_cast<const char*>(newline) : end;
     ++line_;
     const std::string_view line(at, static_cast<std::size_t>(stop - at));
-    if (line.find_first_not_of(" \t\r") != std::string_view::npos && !read_plain(line)) {
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos &&
+        !add_plain_line(line, root_, out_)) {
       read_line(line, static_cast<std::size_t>(end - at) + simdjson::SIMDJSON_PADDING);
     }
     at = stop + 1;
@@ -105,51 +95,6 @@ Workload TraceReader::read(std::string_view text) {
     throw Error(ErrorKind::bad_input, std::move(errors_));
   }
   return std::move(out_);
-}
-
-/// Reads a line of the usual form: the four fields once each, whole numbers, nothing to complain
-/// about. False, and nothing has changed, where it is not: then the JSON parser says what it is.
-bool TraceReader::read_plain(std::string_view line) {
-  PlainScanner scan(line);
-  const std::size_t first_block = out_.blocks.size();
-  std::uint64_t numbers[hash_ids] = {};
-  unsigned seen = 0;
-  bool good = scan.take('{');
-  do {
-    const int field = good ? scan.take_key(fields_) : fields;
-    good = field < fields && (seen & 1U << field) == 0 && scan.take(':');
-    seen |= 1U << field;
-    if (good && field != hash_ids) {
-      good = scan.take_number(numbers[field]);
-    } else if (good) {
-      kvbm::BlockHash hash = root_;
-      good = scan.take_numbers([&](std::uint64_t id) {
-        hash = kvbm::chain(hash, id);
-        out_.blocks.push_back(hash);
-      });
-    }
-  } while (good && scan.take(','));
-  const bool in_time = numbers[timestamp] <= static_cast<std::uint64_t>(kMaxMillis);
-  const SimTime arrival{std::chrono::milliseconds(in_time ? numbers[timestamp] : 0)};
-  const std::uint64_t input = numbers[input_length];
-  const std::uint64_t output = numbers[output_length];
-  const std::size_t count = out_.blocks.size() - first_block;
-  good = good && scan.take('}') && scan.at_end() && seen == (1U << fields) - 1 && input >= 1 &&
-         input <= kMaxLength && output >= 1 && output <= kMaxLength && in_time &&
-         (count == 0 || count == (input + kTraceBlock - 1) / kTraceBlock) &&
-         (out_.requests.empty() || arrival >= out_.requests.back().arrival) && has_room();
-  if (!good) {
-    out_.blocks.resize(first_block);
-    return false;
-  }
-  WorkloadRequest request;
-  request.arrival = arrival;
-  request.input_tokens = static_cast<std::int64_t>(input);
-  request.output_tokens = static_cast<std::int64_t>(output);
-  request.first_block = static_cast<std::uint32_t>(first_block);
-  request.block_count = static_cast<std::uint32_t>(count);
-  out_.requests.push_back(request);
-  return true;
 }
 
 void TraceReader::read_line(std::string_view line, std::size_t readable) {
@@ -232,8 +177,9 @@ void TraceReader::read_time(ondemand::value value) {
   double millis = 0;
   if (value.get_double().get(millis) != simdjson::SUCCESS) {
     complain_about(timestamp, "expected a number of milliseconds");
-  } else if (!(millis >= 0 && millis <= kMaxMillis)) {
-    complain_about(timestamp, fmt::format("expected 0 to {:.0f} ms, got {}", kMaxMillis, millis));
+  } else if (!(millis >= 0 && millis <= kMaxMooncakeMillis)) {
+    complain_about(timestamp,
+                   fmt::format("expected 0 to {:.0f} ms, got {}", kMaxMooncakeMillis, millis));
   } else {
     request_.arrival = SimTime(Duration(std::llround(millis * 1e6)));
   }
@@ -242,8 +188,9 @@ void TraceReader::read_time(ondemand::value value) {
 void TraceReader::read_length(int field, ondemand::value value, std::int64_t& length) {
   if (value.get_int64().get(length) != simdjson::SUCCESS) {
     complain_about(field, "expected a whole number of tokens");
-  } else if (length < 1 || length > std::int64_t{kMaxLength}) {
-    complain_about(field, fmt::format("expected 1 to {} tokens, got {}", kMaxLength, length));
+  } else if (length < 1 || length > std::int64_t{kMaxMooncakeTokens}) {
+    complain_about(field,
+                   fmt::format("expected 1 to {} tokens, got {}", kMaxMooncakeTokens, length));
   }
 }
 
@@ -283,15 +230,15 @@ void TraceReader::finish_line() {
   }
   const std::size_t count = out_.blocks.size() - request_.first_block;
   const auto expected =
-      static_cast<std::size_t>((request_.input_tokens + kTraceBlock - 1) / kTraceBlock);
+      static_cast<std::size_t>((request_.input_tokens + kMooncakeBlock - 1) / kMooncakeBlock);
   if (count != 0 && count != expected) {
     complain_about(hash_ids,
                    fmt::format("{} tokens are {} blocks of {}, got {} ids", request_.input_tokens,
-                               expected, kTraceBlock, count),
+                               expected, kMooncakeBlock, count),
                    "one id for each 512 tokens, the partial last block included; [] if unknown");
   } else if (!out_.requests.empty() && request_.arrival < out_.requests.back().arrival) {
     complain_about(timestamp, "goes back in time", "sort the lines by timestamp");
-  } else if (!has_room()) {
+  } else if (!has_room(out_)) {
     complain("the trace is too large");
   }
   if (line_failed()) {

@@ -110,13 +110,14 @@ int block_size_of(const Recipe& recipe) {
 
 }  // namespace
 
-Workload make_workload(const Recipe& recipe, const std::string& recipe_path) {
+Workload make_workload(const Recipe& recipe, const std::string& recipe_path, int threads) {
   if (recipe.traffic.trace) {
     TraceOptions options;
     options.traffic = recipe.traffic;
     options.seed = recipe.seed;
     options.block_tokens = block_size_of(recipe);
     options.max_context = context_of(recipe);
+    options.threads = threads;
     return load_trace(resolve_beside(recipe_path, *recipe.traffic.trace), options);
   }
   std::optional<ModelSpec> model;

@@ -93,6 +93,42 @@ TEST_CASE("lines of the usual form are read as the JSON parser reads them") {
   CHECK(to_mooncake(b) == plain);
 }
 
+TEST_CASE("a long trace is the same on any number of threads, odd lines and blank ones too") {
+  const auto text_of = [](const std::string& odd) {
+    std::string text;
+    for (std::uint64_t i = 0; i < 24'000; ++i) {
+      const std::uint64_t id = (i * 7919) % (i % 3 == 0 ? 10 : 123'456'789'012ULL);
+      text += R"({"timestamp": )" + std::to_string(i / 2) +
+              R"(, "input_length": 1500, "output_length": )" + std::to_string(1 + i % 900) +
+              R"(, "hash_ids": [1, )" + std::to_string(id) + ", " + std::to_string(i) + "]}\n";
+      text += i % 5000 == 0 ? " \n" : "";
+    }
+    return text + odd;
+  };
+  const auto read = [](const std::string& text, int threads) {
+    TraceOptions options;
+    options.traffic = as_is();
+    options.threads = threads;
+    return parse_trace(text, "t.jsonl", options);
+  };
+  // The JSON parser reads the whole of the second, because of its last line.
+  const std::string plain = R"({"timestamp": 99999, "input_length": 9, "output_length": 9, )";
+  const std::string text = text_of(plain + R"("hash_ids": [123456789012345678]})");
+  const std::string other = text_of(plain + R"("hash_ids": [123456789012345678], "x": 0})");
+  CHECK(text.size() > 2 << 20);
+  const Workload one = read(text, 1);
+  CHECK(one.requests.size() == 24'001);
+  CHECK(one.blocks.size() == 72'001);
+  for (const Workload& also : {read(text, 2), read(text, 7), read(other, 2)}) {
+    CHECK(also.blocks == one.blocks);
+    CHECK(to_mooncake(also) == to_mooncake(one));
+  }
+  CHECK_THROWS_AS(read(text + R"({"timestamp": 0, "input_length": 9, "output_length": 9, )" +
+                           R"("hash_ids": []})",
+                       2),
+                  Error);
+}
+
 TEST_CASE("prompts are cut where they part from one another, and nowhere else") {
   const auto line = [](int tokens, const std::string& ids) {
     return R"({"timestamp": 0, "output_length": 5, "input_length": )" + std::to_string(tokens) +

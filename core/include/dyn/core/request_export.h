@@ -9,8 +9,9 @@
 namespace dyn {
 
 /// What to_request_export() gives, in pieces of some hundred kilobytes: a file of millions of lines
-/// needs no memory of its size. Whatever `sink` throws ends it.
+/// needs no memory of its size. Up to `threads` threads make them; `sink` gets them in order, on
+/// the calling one, and whatever it throws ends it.
 void write_request_export(std::span<const RequestRecord> records,
-                          const std::function<void(std::string_view)>& sink);
+                          const std::function<void(std::string_view)>& sink, int threads = 1);
 
 }  // namespace dyn

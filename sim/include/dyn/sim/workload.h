@@ -112,6 +112,7 @@ struct TraceOptions {
   int block_tokens = 64;  ///< of prompts that are given as text: the engine's block size
   /// Longest prompt and answer that the engines take; a request beyond is an error.
   std::optional<std::int64_t> max_context;
+  int threads = 1;  ///< that may read it; what is read does not depend on them
 };
 
 /// Reads a trace of the form that `traffic.format` says, or that its content shows (TraceFormat
@@ -159,6 +160,6 @@ bool has_images(const Traffic& traffic);
 Workload make_conversation(std::int64_t requests, Duration span, std::uint64_t seed);
 
 /// The workload that a recipe's traffic asks for; paths are relative to `recipe_path`.
-Workload make_workload(const Recipe& recipe, const std::string& recipe_path);
+Workload make_workload(const Recipe& recipe, const std::string& recipe_path, int threads = 1);
 
 }  // namespace dyn::sim

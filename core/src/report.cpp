@@ -326,8 +326,19 @@ void add_costs(Report& report, int gpus, std::optional<DollarsPerHour> price_per
   };
   if (price_per_gpu && output > 0) {
     const double dollars = price_per_gpu->count() * gpus * (seconds / 3600.0);
-    add("cost_per_million_output_tokens", dollars / (output / 1e6));
-    add("cost_per_million_tokens", dollars / ((output + sum("total_isl")) / 1e6));
+    const Metric* throughput = report.find("output_token_throughput");
+    const std::optional<Estimate> rate =
+        throughput != nullptr ? throughput->interval : std::nullopt;
+    const auto add_cost = [&](const char* tag, double cost) {
+      std::optional<Estimate>& interval = add(tag, cost).interval;
+      if (rate && rate->low > 0) {
+        // A GPU hour costs the same however much comes out of it.
+        interval = Estimate{cost, cost * rate->value / rate->high, cost * rate->value / rate->low,
+                            rate->provenance};
+      }
+    };
+    add_cost("cost_per_million_output_tokens", dollars / (output / 1e6));
+    add_cost("cost_per_million_tokens", dollars / ((output + sum("total_isl")) / 1e6));
   }
   if (report.energy && seconds > 0 && output > 0) {
     const auto add_energy = [&](const char* tag, double joules_per_unit) {

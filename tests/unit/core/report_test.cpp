@@ -12,6 +12,7 @@
 #include "dyn/core/document.h"
 #include "dyn/core/error.h"
 #include "dyn/core/random.h"
+#include "dyn/core/request_export.h"
 
 using dyn::Metric;
 using dyn::Report;
@@ -373,6 +374,26 @@ TEST_CASE("a mix is reported whole and class by class, by the targets of each") 
   CHECK(dyn::to_json(read) == dyn::to_json(report));
 }
 
+TEST_CASE("what tokens cost is as uncertain as how many come out") {
+  dyn::ReportOptions options;
+  Report report = dyn::make_report(
+      std::vector<RequestRecord>{request(0ms, 100ms, 1100ms, 101), request(0ms, 100ms, 1100ms, 51)},
+      options);
+  const auto rate =
+      std::find_if(report.metrics.begin(), report.metrics.end(),
+                   [](const Metric& metric) { return metric.tag == "output_token_throughput"; });
+  REQUIRE(rate != report.metrics.end());
+  rate->interval = dyn::Estimate{rate->avg, rate->avg / 2, rate->avg * 4, {}};
+  dyn::add_costs(report, 2, dyn::DollarsPerHour(3));
+  for (const char* tag : {"cost_per_million_output_tokens", "cost_per_million_tokens"}) {
+    const Metric* cost = report.find(tag);
+    REQUIRE(cost != nullptr);
+    REQUIRE(cost->interval);
+    CHECK(cost->interval->low == Approx(cost->avg / 4));
+    CHECK(cost->interval->high == Approx(cost->avg * 2));
+  }
+}
+
 TEST_CASE("the per-request export gives times to the nanosecond") {
   for (const std::int64_t nanos : {0LL, 1LL, 999'999LL, 1'000'000LL, 123'456'789LL,
                                    3'600'000'000'001LL, 86'400'000'000'000'000LL}) {
@@ -383,6 +404,42 @@ TEST_CASE("the per-request export gives times to the nanosecond") {
     CHECK_THAT(dyn::to_request_export(std::vector<RequestRecord>(1, record)),
                Catch::Contains("\"time_to_first_token\":{\"value\":" + whole + '.' + decimals +
                                ",\"unit\":\"ms\"}"));
+  }
+}
+
+TEST_CASE("the per-request export gives the mean gap to the nearest nanosecond") {
+  const auto gap = [](std::chrono::nanoseconds between, std::int64_t tokens) {
+    const RequestRecord record = request(0ms, 1ms, 1ms + between, tokens);
+    const std::string line = dyn::to_request_export(std::vector<RequestRecord>(1, record));
+    const std::string key = "\"inter_token_latency\":{\"value\":";
+    const std::size_t at = line.find(key);
+    const std::size_t from = at + key.size();
+    return at == std::string::npos ? "none" : line.substr(from, line.find(',', from) - from);
+  };
+  CHECK(gap(1'000'000ns, 2) == "1.000000");
+  CHECK(gap(10ns, 4) == "0.000003");
+  CHECK(gap(11ns, 4) == "0.000004");
+  CHECK(gap(1'000'001ns, 3) == "0.500001");  // half a nanosecond is rounded up
+  CHECK(gap(0ns, 1) == "none");
+}
+
+TEST_CASE("the per-request export does not depend on the threads that make it") {
+  for (const std::uint32_t sessions : {7U, 5000U}) {
+    std::vector<RequestRecord> records;
+    for (std::uint32_t i = 0; i < 3000; ++i) {
+      records.push_back(request(std::chrono::milliseconds(i), 100ms, 200ms + i * 1us, 1 + i % 5));
+      records.back().id = i;
+      records.back().session = i % sessions;
+    }
+    const std::string whole = dyn::to_request_export(records);
+    CHECK(std::count(whole.begin(), whole.end(), '\n') == 3000);
+    CHECK((whole.find("\"turn_index\":428,") != std::string::npos) == (sessions == 7));
+    for (const int threads : {2, 3, 8}) {
+      std::string text;
+      dyn::write_request_export(
+          records, [&](std::string_view piece) { text += piece; }, threads);
+      CHECK(text == whole);
+    }
   }
 }
 

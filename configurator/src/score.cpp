@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/sent_kv.h"
 
 namespace dyn::configurator {
 namespace {
@@ -270,9 +271,9 @@ double Scorer::transfer_time(const Topology& topology) const {
   const bool one_node = space_.gpus(topology) <= device.gpus_per_node;
   const double links = std::min(a.tensor * a.pipeline, b.tensor * b.pipeline);
   const double rate = (one_node ? device.intra_node : device.inter_node).count() * links;
-  const double bytes =
-      problem_.stats.summary.mean_input *
-      static_cast<double>(problem_.model.kv_bytes_per_token(problem_.kv_cache, 1).count());
+  const bool keeps = perf::keeps_windows(problem_.model, space_.shapes[topology.second].config);
+  const double bytes = perf::sent_kv(problem_.model, problem_.kv_cache, 1, keeps)
+                           .of_mean(problem_.stats.summary.mean_input);
   return rate > 0 ? bytes / rate : 0;
 }
 

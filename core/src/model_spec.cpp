@@ -72,6 +72,18 @@ std::int64_t embedding_parameters(const ModelSpec& model) {
   return model.vocabulary * model.hidden * (model.tied_embeddings ? 1 : 2);
 }
 
+/// Fp32 states and bf16 convolution inputs of all linear layers on one GPU of `tp`.
+double linear_state_bytes(const LinearAttentionSpec& linear, int tp) {
+  const double heads = std::max(1.0, static_cast<double>(linear.value_heads) / tp);
+  const double state = heads * linear.key_head_dim * linear.value_head_dim * 4;
+  const double channels = static_cast<double>(linear.key_values() + linear.values()) / tp;
+  return linear.layers * (state + channels * (linear.conv_kernel - 1) * 2);
+}
+
+Bytes whole(double bytes) {
+  return Bytes(static_cast<std::int64_t>(std::ceil(bytes)));
+}
+
 }  // namespace
 
 std::int64_t ModelSpec::parameters() const {
@@ -111,7 +123,7 @@ double ModelSpec::kv_bytes_per_layer(Precision kv, int tp) const {
 Bytes ModelSpec::kv_bytes_per_token(Precision kv, int tp) const {
   const double index = attention.index_layers * (attention.index_head_dim + 4.0);
   const double bytes = whole_context_layers() * kv_bytes_per_layer(kv, tp) + index;
-  return Bytes(static_cast<std::int64_t>(std::ceil(bytes)));
+  return whole(bytes);
 }
 
 Bytes ModelSpec::kv_bytes_per_sequence(Precision kv, int tp) const {
@@ -120,12 +132,13 @@ Bytes ModelSpec::kv_bytes_per_sequence(Precision kv, int tp) const {
     bytes += kv_bytes_per_layer(kv, tp) * attention.sliding_layers * attention.sliding_window;
   }
   if (linear) {
-    const double heads = std::max(1.0, static_cast<double>(linear->value_heads) / tp);
-    const double state = heads * linear->key_head_dim * linear->value_head_dim * 4;
-    const double channels = static_cast<double>(linear->key_values() + linear->values()) / tp;
-    bytes += linear->layers * (state + channels * (linear->conv_kernel - 1) * 2);
+    bytes += linear_state_bytes(*linear, tp);
   }
-  return Bytes(static_cast<std::int64_t>(std::ceil(bytes)));
+  return whole(bytes);
+}
+
+Bytes ModelSpec::state_bytes(int tp) const {
+  return whole(linear ? linear_state_bytes(*linear, tp) : 0);
 }
 
 }  // namespace dyn

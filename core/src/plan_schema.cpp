@@ -174,7 +174,9 @@ void describe(ObjectSchema<TransferSpec>& s) {
       .at_least(BytesPerSec(0));
   s.field("latency", &TransferSpec::latency, "Of a transfer over such a port.")
       .at_least(Duration{0});
-  s.field("bytes_per_token", &TransferSpec::bytes_per_token, "Of the whole model's KV cache.")
+  s.field("bytes_per_token", &TransferSpec::bytes_per_token,
+          "Of the KV cache of all layers that keep the whole context. Sliding windows and linear "
+          "states, of constant size, are sent in proportion to it.")
       .at_least(Bytes(0));
 }
 

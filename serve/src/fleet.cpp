@@ -357,7 +357,7 @@ std::uint64_t Fleet::start_transfer(const Placement& from, const Placement& to, 
   {
     const std::scoped_lock lock(mutex_);
     number = next_transfer_++;
-    const Bytes bytes = network_.bytes_per_token * tokens;
+    const Bytes bytes = network_.sent.of(tokens);
     const engine::TransferId id =
         network_.network.start(gpus(from), gpus(to), bytes, number, clock_.now());
     transfers_.emplace(number, Transfer{id, std::move(arrived)});

@@ -40,34 +40,41 @@ void Run::on_kv_wanted(std::uint32_t request) {
   }
 }
 
-/// Pushed layer by layer, all but the last layer's share sets out while the prompt is computed.
+/// Prompt tokens that the decode engine has not cached itself.
+std::int64_t Run::wanted(std::uint32_t request) const {
+  const Flight& flight = flights_[request];
+  return fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(flight.id));
+}
+
+/// What may set out before the prompt's end is computed: all but the last layer's share. Windows
+/// and states are those of the end.
+Bytes Run::early_bytes(std::uint32_t request) const {
+  const Bytes all = deployed_.sent.early(wanted(request));
+  return all - all / std::int64_t{plan_.model.layers};
+}
+
+/// Pushed layer by layer, that sets out while the prompt is computed.
 void Run::send_early(std::uint32_t request) {
   const Flight& flight = flights_[request];
-  const int layers = plan_.model.layers;
   const bool computing =
       flight.prefill == Leg::computing &&
       fleet_.engines[flight.prefill_engine].engine.progress(RequestId(flight.id), now_).computed >
           0;
-  if (!plan_.disaggregation.overlap || layers < 2 || flight.decode != Leg::reserved || !computing ||
-      flight.flows > 0) {
+  if (!plan_.disaggregation.overlap || plan_.model.layers < 2 || flight.decode != Leg::reserved ||
+      !computing || flight.flows > 0) {
     return;
   }
-  const std::int64_t all =
-      fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(flight.id)) *
-      deployed_.bytes_per_token.count();
-  start_transfer(request, Bytes(all - all / layers));
+  start_transfer(request, early_bytes(request));
   flights_[request].sent_early = true;
 }
 
 /// What is still to be sent sets out.
 void Run::send_kv(std::uint32_t request) {
   Flight& flight = flights_[request];
-  const std::int64_t all =
-      fleet_.engines[flight.engine].engine.tokens_wanted(RequestId(flight.id)) *
-      deployed_.bytes_per_token.count();
+  const Bytes all = deployed_.sent.of(wanted(request));
   flight.kv_sent = now_;
   mark(Mark::transfer_begun, request, now_, flight.engine);
-  start_transfer(request, Bytes(flight.sent_early ? all / plan_.model.layers : all));
+  start_transfer(request, flight.sent_early ? all - early_bytes(request) : all);
   if (eventful_) {
     queue_.push(now_ + plan_.disaggregation.transfer_timeout, Phase::transfer,
                 EventKind::transfer_over, request, flight.placings, 1);

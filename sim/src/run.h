@@ -174,6 +174,8 @@ class Run {
   void on_prefilled(std::uint32_t request);
   void choose_decode(std::uint32_t request);
   void on_kv_wanted(std::uint32_t request);
+  std::int64_t wanted(std::uint32_t request) const;
+  Bytes early_bytes(std::uint32_t request) const;
   void send_early(std::uint32_t request);
   void send_kv(std::uint32_t request);
   void start_transfer(std::uint32_t request, Bytes bytes);

@@ -2,7 +2,7 @@
 
 #include "dyn/core/check.h"
 #include "dyn/core/random.h"
-#include "dyn/policy/disaggregation.h"
+#include "dyn/engine/engine.h"
 
 namespace dyn::engine {
 namespace {
@@ -33,10 +33,7 @@ std::optional<Network::Ports> ports_of(const Plan& plan, const std::optional<Pro
 DeployedNetwork deploy_network(const Plan& plan, std::span<const int> replicas,
                                std::uint64_t seed) {
   DYN_ASSERT(replicas.size() == plan.pools.size(), "a number of workers for each pool");
-  DeployedNetwork out{Network(spec_of(plan), RandomStream(seed, "network").next()),
-                      {},
-                      {},
-                      plan.transfer.bytes_per_token};
+  DeployedNetwork out{Network(spec_of(plan), RandomStream(seed, "network").next()), {}, {}, {}};
   for (std::size_t i = 0; i < plan.pools.size(); ++i) {
     const PoolSpec& pool = plan.pools[i];
     std::vector<SiteId>& sites = out.sites.emplace_back();
@@ -59,8 +56,10 @@ DeployedNetwork deploy_network(const Plan& plan, std::span<const int> replicas,
                                : out.network.add_site(gpus, ports_of(plan, plan.encode->profile)));
   }
   if (const PoolSpec* decode = plan.pool(WorkerRole::decode)) {
-    out.bytes_per_token = policy::received_per_token(plan.transfer.bytes_per_token, plan.model,
-                                                     plan.kv_cache, decode->layout);
+    out.sent =
+        perf::sent_kv(plan.model, plan.kv_cache, decode->layout.tensor,
+                      keeps_windows(plan, *decode))
+            .scaled(plan.transfer.bytes_per_token, plan.model.kv_bytes_per_token(plan.kv_cache, 1));
   }
   return out;
 }

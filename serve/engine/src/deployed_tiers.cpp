@@ -5,6 +5,8 @@
 
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
+#include "dyn/engine/engine.h"
+#include "dyn/perf/sent_kv.h"
 #include "dyn/policy/load_choice.h"
 
 namespace dyn::engine {
@@ -40,7 +42,8 @@ DeployedTiers::DeployedTiers(const Plan& plan, const PoolSpec& pool, const perf:
   if (pool.role == WorkerRole::decode || !pool.config.prefix_caching || plan.kv_tiers.empty()) {
     return;
   }
-  block_bytes_ = plan.model.kv_bytes_per_token(plan.kv_cache, 1) * pool.config.block_size;
+  block_bytes_ = perf::stored_per_token(plan.model, plan.kv_cache, keeps_windows(plan, pool)) *
+                 pool.config.block_size;
   cost_ = recompute_cost(timer, pool.config.block_size);
   const GpuSpec& device = plan.profile.device;
   for (const KvTiers::Named& named : plan.kv_tiers.levels()) {

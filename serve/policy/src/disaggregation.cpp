@@ -18,15 +18,4 @@ bool prefill_locally(const DisaggregationSpec& spec, const PromptOutlook& prompt
   return spec.local_above_queued && prompt.prefill_queued >= *spec.local_above_queued;
 }
 
-Bytes received_per_token(Bytes bytes_per_token, const ModelSpec& model, Precision kv_cache,
-                         const ParallelLayout& decode) {
-  const std::int64_t one = model.kv_bytes_per_token(kv_cache, 1).count();
-  if (one <= 0) {
-    return bytes_per_token;
-  }
-  const std::int64_t all =
-      model.kv_bytes_per_token(kv_cache, decode.tensor).count() * decode.tensor;
-  return Bytes(bytes_per_token.count() * std::max(all, one) / one);
-}
-
 }  // namespace dyn::policy

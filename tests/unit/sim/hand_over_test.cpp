@@ -90,6 +90,45 @@ TEST_CASE("every copy of the KV that a decode worker keeps is sent") {
   CHECK(result.records[0].transfer == ms(4));
 }
 
+TEST_CASE("sliding layers are sent their last window, linear ones their state") {
+  Fleet fleet = pair(1, 1);
+  ModelSpec& model = fleet.plan.model;
+  model.layers = 4;
+  model.attention.kv_heads = 10;
+  model.attention.head_dim = 125;  // 5000 bytes a token and layer
+  model.attention.sliding_window = 30;
+  model.attention.sliding_layers = 2;  // the other two have the 10 kB of a token
+  const auto transfer = [&](std::int64_t tokens) {
+    return simulate(fleet.spec(), workload({{ms(0), tokens, 2}})).records[0].transfer;
+  };
+  CHECK(transfer(20) == us(400));
+  CHECK(transfer(100) == us(1000 + 300));
+  fleet.plan.pools[1].config.hybrid_kv_cache = false;  // the decode worker keeps all of it
+  CHECK(transfer(100) == us(2000));
+  fleet.plan.pools[1].config.hybrid_kv_cache.reset();
+  model.attention.sliding_window = 0;
+  model.layers = 5;
+  // A state of 50 x 100 fp32 values and 3 bf16 inputs of 200 channels. The plan says that a token
+  // takes half of what it does.
+  model.linear = LinearAttentionSpec{1, 1, 1, 50, 100, 4};
+  CHECK(transfer(100) == us(2000) / 2 + Duration(20'000 + 1'200) / 2);
+  fleet.plan.transfer.bytes_per_token = Bytes(0);
+  CHECK(transfer(100) == Duration{0});
+}
+
+TEST_CASE("windows and states set out when the prompt's end is computed") {
+  Fleet fleet = pair(1, 1);
+  ModelSpec& model = fleet.plan.model;
+  model.layers = 10;
+  model.attention.kv_heads = 10;
+  model.attention.head_dim = 50;  // 2000 bytes a token and layer
+  model.attention.sliding_window = 30;
+  model.attention.sliding_layers = 5;
+  fleet.plan.disaggregation.hand_off = HandOff::push;
+  const SimulationResult result = simulate(fleet.spec(), workload({{ms(0), 100, 2}}));
+  CHECK(result.records[0].transfer == us(100 + 300));
+}
+
 TEST_CASE("workers of one node have the node's links, those of others their cards") {
   Fleet fleet = disaggregated(1, 2, {.base = ms(10)}, {.base = ms(2)});
   fleet.plan.transfer.bytes_per_token = Bytes(10'000);

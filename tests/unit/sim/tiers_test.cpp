@@ -78,6 +78,16 @@ TEST_CASE("a prompt that the device has lost is loaded from host memory, in the 
   CHECK(run.records[1].first_token - run.records[1].sent > ms(45));
 }
 
+TEST_CASE("a block in a tier has the KV of sliding layers too, which keep the whole context then") {
+  Fleet f = fleet(200);
+  f.plan.kv_tiers.host = tier(1000);
+  f.plan.model.attention.sliding_window = 256;
+  f.plan.model.attention.sliding_layers = 16;
+  const SimulationResult run = simulate(f.spec(), families({1, 2, 1}));
+  CHECK(run.records[2].tier_tokens[0] == 896);
+  CHECK(figure(run, "kv_read_host") == Approx(896.0 / 16 * kBlockBytes));
+}
+
 TEST_CASE("a prompt is computed where loading it would take longer") {
   Fleet f = fleet(200);
   f.timers = {timer({ms(1), Duration(100), {}, {}, {}})};  // 2048 tokens in 1.2 ms

@@ -153,6 +153,8 @@ struct ModelSpec {
   /// Bytes of one sequence that do not grow with its context, on one GPU of `tp`: the windows of
   /// sliding layers, and the fp32 states and bf16 convolution inputs of linear layers.
   Bytes kv_bytes_per_sequence(Precision kv, int tp) const;
+  /// Of these the states of linear layers and their convolution inputs.
+  Bytes state_bytes(int tp) const;
 };
 
 }  // namespace dyn

@@ -50,7 +50,7 @@ struct EncodeSpec : EncodeWorkers {
 struct TransferSpec {
   BytesPerSec bandwidth{0};  ///< per worker and direction; 0: the links of `Plan::network`
   Duration latency{0};       ///< where there is a bandwidth
-  Bytes bytes_per_token{0};  ///< of the whole model's KV cache
+  Bytes bytes_per_token{0};  ///< of the KV of all layers that keep the whole context
 };
 
 /// A predicted figure, kept with the plan so that what is served can be checked against it.

@@ -6,6 +6,7 @@
 
 #include "dyn/core/plan.h"
 #include "dyn/engine/network.h"
+#include "dyn/perf/sent_kv.h"
 
 namespace dyn::engine {
 
@@ -15,7 +16,7 @@ struct DeployedNetwork {
   /// By pool, by rank (worker by worker, attention-DP rank by rank).
   std::vector<std::vector<SiteId>> sites;
   std::vector<SiteId> encoders;  ///< of the encode pool
-  Bytes bytes_per_token;         ///< of KV that a decode worker receives
+  perf::SentKv sent;             ///< of a prompt, to a decode worker
 };
 
 /// Places the engines pool by pool, for `replicas` workers of each pool: those of the plan, or as

@@ -75,6 +75,14 @@ inline perf::CacheGroups cache_groups(const Plan& plan, const PoolSpec& pool) {
              : perf::CacheGroups{};
 }
 
+/// Whether they keep the whole context in layers that could do with a window of it: blocks below
+/// the device move as one, with the KV of all layers, so vLLM does not split them then.
+inline bool keeps_windows(const Plan& plan, const PoolSpec& pool) {
+  const bool split =
+      perf::cache_groups(plan.model, plan.kv_cache, pool.layout.tensor, pool.config).sliding > 0;
+  return perf::keeps_windows(plan.model, pool.config) || (split && !plan.kv_tiers.empty());
+}
+
 /// One engine (one scheduler, one block pool) as a state machine over time. It has no clock and
 /// does no I/O: the driver says what time it is, calls `advance` when `next_event` is due, and
 /// reads the outcome. `sim` steps it by events, a simulated worker of `serve` by a timer; equal

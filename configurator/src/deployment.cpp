@@ -39,6 +39,7 @@ void resolve_memory(const Problem& problem, const Profile& profile, PoolSpec& po
                   "spread it over more of them (layout), or give engine.kv_blocks");
     }
     config.kv_blocks = use.kv_blocks;
+    resolve_states(use, config);
   }
   if (!config.max_model_len) {
     config.max_model_len = std::max(problem.model.max_context, problem.stats.summary.longest);

@@ -52,7 +52,10 @@ class EngineModel {
         static_cast<double>(groups.recycled_pages(whole(input_ + output_ / 2), config_.block_size) *
                             config_.block_size);
     const double held = input_ * (1 - reuse_) + output_ / 2 + recycled;
-    const double fit = static_cast<double>(shape.kv_tokens()) / std::max(1.0, held);
+    const double pools =
+        static_cast<double>(groups.most_sequences(whole(input_ + output_), config_.block_size));
+    const double fit =
+        std::min(static_cast<double>(shape.kv_tokens()) / std::max(1.0, held), pools);
     const auto budget = static_cast<double>(config_.max_num_batched_tokens);
     max_batch_ = std::max(1.0, std::min({fit, double(config_.max_num_seqs), budget - 1}));
   }

@@ -143,6 +143,7 @@ void resolve_memory(const Problem& problem, const ParallelLayout& layout, Shape&
     return;
   }
   config.kv_blocks = problem.recipe->engine.kv_blocks.value_or(use.kv_blocks);
+  resolve_states(use, config);
   if (*config.kv_blocks > use.kv_blocks) {
     shape.rejected = "engine.kv_blocks is more than the memory leaves";
     return;
@@ -323,6 +324,12 @@ void resolve_hybrid_cache(const Problem& problem, EngineConfig& config) {
   if (!config.hybrid_kv_cache && !problem.recipe->kv_tiers.empty() &&
       perf::cache_groups(problem.model, problem.kv_cache, 1, config).split()) {
     config.hybrid_kv_cache = false;
+  }
+}
+
+void resolve_states(const perf::MemoryUse& use, EngineConfig& config) {
+  if (use.states > 0) {
+    config.sglang.max_mamba_cache_size = use.states;
   }
 }
 

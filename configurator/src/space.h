@@ -68,6 +68,9 @@ struct LayoutChoice {
 /// where tiers are below the device.
 void resolve_hybrid_cache(const Problem& problem, EngineConfig& config);
 
+/// Writes down how many linear states the memory leaves, where SGLang has a pool of them.
+void resolve_states(const perf::MemoryUse& use, EngineConfig& config);
+
 /// A worker: a layout and its scheduler's limits, with kv_blocks and max_model_len resolved.
 struct Shape {
   std::uint32_t layout = 0;  ///< into Space::layouts

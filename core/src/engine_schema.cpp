@@ -71,6 +71,25 @@ void describe(ObjectSchema<SglangConfig>& s) {
           "that it has, even if it would be cut.")
       .between(1, kMostTokens)
       .because("SGLang's own");
+  s.field("swa_full_tokens_ratio", &SglangConfig::swa_full_tokens_ratio,
+          "Tokens in the pool of layers with sliding windows for each token in that of the others; "
+          "the smaller of the two limits how many requests run.")
+      .above(0)
+      .at_most(1)
+      .because("SGLang's own (0.5)")
+      .brief();
+  s.field("mamba_full_memory_ratio", &SglangConfig::mamba_full_memory_ratio,
+          "Memory of the pool of linear layers' states for each byte of the KV pool.")
+      .above(0)
+      .at_most(1000)
+      .because("SGLang's own (0.5)")
+      .brief();
+  s.field("max_mamba_cache_size", &SglangConfig::max_mamba_cache_size,
+          "States that each engine has room for. A request needs three to run, its own and two in "
+          "the prefix cache; one without that cache.")
+      .between(1, 100'000'000)
+      .brief()
+      .unset("what mamba_full_memory_ratio gives them; no limit in a deployment with kv_blocks");
 }
 
 void describe(ObjectSchema<EngineConfig>& s) {
@@ -108,11 +127,15 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("kv_blocks", &EngineConfig::kv_blocks, "KV blocks of each engine.")
       .at_least(1)
       .unset("what the memory model leaves");
-  s.field("hybrid_kv_cache", &EngineConfig::hybrid_kv_cache,
-          "Whether vLLM's layers with sliding windows and linear states give back the KV that they "
-          "no longer need (its hybrid KV cache manager). Where not, sliding layers keep all of it.")
+  s.field(
+       "hybrid_kv_cache", &EngineConfig::hybrid_kv_cache,
+       "Whether layers with sliding windows and linear states give back the KV that they no "
+       "longer need: vLLM's hybrid KV cache manager, SGLang's pool of sliding layers. Where not, "
+       "sliding layers keep all of it.")
       .brief()
-      .unset("as vLLM has it: on, but for Llama-4 and with tiers below the device");
+      .unset(
+          "as the engine has it: on, but in vLLM for Llama-4 and with tiers below the device, "
+          "and in SGLang for all but gpt-oss, Llama-4, MiMo-V2, Step-3.5 and Gemma 4");
   s.field("queue", &EngineConfig::queue, "In which order waiting requests are admitted.")
       .because("the engines' own")
       .brief();
@@ -126,6 +149,13 @@ void describe(ObjectSchema<EngineConfig>& s) {
         engine.sglang.schedule_policy != SchedulePolicy::fcfs) {
       checker.error("sglang", "SGLang orders by priority or by cached prefix, not by both",
                     "leave schedule_policy out, or queue");
+    }
+    const int states = SglangConfig::states_per_sequence(engine.prefix_caching);
+    if (engine.sglang.max_mamba_cache_size.value_or(states) < states) {
+      checker.error("sglang",
+                    "max_mamba_cache_size lets nobody run: a request takes " +
+                        std::to_string(states) + " states",
+                    "give it more, or switch prefix_caching off");
     }
   });
   s.field("capacity", &EngineConfig::capacity, "TensorRT-LLM's capacity scheduler.")

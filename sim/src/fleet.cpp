@@ -208,6 +208,8 @@ policy::Autoscaler make_autoscaler(const Plan& plan, const Pool& pool, Duration 
   facts.worker.kv_tokens = *config.kv_blocks * config.block_size * pool.ranks_per_worker;
   facts.worker.block_size = config.block_size;
   facts.worker.groups = pool.engine_options.groups;
+  facts.worker.groups.window_pool *= pool.ranks_per_worker;
+  facts.worker.groups.most_states *= static_cast<int>(pool.ranks_per_worker);
   facts.worker.max_num_seqs = config.max_num_seqs * static_cast<int>(pool.ranks_per_worker);
   facts.worker.itl = itl_target(plan);
   facts.gpus_per_replica = pool.gpus_per_worker;

@@ -63,6 +63,9 @@ Case random_case(WorkerRole role, bool tiers) {
     *config.kv_blocks *=
         *rc::gen::inRange(1, 2 + c.options.groups.sliding + c.options.groups.linear);
   }
+  if (config.kind == "sglang" && *rc::gen::arbitrary<bool>()) {
+    c.options.groups = test::random_pools();
+  }
   c.options.role = role;
   c.options.reserve_at_once = role == WorkerRole::decode && *rc::gen::arbitrary<bool>();
   c.options.publish_kv_events = *rc::gen::arbitrary<bool>();

@@ -156,7 +156,8 @@ class NaiveScheduler {
       all = all && r.computed == r.known();
     }
     while (!preempted && all && !waiting_.empty() && budget_ > 0 &&
-           static_cast<std::int64_t>(running_.size()) < limit() && admit(outcome)) {
+           static_cast<std::int64_t>(running_.size()) < limit() && states_for_one_more() &&
+           admit(outcome)) {
     }
     return batch_;
   }
@@ -187,6 +188,7 @@ class NaiveScheduler {
         }
         r.computed = r.known() - 1;
         r.decoding = true;
+        r.window = window_to_decode(r);
       }
       if (stays) {
         left.push_back(r);
@@ -220,6 +222,7 @@ class NaiveScheduler {
     std::int64_t junction = 0;  ///< tokens that the first group has cached and a linear one has not
     std::int64_t state_end = 0;  ///< where the last state with a hash ends, in tokens
     bool even = false;           ///< its window is over blocks without a hash
+    std::int64_t window = 0;     ///< blocks of the pool of sliding layers that it is given
     std::int64_t computed = 0;
     std::int64_t produced = 0;
     bool decoding = false;
@@ -232,6 +235,9 @@ class NaiveScheduler {
     return std::min<std::int64_t>(
         config_.max_num_seqs,
         std::max<std::int64_t>(1, config_.max_num_batched_tokens / (1 + drafts())));
+  }
+  bool states_for_one_more() const {
+    return groups_.most_states == 0 || static_cast<int>(running_.size()) < groups_.most_states;
   }
   std::int64_t drafts() const {
     return config_.speculation ? config_.speculation->draft_tokens : 0;
@@ -410,6 +416,22 @@ class NaiveScheduler {
     }
     return sum;
   }
+  /// Blocks of the pool of sliding layers for a sequence of so many blocks, computed in chunks.
+  std::int64_t in_window_pool(std::int64_t blocks, std::int64_t chunk) const {
+    const std::int64_t at_a_time = blocks_for(groups_.window - 1 + chunk) + 1;
+    return std::min(groups_.window_pool, std::min(blocks, at_a_time));
+  }
+  std::int64_t window_to_decode(const Request& r) const {
+    const std::int64_t end = r.spec.prompt_tokens + r.spec.max_output_tokens - 1 + 2 * drafts();
+    return in_window_pool(blocks_for(end), 1 + drafts());
+  }
+  std::int64_t window_taken() const {
+    std::int64_t sum = 0;
+    for (const Request& r : running_) {
+      sum += r.window;
+    }
+    return sum;
+  }
   std::int64_t blocks_for(std::int64_t tokens) const {
     return (tokens + config_.block_size - 1) / config_.block_size;
   }
@@ -562,6 +584,11 @@ class NaiveScheduler {
         std::max(whole - blocks + in_tables(groups_.sliding > 0 ? std::min(whole, cap) : whole),
                  first - blocks + in_tables(first));
     if (need + idle > pool.free()) {
+      return false;
+    }
+    const std::int64_t at_a_time = std::min(r.known() - cached, config_.max_num_batched_tokens);
+    r.window = std::max(window_to_decode(r), in_window_pool(blocks_for(r.known()), at_a_time));
+    if (groups_.window_pool > 0 && window_taken() + r.window > groups_.window_pool) {
       return false;
     }
     waiting_.erase(chosen);

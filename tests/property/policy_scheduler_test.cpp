@@ -150,6 +150,7 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
     RC_CLASSIFY(preemptions > 0, "preemptions");
     RC_CLASSIFY(options.groups.sliding > 0, "windows");
     RC_CLASSIFY(options.groups.linear > 0, "states");
+    RC_CLASSIFY(options.groups.window_pool > 0, "pools");
   }));
 }
 

@@ -1,7 +1,10 @@
 #include "dyn/perf/cache_groups.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
+#include <string_view>
 
 namespace dyn::perf {
 
@@ -14,6 +17,26 @@ bool is_vllm(const EngineConfig& config) {
 bool is_hybrid(const ModelSpec& model, const EngineConfig& config) {
   const bool chunked = model.architecture.rfind("Llama4", 0) == 0;
   return is_vllm(config) && config.hybrid_kv_cache.value_or(!chunked);
+}
+
+constexpr std::array<std::string_view, 5> kPooled{"GptOss", "Llama4", "MiMoV2", "Step3p5",
+                                                  "Gemma4"};
+
+/// SGLang's pools, as large as kv_blocks makes them.
+CacheGroups sglang_pools(const ModelSpec& model, const EngineConfig& config) {
+  CacheGroups pools;
+  pools.layers = model.whole_context_layers();
+  if (has_window_pool(model, config) && config.kv_blocks) {
+    const auto blocks = static_cast<double>(*config.kv_blocks);
+    pools.window = model.attention.sliding_window;
+    pools.window_pool = std::max<std::int64_t>(
+        1, std::llround(std::floor(blocks * config.sglang.swa_full_tokens_ratio)));
+  }
+  if (model.linear && config.sglang.max_mamba_cache_size) {
+    pools.most_states = std::max(1, *config.sglang.max_mamba_cache_size /
+                                        SglangConfig::states_per_sequence(config.prefix_caching));
+  }
+  return pools;
 }
 
 int groups_of(int layers, int size) {
@@ -33,8 +56,27 @@ std::int64_t CacheGroups::recycled_pages(std::int64_t tokens, std::int64_t block
   return sliding * std::min(blocks, window_blocks(1, block_size)) + linear * state_blocks;
 }
 
+std::int64_t CacheGroups::most_sequences(std::int64_t tokens, std::int64_t block_size) const {
+  std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  if (window_pool > 0) {
+    most = window_pool / std::max<std::int64_t>(1, pool_blocks(tokens, 1, block_size));
+  }
+  return most_states > 0 ? std::min<std::int64_t>(most, most_states) : most;
+}
+
+CacheGroups CacheGroups::unsplit() const {
+  CacheGroups whole = *this;
+  if (split()) {
+    whole = {};
+  }
+  return whole;
+}
+
 CacheGroups cache_groups(const ModelSpec& model, Precision kv, int tensor,
                          const EngineConfig& config) {
+  if (config.kind == "sglang") {
+    return sglang_pools(model, config);
+  }
   CacheGroups groups;
   groups.layers = model.whole_context_layers();
   if (!is_hybrid(model, config) || groups.layers == 0) {
@@ -59,9 +101,18 @@ CacheGroups cache_groups(const ModelSpec& model, Precision kv, int tensor,
   return groups;
 }
 
+bool has_window_pool(const ModelSpec& model, const EngineConfig& config) {
+  const auto named = [&](std::string_view name) { return model.architecture.rfind(name, 0) == 0; };
+  return config.kind == "sglang" && config.hybrid_kv_cache.value_or(true) &&
+         model.whole_context_layers() < model.attention_layers() &&
+         std::any_of(kPooled.begin(), kPooled.end(), named);
+}
+
 bool keeps_windows(const ModelSpec& model, const EngineConfig& config) {
-  return is_vllm(config) && !is_hybrid(model, config) &&
-         model.whole_context_layers() < model.attention_layers();
+  if (model.whole_context_layers() == model.attention_layers() || config.kind == "trtllm") {
+    return false;
+  }
+  return config.kind == "sglang" ? !has_window_pool(model, config) : !is_hybrid(model, config);
 }
 
 }  // namespace dyn::perf

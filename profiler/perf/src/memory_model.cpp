@@ -120,6 +120,53 @@ double cache_bytes(const PerfTarget& target, const EngineConfig& config, const M
   return (later ? 0.92 : fraction) * capacity - weights - others;
 }
 
+/// Bytes of KV that a token takes where each layer keeps it or, in SGLang's pool of sliding layers,
+/// a share of the tokens is kept.
+double bytes_per_token(const PerfTarget& target, const EngineConfig& config) {
+  const ModelSpec& model = target.model;
+  const int attention = model.attention_layers();
+  if (keeps_windows(model, config)) {
+    return page_bytes_per_token(target, attention);
+  }
+  const int layers = cache_groups(model, target.kv_cache, target.layout.tensor, config).layers;
+  const double whole = page_bytes_per_token(target, layers);
+  return has_window_pool(model, config)
+             ? whole + config.sglang.swa_full_tokens_ratio *
+                           layer_bytes_per_token(target, attention - layers)
+             : whole;
+}
+
+/// Bytes of each sequence beside its KV blocks.
+double state_set_aside(const PerfTarget& target, const EngineConfig& config) {
+  const ModelSpec& model = target.model;
+  if (cache_groups(model, target.kv_cache, target.layout.tensor, config).split()) {
+    return 0;
+  }
+  if (config.kind == "sglang") {
+    return state_bytes_per_sequence(target);
+  }
+  return keeps_windows(model, config) ? 0 : kv_bytes_per_sequence(target);
+}
+
+/// Sizes SGLang's pool of linear states of `state` bytes; drafted tokens have states of their own
+/// for every sequence that runs. Of `left` bytes for it and KV.
+void size_states(double left, double state, const EngineConfig& config, MemoryUse& use) {
+  const SglangConfig& sglang = config.sglang;
+  const int each = SglangConfig::states_per_sequence(config.prefix_caching);
+  const double drafts = config.speculation ? config.speculation->draft_tokens : 0;
+  double states = config.max_num_seqs;
+  if (sglang.max_mamba_cache_size) {
+    states = *sglang.max_mamba_cache_size;
+  } else if (config.prefix_caching) {
+    const double budget =
+        left * sglang.mamba_full_memory_ratio / (1 + sglang.mamba_full_memory_ratio);
+    states = std::min<double>(std::floor(budget / (state * (1 + drafts / each))), INT32_MAX);
+  }
+  use.states = static_cast<int>(states);
+  use.sequences = std::min(config.max_num_seqs, use.states / each);
+  use.sequence_state = rounded((states + drafts * use.sequences) * state);
+}
+
 }  // namespace
 
 MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineConfig& config) {
@@ -137,12 +184,7 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
     use.reserve += adapter_bytes_per_gpu(*config.lora, target.model, target.layout) *
                    std::int64_t{config.lora->slots};
   }
-  const CacheGroups groups =
-      cache_groups(target.model, target.kv_cache, target.layout.tensor, config);
-  const bool windows = keeps_windows(target.model, config);
-  use.kv_bytes_per_block = rounded(
-      page_bytes_per_token(target, windows ? target.model.attention_layers() : groups.layers) *
-      config.block_size);
+  use.kv_bytes_per_block = rounded(bytes_per_token(target, config) * config.block_size);
   const double left = cache_bytes(target, config, use);
   const double taken = static_cast<double>((use.weights + use.activations + use.reserve).count());
   use.budget =
@@ -151,19 +193,25 @@ MemoryUse memory_use(const PerfTarget& target, const GpuSpec& gpu, const EngineC
   if (left <= 0 || use.kv_bytes_per_block.count() <= 0) {
     return use;
   }
-  // States are set aside for every sequence that may run, but for no more than half of the cache:
-  // engines admit fewer sequences then.
-  const double state = groups.split() || windows ? 0 : kv_bytes_per_sequence(target);
-  double sequences = config.max_num_seqs;
-  if (state > 0) {
-    sequences = std::min(sequences, std::max(1.0, std::floor(left / 2 / state)));
+  use.sequences = config.max_num_seqs;
+  const double state = state_set_aside(target, config);
+  if (state > 0 && config.kind == "sglang") {
+    size_states(left, state, config, use);
+  } else if (state > 0) {
+    // For every sequence that may run, but for no more than half of the cache: engines admit fewer
+    // sequences then.
+    const double most = std::max(1.0, std::floor(left / 2 / state));
+    use.sequences = static_cast<int>(std::min<double>(config.max_num_seqs, most));
+    use.sequence_state = rounded(use.sequences * state);
   }
-  use.sequences = static_cast<int>(sequences);
-  use.sequence_state = rounded(sequences * state);
-  const double blocks =
-      (left - sequences * state) / static_cast<double>(use.kv_bytes_per_block.count());
-  if (blocks >= 1) {
+  const double blocks = (left - static_cast<double>(use.sequence_state.count())) /
+                        static_cast<double>(use.kv_bytes_per_block.count());
+  if (blocks >= 1 && use.sequences > 0) {
     use.kv_blocks = config.kv_blocks.value_or(static_cast<std::int64_t>(blocks));
+    EngineConfig sized = config;
+    sized.kv_blocks = use.kv_blocks;
+    use.window_blocks =
+        cache_groups(target.model, target.kv_cache, target.layout.tensor, sized).window_pool;
   }
   return use;
 }

@@ -134,14 +134,22 @@ double kv_bytes_per_token(const PerfTarget& target) {
 }
 
 double page_bytes_per_token(const PerfTarget& target, int layers) {
-  const double page = staged(layers, target) *
-                      target.model.kv_bytes_per_layer(target.kv_cache, target.layout.tensor);
-  return std::max(kv_bytes_per_token(target), page);
+  return std::max(kv_bytes_per_token(target), layer_bytes_per_token(target, layers));
+}
+
+double layer_bytes_per_token(const PerfTarget& target, int layers) {
+  return staged(layers, target) *
+         target.model.kv_bytes_per_layer(target.kv_cache, target.layout.tensor);
 }
 
 double kv_bytes_per_sequence(const PerfTarget& target) {
   const Bytes bytes = target.model.kv_bytes_per_sequence(target.kv_cache, target.layout.tensor);
   return static_cast<double>(bytes.count()) / target.layout.pipeline;
+}
+
+double state_bytes_per_sequence(const PerfTarget& target) {
+  return static_cast<double>(target.model.state_bytes(target.layout.tensor).count()) /
+         target.layout.pipeline;
 }
 
 }  // namespace dyn::perf

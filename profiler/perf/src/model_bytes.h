@@ -17,8 +17,13 @@ double kv_bytes_per_token(const PerfTarget& target);
 /// The same where pages have the KV of `layers` layers and at least that of those.
 double page_bytes_per_token(const PerfTarget& target, int layers);
 
+/// KV bytes that one token takes on one GPU in `layers` layers.
+double layer_bytes_per_token(const PerfTarget& target, int layers);
+
 /// Bytes of one sequence on one GPU that do not grow with its context: the windows of sliding
 /// layers, the states of linear ones.
 double kv_bytes_per_sequence(const PerfTarget& target);
+/// Of these the states of linear layers.
+double state_bytes_per_sequence(const PerfTarget& target);
 
 }  // namespace dyn::perf

@@ -46,7 +46,8 @@ double request_capacity(const CapacityQuestion& ask) {
       tokens + static_cast<double>(ask.groups.recycled_pages(std::llround(tokens), ask.block_size) *
                                    ask.block_size);
   const auto fits = static_cast<std::int64_t>(static_cast<double>(ask.kv_tokens) / request);
-  std::int64_t most = std::clamp<std::int64_t>(fits, 1, ask.max_num_seqs);
+  const std::int64_t pools = ask.groups.most_sequences(std::llround(tokens), ask.block_size);
+  std::int64_t most = std::clamp<std::int64_t>(std::min(fits, pools), 1, ask.max_num_seqs);
   const auto keeps = [&](std::int64_t n) {
     return decode_time(ask, n) + static_cast<double>(n) * between / output <= to_seconds(ask.itl);
   };

@@ -43,6 +43,7 @@ struct Request {
   std::int64_t cached = 0;    ///< prompt tokens found in the cache at the last admission
   std::int64_t nameless = 0;  ///< blocks held without hash; stale while decoding
   kvbm::HeldBlocks named;     ///< blocks held by hash, in order of position
+  std::int64_t window = 0;    ///< blocks of the pool of sliding layers
   std::int64_t kept = 0;      ///< blocks behind the prompt's own that are in the cache (see keep)
   SimTime last_token{};       ///< of a preempted request that had one
 

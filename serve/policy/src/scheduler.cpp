@@ -81,6 +81,9 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
   if (given.config.lora) {
     adapters.emplace(*given.config.lora);
   }
+  if (groups.most_states > 0) {
+    max_running = std::min(max_running, static_cast<std::int32_t>(groups.most_states));
+  }
   pool.record_events(given.kv_events || tiers != nullptr);
   ratio_from = habits.share;
 }
@@ -110,6 +113,7 @@ void Scheduler::Impl::release_blocks(Slot slot) {
   pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
   request.nameless = 0;
+  hold_window(request, 0);
   blocked = false;
 }
 

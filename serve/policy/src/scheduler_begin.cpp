@@ -299,8 +299,11 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     block({}, need + match.idle);
     return false;
   }
-  if (!leaves_room(request, match)) {
+  if (!leaves_room(request, match) || !window_fits(request, cached)) {
     return false;
+  }
+  if (groups.window_pool > 0) {
+    hold_window(request, window_to_admit(request, cached));
   }
   waiting.remove(requests, slot);
   pool.acquire(found);

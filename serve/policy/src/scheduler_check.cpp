@@ -49,6 +49,7 @@ void Scheduler::check_invariants() const {
     references += hold.blocks.size();
   }
   s.check_adapters();
+  s.check_windows();
   if (s.tiers != nullptr) {
     s.tiers->check_invariants();
   }

@@ -102,6 +102,9 @@ void Scheduler::Impl::finish_due(SimTime now, Outcome& outcome) {
 /// The request's prompt is computed: its first token (or, after a preemption, its next).
 void Scheduler::Impl::complete_prefill(Slot slot, SimTime now, Outcome& outcome) {
   Request& request = requests[slot];
+  if (groups.window_pool > 0) {
+    hold_window(request, window_to_decode(request));
+  }
   if (options.role == WorkerRole::prefill) {
     stop_running(slot);
     held.push_back(requests, slot);

@@ -113,6 +113,13 @@ struct Scheduler::Impl {
   void check_groups(Slot slot, std::int64_t in_progress, std::uint64_t& references,
                     std::uint64_t& nameless) const;
 
+  // The pool of sliding layers (scheduler_windows.cpp).
+  std::int64_t window_to_decode(const Request& request) const;
+  std::int64_t window_to_admit(const Request& request, std::int64_t cached) const;
+  bool window_fits(const Request& request, std::int64_t cached);
+  void hold_window(Request& request, std::int64_t blocks);
+  void check_windows() const;
+
   // Hits that all groups agree on (scheduler_hits.cpp, and kept blocks in scheduler_kept.cpp).
   bool cut_to_groups(Slot slot, kvbm::BlockPool::Match& match);
   std::uint32_t agreed_hit(const Request& request, const kvbm::PromptBlocks& own,
@@ -230,6 +237,7 @@ struct Scheduler::Impl {
   SlidingSet sliding;                         ///< whose windows are over blocks without hashes
   std::int64_t slid_to = 0;                   ///< what decodes.made() was when those last moved
   std::vector<kvbm::BlockHash> fresh_states;  ///< put under a hash in this step
+  std::int64_t window_taken = 0;              ///< blocks of the pool of sliding layers
   std::int64_t wanted_pages = 0;              ///< of the blocked head of the queue; 0: none help it
   perf::StepBatch batch;
   Slot partial = kNoSlot;        ///< prompt cut off by the budget; always the last that runs

@@ -92,6 +92,41 @@ TEST_CASE("with tiers below the device sliding layers keep the whole context") {
   CHECK(std::abs(*without.config.kv_blocks - 2 * *with.config.kv_blocks) <= 1);
 }
 
+TEST_CASE("a plan says how much SGLang's pools hold, and which of them bounds what runs") {
+  const auto plan = [](const std::string& model, const std::string& engine) {
+    const Recipe recipe = parse_recipe(
+        Document::parse("schema: dyn.recipe/1\nmodel: " + model +
+                            "\nhardware: {gpu: h200}\nengine: {kind: sglang, " + engine +
+                            "}\ntraffic: {isl: 500, osl: 20, rate: 4/s, requests: 20}\n"
+                            "deployment: {pools: [{layout: {tensor: 8}}]}\n",
+                        "r.yaml"));
+    return explored(recipe).ranked.front().plan;
+  };
+  const auto says = [](const Plan& of, const std::string& text) {
+    return summary(of).find(text) != std::string::npos;
+  };
+  const Plan windows =
+      plan("openai/gpt-oss-120b", "kv_blocks: 4000, sglang: {swa_full_tokens_ratio: 0.01}");
+  CHECK(says(windows,
+             " 40 window blocks; 1 request of 131072 tokens runs at once, bounded by "
+             "the KV blocks\n"));
+  const Plan narrow = plan("openai/gpt-oss-120b",
+                           "kv_blocks: 4000, max_model_len: 2000, sglang: "
+                           "{swa_full_tokens_ratio: 0.01}");
+  CHECK(says(narrow,
+             " 40 window blocks; 13 requests of 2000 tokens run at once, bounded by the "
+             "window blocks\n"));
+  const Plan states =
+      plan("Qwen/Qwen3.5-397B-A17B", "max_model_len: 2000, sglang: {max_mamba_cache_size: 36}");
+  CHECK(says(states,
+             " states of 12 sequences; 12 requests of 2000 tokens run at once, bounded by "
+             "the states\n"));
+  const Plan all = plan("Qwen/Qwen3.5-397B-A17B", "max_model_len: 2000, max_num_seqs: 4");
+  CHECK(all.pools[0].config.sglang.max_mamba_cache_size > 100);
+  CHECK(says(all, "bounded by max_num_seqs\n"));
+  CHECK_FALSE(says(plan("Qwen/Qwen3-32B", "max_num_seqs: 4"), "bounded by"));
+}
+
 TEST_CASE("a fixed fleet that cannot run says which pool") {
   const Recipe recipe = recipe_of(
       "hardware: {gpu: l40s}\n"

@@ -264,6 +264,29 @@ TEST_CASE("Settings of engines that exclude each other are refused") {
         1);
 }
 
+TEST_CASE("SGLang's pools have sizes that something runs in") {
+  const auto sglang = [](const std::string& settings, const std::string& more = "") {
+    return with_traffic("trace: t",
+                        "engine: {kind: sglang, sglang: {" + settings + "}" + more + "}\n");
+  };
+  const SglangConfig given = parse(sglang("swa_full_tokens_ratio: 0.25, mamba_full_memory_ratio: "
+                                          "2, max_mamba_cache_size: 300"))
+                                 .engine.sglang;
+  CHECK(given.swa_full_tokens_ratio == 0.25);
+  CHECK(given.mamba_full_memory_ratio == 2);
+  CHECK(given.max_mamba_cache_size == 300);
+  CHECK(errors_of(sglang("swa_full_tokens_ratio: 0")) ==
+        Lines{"r.yaml:5:56: error: /engine/sglang/swa_full_tokens_ratio: expected a number above "
+              "0 and at most 1, got \"0\""});
+  CHECK(errors_of(sglang("swa_full_tokens_ratio: 1.5")).size() == 1);
+  CHECK(errors_of(sglang("mamba_full_memory_ratio: -1")).size() == 1);
+  CHECK(errors_of(sglang("max_mamba_cache_size: 0")).size() == 1);
+  CHECK(errors_of(sglang("max_mamba_cache_size: 2")) ==
+        Lines{"r.yaml:5:32: error: /engine/sglang: max_mamba_cache_size lets nobody run: a request "
+              "takes 3 states (give it more, or switch prefix_caching off)"});
+  CHECK(errors_of(sglang("max_mamba_cache_size: 2", ", prefix_caching: false")).empty());
+}
+
 TEST_CASE("An unknown key that is near to none gets the list of keys") {
   CHECK(errors_of(with_traffic("trace: t", "search: {zzzzzzzz: 1}\n")) ==
         Lines{"r.yaml:5:10: error: /search/zzzzzzzz: unknown key 'zzzzzzzz' (the keys here are "

@@ -65,10 +65,6 @@ TEST_CASE("Llama-4 is split on demand, vLLM's other models unless told otherwise
   CHECK(groups_of(llama, 1, on).sliding == 3);
   CHECK(keeps_windows(llama, {}));
   CHECK_FALSE(groups_of(test::gpt_oss_120b(), 1, off).split());
-  EngineConfig sglang;
-  sglang.kind = "sglang";
-  CHECK_FALSE(groups_of(test::gpt_oss_120b(), 1, sglang).split());
-  CHECK_FALSE(keeps_windows(test::gpt_oss_120b(), sglang));
 }
 
 TEST_CASE("A page has one group's KV; without groups it has all layers', and windows take none") {

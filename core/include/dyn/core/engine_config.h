@@ -38,6 +38,13 @@ struct SglangConfig {
   std::int64_t clip_max_new_tokens = 4096;  ///< output of a request beyond this is not expected
   SchedulePolicy schedule_policy = SchedulePolicy::fcfs;
   std::int64_t max_prefill_tokens = 16384;  ///< of a step, but for one longer prompt that has it
+  double swa_full_tokens_ratio = 0.8;       ///< tokens of the pool of sliding layers to the others'
+  double mamba_full_memory_ratio = 0.9;     ///< memory of linear states to that of KV
+  std::optional<int> max_mamba_cache_size;  ///< states; default by mamba_full_memory_ratio
+
+  /// Of those states, how many there must be for each sequence that runs: with a prefix cache that
+  /// keeps states two more than its own.
+  static constexpr int states_per_sequence(bool prefix_caching) { return prefix_caching ? 3 : 1; }
   bool operator==(const SglangConfig&) const = default;
 };
 
@@ -57,7 +64,7 @@ struct EngineConfig {
   double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context
   std::optional<std::int64_t> kv_blocks;      ///< default what the memory model leaves
-  std::optional<bool> hybrid_kv_cache;        ///< of vllm; default as it decides itself
+  std::optional<bool> hybrid_kv_cache;        ///< default as the engine decides itself
   QueuePolicy queue = QueuePolicy::fcfs;
   std::optional<SpeculationConfig> speculation;
   std::optional<LoraConfig> lora;  ///< none: no adapters

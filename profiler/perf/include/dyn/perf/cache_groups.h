@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "dyn/core/engine_config.h"
@@ -19,6 +20,10 @@ struct CacheGroups {
   std::int64_t state_blocks =
       0;  ///< pages of one group's state; states are kept at multiples of it
 
+  // SGLang has pools of their own for them, and no groups.
+  std::int64_t window_pool = 0;  ///< blocks of the pool of sliding layers; 0: none
+  int most_states = 0;           ///< sequences that there are states for; 0: any number
+
   bool split() const { return sliding > 0 || linear > 0; }
   /// The most blocks that a sequence has in a sliding group while chunks of up to `chunk` tokens of
   /// it are computed (SlidingWindowSpec.max_admission_blocks_per_request).
@@ -29,16 +34,30 @@ struct CacheGroups {
   /// windows one state to go on from, and a running one for each of `drafts` tokens too.
   std::int64_t most_pages(std::int64_t blocks, std::int64_t chunk, std::int64_t block_size,
                           std::int64_t drafts) const;
+  /// Blocks of the pool of sliding layers that a sequence of `tokens` tokens is given, of which up
+  /// to `chunk` are computed at a time: never more than there are, which it gets alone.
+  std::int64_t pool_blocks(std::int64_t tokens, std::int64_t chunk, std::int64_t block_size) const {
+    const std::int64_t blocks = (tokens + block_size - 1) / block_size;
+    return std::min({blocks, window_blocks(chunk, block_size), window_pool});
+  }
+  /// The most sequences of `tokens` tokens that decode at once for all that these pools hold.
+  std::int64_t most_sequences(std::int64_t tokens, std::int64_t block_size) const;
+  /// The same where nothing is split into groups.
+  CacheGroups unsplit() const;
   /// Pages of a decoding sequence beside those of the group that keeps its whole context.
   std::int64_t recycled_pages(std::int64_t tokens, std::int64_t block_size) const;
 };
 
 /// The groups of a model in an engine of `tensor` GPUs a stage. None are split off by engines whose
-/// memory the model says otherwise (sglang, trtllm: windows and states are set aside for every
-/// sequence), where hybrid_kv_cache is off, and for models of one kind of layer. By default vLLM
-/// does not split Llama-4, whose chunks cost it latency.
+/// memory the model says otherwise (sglang: pools, sized by kv_blocks; trtllm: windows and states
+/// are set aside for every sequence), where hybrid_kv_cache is off, and for models of one kind of
+/// layer. By default vLLM does not split Llama-4, whose chunks cost it latency.
 CacheGroups cache_groups(const ModelSpec& model, Precision kv, int tensor,
                          const EngineConfig& config);
+
+/// Whether the engine is an SGLang that has a pool of their own for a model's sliding layers:
+/// is_hybrid_swa_model (model_config.py, 0.5) lists those whose layers it so divides.
+bool has_window_pool(const ModelSpec& model, const EngineConfig& config);
 
 /// Whether all attention layers keep the whole context in an engine that could do with less.
 bool keeps_windows(const ModelSpec& model, const EngineConfig& config);

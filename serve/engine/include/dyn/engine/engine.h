@@ -70,9 +70,12 @@ inline bool reserves_at_once(const PoolSpec& pool) {
 /// The groups that the engines of a pool keep KV of: one where tiers are below the device, whose
 /// blocks vLLM's connectors move as one, and with the step times of Dynamo's mocker.
 inline perf::CacheGroups cache_groups(const Plan& plan, const PoolSpec& pool) {
-  return plan.kv_tiers.empty() && pool.timing.kind != TimingKind::polynomial
-             ? perf::cache_groups(plan.model, plan.kv_cache, pool.layout.tensor, pool.config)
-             : perf::CacheGroups{};
+  if (pool.timing.kind == TimingKind::polynomial) {
+    return {};
+  }
+  const perf::CacheGroups groups =
+      perf::cache_groups(plan.model, plan.kv_cache, pool.layout.tensor, pool.config);
+  return plan.kv_tiers.empty() ? groups : groups.unsplit();
 }
 
 /// Whether they keep the whole context in layers that could do with a window of it: blocks below

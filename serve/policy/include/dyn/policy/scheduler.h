@@ -75,6 +75,10 @@ struct SchedulerOptions {
 /// as in vLLM's hybrid KV cache manager. They give back what they no longer need as a sequence goes
 /// on, and a prefix is found as far as every group has what it needs of it.
 ///
+/// Pools: SGLang's layers with sliding windows have a pool of their own, of which a request is
+/// given what its window and a chunk can take; it waits where either pool has too little. Its
+/// linear layers' pool of states bounds how many run.
+///
 /// LoRA adapters: a batch has requests of at most lora.slots adapters. Those of the queue, and
 /// those whose remote KV has arrived, that would bring one more are passed over and keep their
 /// places. A request that enters a batch whose adapter is not in the device has the step load it.

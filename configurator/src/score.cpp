@@ -51,7 +51,7 @@ class EngineModel {
     const double recycled =
         static_cast<double>(groups.recycled_pages(whole(input_ + output_ / 2), config_.block_size) *
                             config_.block_size);
-    const double held = input_ * (1 - reuse_) + output_ / 2 + recycled;
+    const double held = groups.whole * (input_ * (1 - reuse_) + output_ / 2) + recycled;
     const double pools =
         static_cast<double>(groups.most_sequences(whole(input_ + output_), config_.block_size));
     const double fit =

@@ -1,6 +1,7 @@
 #include "space.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "dyn/core/error.h"
 
@@ -115,9 +116,12 @@ std::int64_t longest_in(std::int64_t pages, const perf::CacheGroups& groups,
   const auto most = [&](std::int64_t blocks) {
     return groups.most_pages(blocks, config.max_num_batched_tokens, config.block_size, drafts);
   };
+  if (groups.whole == 0 && pages >= most(pages)) {
+    return std::numeric_limits<std::int32_t>::max();  // any, as windows move on
+  }
   // Either its windows are full, or it is as long in every sliding group.
-  const std::int64_t blocks =
-      std::max(pages - most(pages), (pages - most(0)) / (1 + groups.sliding));
+  const std::int64_t blocks = std::max(groups.whole * (pages - most(pages)),
+                                       (pages - most(0)) / (groups.whole + groups.sliding));
   return std::max<std::int64_t>(blocks, 0) * config.block_size;
 }
 

@@ -116,7 +116,12 @@ class NaivePool {
 class NaiveScheduler {
  public:
   explicit NaiveScheduler(const EngineConfig& config, const perf::CacheGroups& groups = {})
-      : config_(config), groups_(groups), pool(static_cast<int>(*config.kv_blocks)) {}
+      : config_(config),
+        groups_(groups),
+        ledger_(groups.whole > 0 ? 0 : 20'000),
+        pool(static_cast<int>(*config.kv_blocks)) {}
+
+  std::vector<kvbm::KvEvent>& events() { return context().events; }
 
   void submit(const policy::EngineRequest& spec, const std::vector<kvbm::BlockHash>& hashes) {
     Request request;
@@ -231,6 +236,8 @@ class NaiveScheduler {
     std::int64_t known() const { return spec.prompt_tokens + produced; }
   };
 
+  /// Where blocks of the group that keeps the whole context are, or would be if there were one.
+  NaivePool& context() { return groups_.whole > 0 ? pool : ledger_; }
   std::int64_t limit() const {
     return std::min<std::int64_t>(
         config_.max_num_seqs,
@@ -354,7 +361,7 @@ class NaiveScheduler {
     for (const std::vector<int>& table : r.tables) {
       pool.release(table);
     }
-    pool.release(r.blocks);
+    context().release(r.blocks);
     r.blocks.clear();
     r.tables.clear();
     r.even = false;
@@ -411,7 +418,9 @@ class NaiveScheduler {
     std::int64_t sum = 0;
     for (const Request& r : running_) {
       const std::int64_t tokens = chunk(r, r.computed, left);
-      sum += tokens > 0 ? missing(r, tokens) + further() * missing_in_table(r, tokens) : 0;
+      sum += tokens > 0
+                 ? groups_.whole * missing(r, tokens) + further() * missing_in_table(r, tokens)
+                 : 0;
       left -= tokens + (r.decoding ? drafts() : 0);
     }
     return sum;
@@ -447,7 +456,7 @@ class NaiveScheduler {
       if (static_cast<std::int64_t>(victim.hashes.size()) == b) {
         victim.hashes.push_back(kvbm::nth_block(own, index));
       }
-      pool.name(victim.blocks[b], victim.hashes[b]);
+      context().name(victim.blocks[b], victim.hashes[b]);
       for (std::int64_t g = 0; g < groups_.sliding; ++g) {
         if (victim.tables[g][b] >= 0) {
           pool.name(victim.tables[g][b], of_group(victim.hashes[b], g), false);
@@ -468,7 +477,7 @@ class NaiveScheduler {
     }
     const std::int64_t need = missing(r, tokens);
     for (std::int64_t i = 0; i < need; ++i) {
-      r.blocks.push_back(pool.take());
+      r.blocks.push_back(context().take());
     }
     const std::int64_t prior = r.computed;
     r.computed += tokens;
@@ -476,7 +485,7 @@ class NaiveScheduler {
       for (std::size_t b = 0; b < r.spec.blocks.size() &&
                               static_cast<std::int64_t>(b + 1) * config_.block_size <= r.computed;
            ++b) {
-        pool.name(r.blocks[b], r.hashes[b]);
+        context().name(r.blocks[b], r.hashes[b]);
         for (std::int64_t g = 0; g < groups_.sliding; ++g) {
           if (r.tables[g][b] >= 0) {
             pool.name(r.tables[g][b], of_group(r.hashes[b], g), false);
@@ -535,7 +544,7 @@ class NaiveScheduler {
     }
     Request r = *chosen;
     const std::int64_t most = config_.prefix_caching ? (r.known() - 1) / config_.block_size : 0;
-    std::vector<int> hits = pool.match(r.hashes, most);
+    std::vector<int> hits = context().match(r.hashes, most);
     if (further() > 0) {
       const std::int64_t hit = agreed(r, hits.size());
       const auto longer = static_cast<std::int64_t>(hits.size());
@@ -562,7 +571,7 @@ class NaiveScheduler {
     r.tables.assign(further(), {});
     r.state_end = cached;
     r.even = false;
-    std::int64_t idle = pool.idle(hits);
+    std::int64_t idle = groups_.whole * context().idle(hits);
     for (std::int64_t g = 0; g < further(); ++g) {
       std::vector<int> found;
       for (std::int64_t b = begin; b < blocks; ++b) {
@@ -581,8 +590,9 @@ class NaiveScheduler {
              groups_.linear * running_state();
     };
     const std::int64_t need =
-        std::max(whole - blocks + in_tables(groups_.sliding > 0 ? std::min(whole, cap) : whole),
-                 first - blocks + in_tables(first));
+        std::max(groups_.whole * (whole - blocks) +
+                     in_tables(groups_.sliding > 0 ? std::min(whole, cap) : whole),
+                 groups_.whole * (first - blocks) + in_tables(first));
     if (need + idle > pool.free()) {
       return false;
     }
@@ -592,7 +602,7 @@ class NaiveScheduler {
       return false;
     }
     waiting_.erase(chosen);
-    pool.acquire(hits);
+    context().acquire(hits);
     for (const std::vector<int>& table : r.tables) {
       std::vector<int> found = table;
       found.erase(std::remove(found.begin(), found.end(), -1), found.end());
@@ -611,6 +621,7 @@ class NaiveScheduler {
 
   EngineConfig config_;
   perf::CacheGroups groups_;
+  NaivePool ledger_;
   std::set<kvbm::BlockHash> fresh_;  ///< whose states are only computed in this step
   std::vector<Request> running_;
   std::deque<Request> waiting_;

@@ -140,9 +140,9 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
       }
       RC_ASSERT(scheduler.used_blocks() == naive.pool.used());
       RC_ASSERT(scheduler.cached_blocks() == naive.pool.cached());
-      RC_ASSERT(same_events(scheduler.kv_events(), naive.pool.events));
+      RC_ASSERT(same_events(scheduler.kv_events(), naive.events()));
       scheduler.kv_events().clear();
-      naive.pool.events.clear();
+      naive.events().clear();
       scheduler.check_invariants();
       preemptions += ours.preempted.size();
     }
@@ -150,6 +150,7 @@ TEST_CASE("the scheduler does what one that goes request by request and block by
     RC_CLASSIFY(preemptions > 0, "preemptions");
     RC_CLASSIFY(options.groups.sliding > 0, "windows");
     RC_CLASSIFY(options.groups.linear > 0, "states");
+    RC_CLASSIFY(options.groups.whole == 0, "all slide");
     RC_CLASSIFY(options.groups.window_pool > 0, "pools");
   }));
 }

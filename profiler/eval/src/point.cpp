@@ -137,7 +137,7 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
       perf::cache_groups(model, role.settings.kv_cache, role.target.layout.tensor, config);
   const std::int64_t drafts = config.speculation ? config.speculation->draft_tokens : 0;
   const std::int64_t request =
-      blocks + groups.most_pages(blocks, config.max_num_batched_tokens, config.block_size, drafts);
+      groups.all_pages(blocks, config.max_num_batched_tokens, config.block_size, drafts);
   const double kv_bytes =
       static_cast<double>(use.kv_blocks) * static_cast<double>(use.kv_bytes_per_block.count());
   role.kv_unknown = kv_bytes < kLeastKvShare * static_cast<double>(use.capacity.count());

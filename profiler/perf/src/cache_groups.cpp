@@ -14,6 +14,13 @@ bool is_vllm(const EngineConfig& config) {
   return config.kind != "sglang" && config.kind != "trtllm";
 }
 
+/// Whether every layer has a sliding window: for vLLM a model of one kind of layer, whose one group
+/// is of SlidingWindowSpec.
+bool slides_alone(const ModelSpec& model) {
+  return model.attention.sliding_window > 0 && !model.linear &&
+         model.attention.sliding_layers >= model.layers;
+}
+
 bool is_hybrid(const ModelSpec& model, const EngineConfig& config) {
   const bool chunked = model.architecture.rfind("Llama4", 0) == 0;
   return is_vllm(config) && config.hybrid_kv_cache.value_or(!chunked);
@@ -65,11 +72,7 @@ std::int64_t CacheGroups::most_sequences(std::int64_t tokens, std::int64_t block
 }
 
 CacheGroups CacheGroups::unsplit() const {
-  CacheGroups whole = *this;
-  if (split()) {
-    whole = {};
-  }
-  return whole;
+  return split() ? CacheGroups{} : *this;
 }
 
 CacheGroups cache_groups(const ModelSpec& model, Precision kv, int tensor,
@@ -80,6 +83,12 @@ CacheGroups cache_groups(const ModelSpec& model, Precision kv, int tensor,
   CacheGroups groups;
   groups.layers = model.whole_context_layers();
   if (!is_hybrid(model, config) || groups.layers == 0) {
+    return groups;
+  }
+  if (slides_alone(model)) {
+    groups.whole = 0;
+    groups.sliding = 1;
+    groups.window = model.attention.sliding_window;
     return groups;
   }
   const int sliding = model.attention_layers() - groups.layers;
@@ -109,7 +118,11 @@ bool has_window_pool(const ModelSpec& model, const EngineConfig& config) {
 }
 
 bool keeps_windows(const ModelSpec& model, const EngineConfig& config) {
-  if (model.whole_context_layers() == model.attention_layers() || config.kind == "trtllm") {
+  if (model.whole_context_layers() == model.attention_layers()) {
+    return model.attention.sliding_window > 0 && model.attention.sliding_layers > 0 &&
+           !(slides_alone(model) && is_hybrid(model, config));
+  }
+  if (config.kind == "trtllm") {
     return false;
   }
   return config.kind == "sglang" ? !has_window_pool(model, config) : !is_hybrid(model, config);

@@ -43,8 +43,9 @@ double request_capacity(const CapacityQuestion& ask) {
   const double between = ask.role == WorkerRole::aggregated ? prompt : 0;
   const double tokens = std::max(ask.prompt_tokens + output, 1.0);
   const double request =
-      tokens + static_cast<double>(ask.groups.recycled_pages(std::llround(tokens), ask.block_size) *
-                                   ask.block_size);
+      ask.groups.whole * tokens +
+      static_cast<double>(ask.groups.recycled_pages(std::llround(tokens), ask.block_size) *
+                          ask.block_size);
   const auto fits = static_cast<std::int64_t>(static_cast<double>(ask.kv_tokens) / request);
   const std::int64_t pools = ask.groups.most_sequences(std::llround(tokens), ask.block_size);
   std::int64_t most = std::clamp<std::int64_t>(std::min(fits, pools), 1, ask.max_num_seqs);

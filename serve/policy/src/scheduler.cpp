@@ -57,6 +57,17 @@ Pace pace_of(const SchedulerOptions& options) {
   return pace;
 }
 
+/// Blocks that the ledger of sequences whose layers all slide has room for: those of as many as
+/// could hold a page each, and as many again to be found.
+std::uint64_t ledger_blocks(const SchedulerOptions& options) {
+  if (options.groups.whole > 0) {
+    return 1;
+  }
+  const std::int64_t longest = options.config.max_model_len.value_or(std::int64_t{1} << 24);
+  const std::int64_t each = longest / options.config.block_size + 2;
+  return static_cast<std::uint64_t>(2 * each * options.config.kv_blocks.value_or(1));
+}
+
 Scheduler::Impl::Impl(const SchedulerOptions& given)
     : options(given),
       habits(habits_of(given.config)),
@@ -68,6 +79,7 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
           given.config.max_num_seqs, std::max<std::int64_t>(1, given.config.max_num_batched_tokens /
                                                                    (1 + pace_of(given).drafts))))),
       pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
+      ledger(ledger_blocks(given)),
       decodes(given.config.block_size, pace_of(given)),
       groups(given.groups),
       split(given.groups.split()),
@@ -84,7 +96,7 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
   if (groups.most_states > 0) {
     max_running = std::min(max_running, static_cast<std::int32_t>(groups.most_states));
   }
-  pool.record_events(given.kv_events || tiers != nullptr);
+  context().record_events(given.kv_events || tiers != nullptr);
   ratio_from = habits.share;
 }
 
@@ -110,7 +122,7 @@ void Scheduler::Impl::release_blocks(Slot slot) {
   if (tiers != nullptr) {
     std::erase_if(computed, [&](const Computed& part) { return part.slot == slot; });
   }
-  pool.release(request.named, static_cast<std::uint64_t>(request.nameless));
+  context().release(request.named, static_cast<std::uint64_t>(request.nameless));
   request.named.clear();
   request.nameless = 0;
   hold_window(request, 0);
@@ -176,11 +188,9 @@ Scheduler& Scheduler::operator=(Scheduler&&) noexcept = default;
 
 bool Scheduler::fits(const EngineRequest& request) const {
   const Impl& s = *impl_;
-  std::int64_t pages = s.blocks_to_the_end(request);
-  if (s.split) {
-    pages += s.groups.most_pages(pages, s.options.config.max_num_batched_tokens, s.block_size,
-                                 s.decodes.drafts());
-  }
+  const std::int64_t pages =
+      s.groups.all_pages(s.blocks_to_the_end(request), s.options.config.max_num_batched_tokens,
+                         s.block_size, s.decodes.drafts());
   return pages <= total_blocks();
 }
 
@@ -336,9 +346,8 @@ void Scheduler::repeat(std::int64_t steps, SimTime first_end, Outcome& outcome) 
   }
   impl_->had_prefill = false;
   impl_->report_second(first_end, outcome);
-  const std::size_t events = impl_->pool.events().size();
-  impl_->pool.take(
-      static_cast<std::uint64_t>(impl_->pages_a_block() * impl_->decodes.blocks_ahead(steps)));
+  const std::size_t events = impl_->context().events().size();
+  impl_->take_for_decodes(impl_->decodes.blocks_ahead(steps));
   impl_->note_evictions(events);
   impl_->decodes.advance(steps);
   if (impl_->split) {
@@ -356,7 +365,7 @@ std::span<const Duration> Scheduler::resumed_gaps() const {
 }
 
 std::vector<kvbm::KvEvent>& Scheduler::kv_events() {
-  return impl_->pool.events();
+  return impl_->context().events();
 }
 
 std::int32_t Scheduler::running() const {

@@ -6,7 +6,7 @@
 namespace dyn::policy {
 
 void Scheduler::Impl::begin_step(SimTime now, Outcome& outcome) {
-  const std::size_t events = pool.events().size();
+  const std::size_t events = context().events().size();
   choose_batch(now, outcome);
   note_evictions(events);
 }
@@ -108,7 +108,7 @@ std::int64_t Scheduler::Impl::blocks_for_partial() const {
   }
   const std::int64_t filled = end + (end == request.known() ? decodes.drafts() : 0);
   const std::int64_t owned = static_cast<std::int64_t>(request.named.size()) + request.nameless;
-  return std::max<std::int64_t>(blocks_for(filled) - owned, 0) +
+  return groups.whole * std::max<std::int64_t>(blocks_for(filled) - owned, 0) +
          (split ? group_need(partial, filled) : 0);
 }
 
@@ -125,7 +125,7 @@ Slot Scheduler::Impl::least_urgent() const {
 
 /// Gives every decoding request the blocks that it needs for this step's tokens.
 void Scheduler::Impl::place_decodes() {
-  pool.take(static_cast<std::uint64_t>(pages_a_block() * decodes.blocks_needed()));
+  take_for_decodes(decodes.blocks_needed());
   batch.decode_sequences = static_cast<std::int32_t>(decodes.count());
   batch.sampled = batch.decode_sequences;
   batch.decode_context = decodes.context();
@@ -172,13 +172,13 @@ bool Scheduler::Impl::place_chunk(Slot slot, std::int64_t most) {
   const bool completes = prior + tokens == request.known();
   const std::int64_t filled = prior + tokens + (completes ? decodes.drafts() : 0);
   const std::int64_t need = std::max<std::int64_t>(blocks_for(filled) - owned, 0);
-  if (need + (split ? group_need(slot, filled) : 0) > free_blocks()) {
+  if (groups.whole * need + (split ? group_need(slot, filled) : 0) > free_blocks()) {
     return false;
   }
   if (split) {
     take_groups(slot, filled);
   }
-  pool.take(static_cast<std::uint64_t>(need));
+  context().take(static_cast<std::uint64_t>(need));
   request.nameless += need;
   request.computed = prior + tokens;
   encode_images(request, prior, request.computed);
@@ -214,7 +214,7 @@ void Scheduler::Impl::publish_prompt(Slot slot, std::int64_t tokens, bool comple
   const std::uint32_t begin = request.named.size();
   const std::int64_t end = std::min<std::int64_t>(blocks.size(), tokens / block_size);
   if (end > begin) {
-    pool.publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
+    context().publish(blocks, begin, static_cast<std::uint32_t>(end), request.named);
     request.nameless -= end - begin;
     if (tiers != nullptr) {
       computed.push_back({slot, begin, static_cast<std::uint32_t>(end)});
@@ -260,7 +260,7 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
   const std::int64_t known = request.known();
   const std::int64_t reusable = options.config.prefix_caching ? (known - 1) / block_size : 0;
   kvbm::BlockPool::Match match =
-      pool.match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
+      context().match(request.spec.blocks, static_cast<std::uint32_t>(reusable), found);
   if (tiers != nullptr && !request.remote) {
     const LoadStart start = load(slot, match, now);
     if (start != LoadStart::none) {
@@ -306,8 +306,8 @@ bool Scheduler::Impl::admit_waiting(SimTime now, Outcome& outcome) {
     hold_window(request, window_to_admit(request, cached));
   }
   waiting.remove(requests, slot);
-  pool.acquire(found);
-  pool.acquire(found_kept);
+  context().acquire(found);
+  context().acquire(found_kept);
   if (split) {
     acquire_groups(slot, match.blocks);
   }
@@ -330,7 +330,7 @@ void Scheduler::Impl::reserve_remote(Slot slot, std::int64_t need, Outcome& outc
   if (split) {
     take_groups(slot, request.known() + decodes.drafts());
   }
-  pool.take(static_cast<std::uint64_t>(need));
+  context().take(static_cast<std::uint64_t>(need));
   request.nameless = need;
   request.state = State::receiving;
   request.order = next_order++;

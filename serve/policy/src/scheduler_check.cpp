@@ -9,6 +9,8 @@ void Scheduler::check_invariants() const {
   const Impl& s = *impl_;
   std::uint64_t references = 0;
   std::uint64_t nameless = 0;
+  std::uint64_t context_references = 0;  // of the group that keeps the whole context
+  std::uint64_t context_nameless = 0;
   std::size_t requests = 0;
   DecodeSet decodes(s.block_size, pace_of(s.options));
   decodes.advance(s.decodes.steps());
@@ -20,7 +22,7 @@ void Scheduler::check_invariants() const {
       continue;
     }
     ++requests;
-    references += request.named.size();
+    context_references += request.named.size();
     std::int64_t held = request.nameless;
     if (request.state == State::decoding) {
       const std::int64_t known = decodes.join(request.base + decodes.made());
@@ -32,7 +34,7 @@ void Scheduler::check_invariants() const {
     DYN_ASSERT(held >= 0, "a request owes blocks");
     const bool queued = request.state == State::waiting || request.state == State::fetching;
     DYN_ASSERT(!queued || (held == 0 && request.named.empty()), "a waiting request holds blocks");
-    nameless += static_cast<std::uint64_t>(held);
+    context_nameless += static_cast<std::uint64_t>(held);
   }
   DYN_ASSERT(requests == s.requests.size(), "the id map and the records differ");
   const std::int32_t listed = s.running.size + s.waiting.size + s.received.size + s.receiving.size +
@@ -52,6 +54,12 @@ void Scheduler::check_invariants() const {
   s.check_windows();
   if (s.tiers != nullptr) {
     s.tiers->check_invariants();
+  }
+  if (s.groups.whole > 0) {
+    references += context_references;
+    nameless += context_nameless;
+  } else {
+    s.ledger.check_invariants(context_references, context_nameless);
   }
   s.pool.check_invariants(references, nameless);
 }

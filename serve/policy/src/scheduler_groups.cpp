@@ -127,6 +127,14 @@ void Scheduler::Impl::push_slide(Slot slot) {
   std::push_heap(slides.begin(), slides.end(), std::greater<>{});
 }
 
+/// Takes so many blocks for those that decode, in every group.
+void Scheduler::Impl::take_for_decodes(std::int64_t blocks) {
+  pool.take(static_cast<std::uint64_t>(pages_a_block() * blocks));
+  if (groups.whole == 0) {
+    ledger.take(static_cast<std::uint64_t>(blocks));
+  }
+}
+
 /// A request begins to decode.
 void Scheduler::Impl::join_groups(Slot slot) {
   if (groups.linear > 0) {

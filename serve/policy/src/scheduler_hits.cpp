@@ -109,11 +109,11 @@ std::int64_t Scheduler::Impl::admission_pages(const Request& request, std::uint3
     return groups.sliding * std::max<std::int64_t>(end - begin, 0) + states;
   };
   if (request.remote) {
-    return whole - hit + pages(whole);
+    return groups.whole * (whole - hit) + pages(whole);
   }
   const std::int64_t most = groups.window_blocks(options.config.max_num_batched_tokens, block_size);
-  return std::max(whole - hit + pages(std::min(whole, most)),
-                  blocks_for(filled) - hit + pages(blocks_for(filled)));
+  return std::max(groups.whole * (whole - hit) + pages(std::min(whole, most)),
+                  groups.whole * (blocks_for(filled) - hit) + pages(blocks_for(filled)));
 }
 
 /// A request is admitted with what find_groups() found.

@@ -106,7 +106,12 @@ struct Scheduler::Impl {
   void publish_groups(Slot slot, std::int64_t tokens, bool completes);
   void keep_groups(Slot slot, const kvbm::PromptBlocks& own, std::int64_t full);
   /// Pages that a decoding sequence takes for a block.
-  std::int64_t pages_a_block() const { return 1 + groups.sliding; }
+  std::int64_t pages_a_block() const { return groups.whole + groups.sliding; }
+  void take_for_decodes(std::int64_t blocks);
+  /// Where the blocks of the group that keeps the whole context are: in the pool, or where there is
+  /// no such group in the ledger.
+  kvbm::BlockPool& context() { return groups.whole == 0 ? ledger : pool; }
+  const kvbm::BlockPool& context() const { return groups.whole == 0 ? ledger : pool; }
   bool has_slid_enough(std::int64_t ahead);
   std::int64_t steps_to_slide(std::int64_t limit);
   std::int64_t steps_without_room(std::int64_t limit) const;
@@ -221,6 +226,7 @@ struct Scheduler::Impl {
   std::int64_t page;  ///< prompts are cut and charged in multiples of so many tokens
   std::int32_t max_running;
   kvbm::BlockPool pool;
+  kvbm::BlockPool ledger;  ///< blocks of sequences whose layers all slide, with no memory behind
   RequestTable requests;
   RequestList running;   ///< in order of admission
   RequestList waiting;   ///< the queue

@@ -45,8 +45,8 @@ void Scheduler::Impl::keep(Slot slot, std::int64_t tokens) {
   }
   const OwnBlocks own(request, full - prompt);
   keep_groups(slot, own.blocks(), full);
-  pool.publish(own.blocks(), static_cast<std::uint32_t>(named - prompt), own.blocks().size(),
-               request.named);
+  context().publish(own.blocks(), static_cast<std::uint32_t>(named - prompt), own.blocks().size(),
+                    request.named);
   request.nameless -= full - named;
   request.kept = full - prompt;
 }
@@ -63,7 +63,7 @@ bool Scheduler::Impl::cut_to_groups(Slot slot, kvbm::BlockPool::Match& match) {
   const std::uint32_t hit = own_state ? match.blocks : agreed_hit(request, own, match.blocks);
   group_pages[slot].junction = hit < match.blocks ? match.blocks : 0;
   if (hit < match.blocks) {
-    match = pool.match(request.spec.blocks, std::min(hit, prompt), found);
+    match = context().match(request.spec.blocks, std::min(hit, prompt), found);
     const kvbm::BlockPool::Match kept = match_kept(request, std::int64_t{hit} - match.blocks);
     match.blocks += kept.blocks;
     match.idle += kept.idle;
@@ -73,7 +73,8 @@ bool Scheduler::Impl::cut_to_groups(Slot slot, kvbm::BlockPool::Match& match) {
           fresh_states.end()) {
     return false;
   }
-  match.idle += static_cast<std::uint32_t>(find_groups(request, own, hit));
+  match.idle = static_cast<std::uint32_t>(groups.whole) * match.idle +
+               static_cast<std::uint32_t>(find_groups(request, own, hit));
   return true;
 }
 
@@ -86,7 +87,7 @@ kvbm::BlockPool::Match Scheduler::Impl::match_kept(const Request& request, std::
     return {};
   }
   const OwnBlocks own(request, count);
-  return pool.match(own.blocks(), own.blocks().size(), found_kept);
+  return context().match(own.blocks(), own.blocks().size(), found_kept);
 }
 
 }  // namespace dyn::policy

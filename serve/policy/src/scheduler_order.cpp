@@ -33,7 +33,7 @@ void Scheduler::Impl::order_waiting() {
   const auto alike = static_cast<std::uint32_t>(blocks_for(kAlike));
   for (Slot slot = waiting.head; slot != kNoSlot; slot = requests[slot].next) {
     const kvbm::PromptBlocks& blocks = requests[slot].spec.blocks;
-    const std::int64_t cached = pool.match(blocks, blocks.size(), found).blocks;
+    const std::int64_t cached = context().match(blocks, blocks.size(), found).blocks;
     const bool first = cached * block_size > kAlike || blocks.size() < alike ||
                        begun.insert(static_cast<std::uint64_t>(blocks[alike - 1]), true).second;
     places.push_back({first ? cached : -1, slot});

@@ -79,6 +79,38 @@ TEST_CASE("A page has one group's KV; without groups it has all layers', and win
   CHECK(std::abs(split.kv_blocks - 2 * whole.kv_blocks) <= 1);
 }
 
+TEST_CASE("Where all layers slide they are one group, and none keeps the whole context") {
+  ModelSpec model = test::llama_8b();
+  model.attention.sliding_window = 4096;
+  model.attention.sliding_layers = 32;
+  const CacheGroups groups = groups_of(model);
+  CHECK(groups.whole == 0);
+  CHECK(groups.layers == 32);
+  CHECK(groups.sliding == 1);
+  CHECK(groups.split());
+  CHECK(groups.all_pages(1'000'000, 8192, 64, 0) == (4095 + 8192 + 63) / 64 + 1);
+  CHECK(groups.all_pages(10, 8192, 64, 0) == 10);
+  CHECK(groups.recycled_pages(100'000, 64) == 65);
+  CHECK_FALSE(keeps_windows(model, {}));
+  // The memory holds as many tokens as if all kept everything: sequences take less of it.
+  const MemoryUse use = memory_of(model, {});
+  CHECK(use.kv_bytes_per_block == Bytes(32 * 2 * 8 * 128 * 2 * 64));
+  CHECK(use.sequence_state == Bytes(0));
+  CHECK(use.kv_blocks == memory_of(test::llama_8b(), {}).kv_blocks);
+  EngineConfig off;
+  off.hybrid_kv_cache = false;
+  CHECK(groups_of(model, 1, off).whole == 1);
+  CHECK_FALSE(groups_of(model, 1, off).split());
+  CHECK(keeps_windows(model, off));
+  for (const char* other : {"sglang", "trtllm"}) {
+    EngineConfig config;
+    config.kind = other;
+    CHECK(groups_of(model, 1, config).whole == 1);
+    CHECK(keeps_windows(model, config));
+    CHECK(memory_of(model, config).kv_bytes_per_block == use.kv_bytes_per_block);
+  }
+}
+
 TEST_CASE("Sequences hold as many pages of windows as vLLM admits them for") {
   CacheGroups groups;
   groups.sliding = 2;

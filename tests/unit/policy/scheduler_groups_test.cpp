@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <deque>
 #include <utility>
@@ -223,6 +224,61 @@ TEST_CASE("without prefix caching a sequence has one state, which its chunks sha
   scheduler.end_step(SimTime{}, outcome);
   scheduler.begin_step(SimTime{}, outcome);
   CHECK(scheduler.used_blocks() == 5 + 4);
+}
+
+/// All layers have a window of eight tokens, which touches three blocks at most.
+perf::CacheGroups all_slide() {
+  perf::CacheGroups groups;
+  groups.whole = 0;
+  groups.sliding = 1;
+  groups.window = 8;
+  return groups;
+}
+
+TEST_CASE("where all layers slide a sequence holds no more than its window, however long it gets") {
+  Bench b(all_slide(), 64, 20);
+  b.submit(0, 30, 400);
+  CHECK(b.step() == 8);  // the whole prompt, once
+  for (int i = 0; i < 398; ++i) {
+    const std::int64_t used = b.step();
+    CHECK(used >= 2);
+    CHECK(used <= 3);
+  }
+  b.finish_all();
+  CHECK(b.scheduler.used_blocks() == 0);
+}
+
+TEST_CASE("where all layers slide a cache of a few windows runs as many requests at once") {
+  Bench b(all_slide(), 16, 20);
+  EngineRequest longer{RequestId(9), 4000, 4000, {}};
+  CHECK(b.scheduler.fits(longer));  // seven blocks while it is computed
+  for (std::uint32_t id = 0; id < 8; ++id) {
+    b.submit(id, 12, 300);
+  }
+  std::int32_t most = 0;
+  while (b.scheduler.has_work()) {
+    b.step();
+    most = std::max(most, b.scheduler.running());
+  }
+  CHECK(most >= 6);  // of two or three blocks each
+  Bench narrow(all_slide(), 64, 10);
+  CHECK_FALSE(narrow.scheduler.fits({RequestId(9), 4000, 4000, {}}));  // a chunk has 16 blocks
+}
+
+TEST_CASE("where all layers slide a prefix is found as far as its last window is cached") {
+  Bench b(all_slide(), 64, 12);
+  b.submit(0, 41, 1, blocks(100, 10));
+  b.finish_all();
+  CHECK(b.scheduler.cached_blocks() == 10);
+  b.submit(1, 41, 1, blocks(100, 10));
+  b.step();
+  CHECK(b.outcome.admitted.front().cached_tokens == 40);
+  b.finish_all();
+  b.submit(2, 41, 1, blocks(500, 10));  // takes the pages of the first
+  b.finish_all();
+  b.submit(3, 41, 1, blocks(100, 10));
+  b.step();
+  CHECK(b.outcome.admitted.front().cached_tokens == 0);
 }
 
 }  // namespace

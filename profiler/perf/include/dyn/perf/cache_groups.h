@@ -12,8 +12,10 @@ namespace dyn::perf {
 /// cache manager (v1/core/kv_cache_utils.py, 0.11 to 0.32) puts layers of one kind into groups of
 /// equally many; a page of its one pool holds one group's KV of a block of tokens. One group has
 /// the layers that keep the whole context; the others recycle their pages as a sequence goes on.
+/// Where all layers slide there is but one group, of them.
 struct CacheGroups {
   int layers = 0;           ///< of the model's, that a page has KV of
+  int whole = 1;            ///< groups that keep the whole context: one, or none where all slide
   int sliding = 0;          ///< groups with a sliding window, a page a block each
   std::int64_t window = 0;  ///< tokens
   int linear = 0;           ///< groups with a state per sequence
@@ -29,6 +31,11 @@ struct CacheGroups {
   /// it are computed (SlidingWindowSpec.max_admission_blocks_per_request).
   std::int64_t window_blocks(std::int64_t chunk, std::int64_t block_size) const {
     return (window - 1 + chunk + block_size - 1) / block_size + 1;
+  }
+  /// The most pages of all groups that a sequence of `blocks` blocks ever holds.
+  std::int64_t all_pages(std::int64_t blocks, std::int64_t chunk, std::int64_t block_size,
+                         std::int64_t drafts) const {
+    return whole * blocks + most_pages(blocks, chunk, block_size, drafts);
   }
   /// The most pages of these groups that a sequence of `blocks` blocks ever holds: beside its
   /// windows one state to go on from, and a running one for each of `drafts` tokens too.

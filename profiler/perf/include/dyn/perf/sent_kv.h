@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "dyn/core/engine_config.h"
 #include "dyn/core/model_spec.h"
 
 namespace dyn::perf {

@@ -9,14 +9,10 @@
 #include "dyn/core/error.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "dyn/perf/given_timing.h"
-#include "dyn/sim/simulation.h"
-#include "figures.h"
-#include "parallel.h"
+#include "fixed_fleet.h"
 
 namespace dyn::configurator {
 namespace {
-
-using Timers = std::vector<std::shared_ptr<const perf::StepTimer>>;
 
 std::string pointer_to(std::size_t pool, const std::string& rest) {
   return "/deployment/pools/" + std::to_string(pool) + rest;
@@ -87,172 +83,6 @@ std::string device_text(const Plan& plan) {
   return plan.profile.name.empty() ? "" : " on " + plan.profile.device.id;
 }
 
-/// The mean step of a pool's engines in a run.
-perf::StepBatch mean_step(const PoolSpec& pool, const sim::SimulationResult& run,
-                          std::size_t first_engine) {
-  double steps = 0;
-  const auto engines =
-      static_cast<std::size_t>(pool.replicas) * static_cast<std::size_t>(pool.layout.data);
-  for (std::size_t i = 0; i < engines; ++i) {
-    steps += static_cast<double>(run.engines[first_engine + i].steps);
-  }
-  double computed = 0, made = 0, context = 0;
-  for (const RequestRecord& record : run.records) {
-    computed += static_cast<double>(record.input_tokens - record.cached_tokens);
-    made += static_cast<double>(record.output_tokens);
-    context +=
-        static_cast<double>(record.output_tokens) *
-        (static_cast<double>(record.input_tokens) + static_cast<double>(record.output_tokens) / 2);
-  }
-  const auto whole = [](double value) { return static_cast<std::int64_t>(value + 0.5); };
-  perf::StepBatch batch;
-  steps = std::max(1.0, steps);
-  if (pool.role != WorkerRole::decode && computed >= steps) {
-    const std::int64_t chunk = whole(computed / steps);
-    batch.add_prefill(chunk, 0, true);
-  }
-  if (pool.role != WorkerRole::prefill || batch.empty()) {
-    batch.decode_sequences =
-        static_cast<std::int32_t>(std::max<std::int64_t>(1, whole(made / steps)));
-    batch.decode_context = std::max<std::int64_t>(batch.decode_sequences, whole(context / steps));
-    batch.sampled += batch.decode_sequences;
-  }
-  return batch;
-}
-
-/// How far step times may be off, a pool each.
-std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
-                                  const sim::SimulationResult& run) {
-  std::vector<StepBounds> all;
-  std::size_t first_engine = 0;
-  for (std::size_t i = 0; i < plan.pools.size(); ++i) {
-    const PoolSpec& pool = plan.pools[i];
-    StepBounds bounds;
-    bounds.provenance = Provenance::specification;
-    if (const auto* model = dynamic_cast<const perf::PerfModel*>(timers[i].get())) {
-      bounds = configurator::bounds_of(
-          model->estimate(mean_step(pool, run, first_engine)),
-          perf::model_spread(perf::profile_of(plan, pool), pool.config.kind));
-    }
-    first_engine +=
-        static_cast<std::size_t>(pool.replicas) * static_cast<std::size_t>(pool.layout.data);
-    all.push_back(bounds);
-  }
-  return all;
-}
-
-/// How far the times of images may be off, from one of the load's.
-StepBounds image_bounds(const perf::ImageTimer& timer, const ImageSize& size) {
-  perf::ImageBatch one;
-  one.add(size);
-  return configurator::bounds_of(timer.estimate(one));
-}
-
-/// What a fleet's times come from.
-struct FleetTimers {
-  Timers steps;
-  sim::ImageTimers images;
-};
-
-class FixedFleet {
- public:
-  FixedFleet(const Problem& problem, Plan plan, const sim::Workload& workload,
-             const ExploreOptions& options)
-      : problem_(problem),
-        plan_(std::move(plan)),
-        workload_(workload),
-        options_(options),
-        timers_{sim::compile_timers(plan_), sim::compile_image_timers(plan_, workload)} {}
-
-  ExploreResult run() {
-    progress(0, "simulating");
-    sim::SimulationResult exact = simulate(timers_, options_.timeline_points);
-    ExploreResult result;
-    result.explored = result.feasible = 1;
-    result.workload = problem_.stats.summary;
-    Candidate candidate;
-    candidate.plan = plan_;
-    candidate.plan.predicted = figures_of(exact, plan_.gpus());
-    set_bounds(candidate.plan.predicted, exact);
-    result.cancelled = cancelled();
-    candidate.intervals = IntervalMethod::replayed;
-    candidate.failed_requests = failed(exact.records);
-    candidate.report = std::move(exact.report);
-    judge(candidate, problem_.recipe->objective);
-    annotate(candidate.report, candidate.plan.predicted);
-    result.winner_records = std::move(exact.records);
-    result.winner_fleet = std::move(exact.fleet);
-    if (options_.timeline_points > 0) {
-      result.winner_timeline = std::move(exact.timeline);
-    }
-    result.ranked.push_back(std::move(candidate));
-    return result;
-  }
-
- private:
-  bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
-  void progress(double share, const char* what) const {
-    if (options_.progress) {
-      options_.progress(share, what);
-    }
-  }
-
-  sim::SimulationResult simulate(const FleetTimers& timers, std::size_t timeline_points = 0) const {
-    sim::SimulationSpec spec;
-    spec.timeline_points = timeline_points;
-    spec.plan = &plan_;
-    spec.timers = timers.steps;
-    spec.images = timers.images;
-    spec.seed = problem_.recipe->seed;
-    spec.faults = &problem_.recipe->faults;
-    spec.cancelled = options_.cancelled;
-    return sim::simulate(spec, workload_);
-  }
-
-  void set_bounds(std::vector<PlannedMetric>& figures, const sim::SimulationResult& exact) {
-    const std::vector<StepBounds> bounds = bounds_of(plan_, timers_.steps, exact);
-    FleetTimers slower, faster;
-    Provenance provenance = Provenance::measured;
-    bool wide = false;
-    const auto widen = [&](const auto& timer, const StepBounds& by, auto& slow, auto& fast) {
-      slow = perf::scaled(timer, by.slower);
-      fast = perf::scaled(timer, by.faster);
-      provenance = worst(provenance, by.provenance);
-      wide = wide || by.slower > by.faster;
-    };
-    for (std::size_t i = 0; i < bounds.size(); ++i) {
-      widen(timers_.steps[i], bounds[i], slower.steps.emplace_back(), faster.steps.emplace_back());
-    }
-    const sim::ImageTimers& images = timers_.images;
-    for (const auto& timer : images.pools) {
-      widen(timer, image_bounds(*timer, problem_.stats.image), slower.images.pools.emplace_back(),
-            faster.images.pools.emplace_back());
-    }
-    if (images.encode) {
-      widen(images.encode, image_bounds(*images.encode, problem_.stats.image), slower.images.encode,
-            faster.images.encode);
-    }
-    if (!wide || cancelled()) {
-      return set_intervals(figures, figures, figures, provenance, {});
-    }
-    const FleetTimers* timers[2] = {&slower, &faster};
-    std::vector<PlannedMetric> ends[2];
-    parallel_for(
-        2, options_.threads,
-        [&](std::size_t i) { ends[i] = figures_of(simulate(*timers[i]), plan_.gpus()); },
-        [&](std::size_t done) { progress((1 + double(done)) / 3, "error bars"); },
-        options_.cancelled);
-    // The first pool is the one that has the prompts.
-    set_intervals(figures, ends[0], ends[1], provenance, bounds.front().ttft);
-  }
-
-  const Problem& problem_;
-  const Plan plan_;
-  const sim::Workload& workload_;
-  const ExploreOptions& options_;
-  const FleetTimers timers_;
-};
-
 }  // namespace
 
 Plan plan_of_deployment(const Problem& problem, const std::string& recipe_path) {
@@ -304,7 +134,7 @@ ExploreResult run_deployment(const Problem& problem, const std::string& recipe_p
   }
   ExploreResult result;
   with_location(recipe_path, "/deployment", "",
-                [&] { result = FixedFleet(problem, std::move(plan), workload, options).run(); });
+                [&] { result = simulate_fleet(problem, std::move(plan), workload, options); });
   if (result.cancelled) {
     ExploreResult nothing;
     nothing.cancelled = true;

@@ -338,10 +338,10 @@ void add_notes(const Problem& problem, ExploreResult& result) {
   const Candidate& winner = result.ranked.front();
   const std::int64_t context = problem.wanted_context();
   if (context > problem.model.max_context) {
-    result.notes.push_back("the load's longest request has " +
-                           std::to_string(problem.stats.summary.longest) + " tokens, but " +
-                           problem.model.name + " is made for " +
-                           std::to_string(problem.model.max_context) +
+    const std::optional<std::int64_t>& asked = problem.recipe->engine.max_model_len;
+    const std::string what = asked ? "engine.max_model_len is " : "the load's longest request has ";
+    result.notes.push_back(what + std::to_string(context) + " tokens, but " + problem.model.name +
+                           " is made for " + std::to_string(problem.model.max_context) +
                            ": serving it needs a longer context (RoPE scaling)");
   }
   if (winner.failed_requests > 0) {

@@ -154,6 +154,19 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
   }
 }
 
+std::vector<PlannedMetric> in_proportion(std::vector<PlannedMetric> figures,
+                                         const std::vector<PlannedMetric>& before,
+                                         const std::vector<PlannedMetric>& after) {
+  for (PlannedMetric& figure : figures) {
+    const PlannedMetric* from = find(before, figure.name);
+    const PlannedMetric* to = find(after, figure.name);
+    if (from != nullptr && to != nullptr && from->estimate.value > 0) {
+      figure.estimate.value *= to->estimate.value / from->estimate.value;
+    }
+  }
+  return figures;
+}
+
 StepBounds bounds_of(const Estimate& time) {
   StepBounds bounds;
   bounds.provenance = time.provenance;

@@ -38,6 +38,12 @@ void set_intervals(std::vector<PlannedMetric>& figures, const std::vector<Planne
                    const std::vector<PlannedMetric>& faster, Provenance provenance,
                    const perf::Spread& ttft);
 
+/// `figures` changed in the proportion in which those of another run changed from `before` to
+/// `after`; one that is not in both, or is 0 before, stays.
+std::vector<PlannedMetric> in_proportion(std::vector<PlannedMetric> figures,
+                                         const std::vector<PlannedMetric>& before,
+                                         const std::vector<PlannedMetric>& after);
+
 /// Sets the intervals of `figures` to first order: latencies are as long as the steps; throughput
 /// falls where slower steps no longer carry the load, and rises only where the fleet is full.
 /// Queueing makes the true interval wider near saturation.

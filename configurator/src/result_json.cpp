@@ -46,6 +46,18 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
+const char* interval_method(IntervalMethod method) {
+  switch (method) {
+    case IntervalMethod::replayed:
+      return "replayed";
+    case IntervalMethod::replayed_start:
+      return "replayed_start";
+    case IntervalMethod::first_order:
+      break;
+  }
+  return "first_order";
+}
+
 class Digest {
  public:
   Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
@@ -122,7 +134,7 @@ Json candidate_json(const Candidate& candidate, std::size_t rank) {
   json["failed_requests"] = candidate.failed_requests;
   json["objective"] = candidate.objective;
   json["slo"] = slo_json(candidate);
-  json["intervals"] = candidate.intervals == IntervalMethod::replayed ? "replayed" : "first_order";
+  json["intervals"] = interval_method(candidate.intervals);
   json["figures"] = figures_json(candidate.plan);
   json["analytic"] = analytic_json(candidate.analytic);
   json["plan"] = Json::parse(to_json(candidate.plan));

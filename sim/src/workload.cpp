@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <type_traits>
 #include <unordered_map>
 
 #include "dyn/core/catalogue.h"
@@ -55,6 +56,40 @@ kvbm::PromptBlocks Workload::prompt_blocks(const WorkloadRequest& request,
   }
   return {std::span(blocks).subspan(request.first_block, request.block_count), factor,
           static_cast<std::uint32_t>(std::min(full, known))};
+}
+
+Workload first_requests(const Workload& workload, std::size_t count) {
+  DYN_ASSERT(workload.concurrency > 0 && workload.follow_ups.empty(),
+             "the start of a closed loop whose requests follow no other");
+  DYN_ASSERT(count <= workload.requests.size() && workload.warmup <= count,
+             "a load's start is part of it, and its warm-up is part of that");
+  const auto start_of = [](const auto& all, std::size_t length) {
+    return std::remove_cvref_t<decltype(all)>(
+        all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(length, all.size())));
+  };
+  Workload start;
+  start.requests = start_of(workload.requests, count);
+  std::size_t blocks = 0;
+  std::size_t segments = 0;
+  for (const WorkloadRequest& request : start.requests) {
+    blocks = std::max(blocks, std::size_t{request.first_block} + request.block_count);
+    segments = std::max(segments, std::size_t{request.first_segment} + request.segment_count);
+  }
+  start.blocks = start_of(workload.blocks, blocks);
+  start.segments = start_of(workload.segments, segments);
+  start.block_tokens = workload.block_tokens;
+  start.concurrency = workload.concurrency;
+  start.warmup = workload.warmup;
+  start.sessions = start_of(workload.sessions, count);
+  start.classes = workload.classes;
+  start.class_of = start_of(workload.class_of, count);
+  start.priorities = start_of(workload.priorities, count);
+  start.adapters = start_of(workload.adapters, count);
+  start.images = workload.images;
+  start.request_images = start_of(workload.request_images, count);
+  start.patience = start_of(workload.patience, count);
+  start.patient_once_served = workload.patient_once_served;
+  return start;
 }
 
 std::string to_mooncake(const Workload& workload) {

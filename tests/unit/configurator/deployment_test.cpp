@@ -74,6 +74,48 @@ TEST_CASE("pools may run on different GPUs, each with its own memory and step ti
   CHECK(itl->estimate.value < itl->estimate.high);
 }
 
+ExploreResult closed_loop(int requests, int threads, const std::string& rest = "") {
+  const Recipe recipe = parse_recipe(
+      Document::parse("schema: dyn.recipe/1\nmodel: Qwen/Qwen3-8B\nhardware: {gpu: h100}\n"
+                      "traffic: {isl: 300, osl: 12, lengths: uniform, length_spread: 0.3, "
+                      "concurrency: 16, requests: " +
+                          std::to_string(requests) +
+                          "}\n"
+                          "deployment: {pools: [{replicas: 2}]}\n" +
+                          rest,
+                      "r.yaml"));
+  ExploreOptions options;
+  options.threads = threads;
+  return explore(recipe, "recipe.yaml", test::load_of(recipe), options);
+}
+
+TEST_CASE("the error bars of a long closed loop's start are those of the whole") {
+  const ExploreResult start = closed_loop(20'000, 2);
+  const ExploreResult whole = closed_loop(19'999, 2);
+  REQUIRE(start.ranked.front().intervals == IntervalMethod::replayed_start);
+  REQUIRE(whole.ranked.front().intervals == IntervalMethod::replayed);
+  CHECK(start.winner_records.size() == 20'000);
+  CHECK(to_json(closed_loop(20'000, 1).ranked.front().plan) == to_json(start.ranked.front().plan));
+  for (const PlannedMetric& figure : whole.ranked.front().plan.predicted) {
+    INFO(figure.name);
+    const PlannedMetric* other = find_figure(start.ranked.front().plan, figure.name);
+    REQUIRE(other != nullptr);
+    CHECK(other->estimate.value == Approx(figure.estimate.value).epsilon(0.01));
+    CHECK(other->estimate.low == Approx(figure.estimate.low).epsilon(0.02));
+    CHECK(other->estimate.high == Approx(figure.estimate.high).epsilon(0.02));
+    CHECK(other->estimate.provenance == figure.estimate.provenance);
+  }
+}
+
+TEST_CASE("the error bars of a fleet that changes are those of the whole load") {
+  const auto method = [](const std::string& rest) {
+    return closed_loop(20'000, 2, rest).ranked.front().intervals;
+  };
+  CHECK(method("autoscaler: {kind: load, max_replicas: 3}\n") == IntervalMethod::replayed);
+  CHECK(method("faults: {schedule: [{kind: worker_crash, at: 10s, worker: 0}]}\n") ==
+        IntervalMethod::replayed);
+}
+
 TEST_CASE("with tiers below the device sliding layers keep the whole context") {
   const auto pool = [](const std::string& rest) {
     const Recipe recipe = parse_recipe(

@@ -51,6 +51,31 @@ double arrivals_in(const Workload& workload, double from, double to) {
       }));
 }
 
+TEST_CASE("the first requests of a closed loop are those of the whole, with what they share") {
+  Traffic traffic;
+  traffic.isl = Tokens(3000);
+  traffic.osl = Tokens(10);
+  traffic.length_spread = 0.5;
+  traffic.shared_prefix = Tokens(1024);
+  traffic.prefix_groups = 3;
+  traffic.concurrency = 4;
+  traffic.requests = 60;
+  const Workload whole = make_synthetic(traffic, 7, 512);
+  const Workload start = first_requests(whole, 25);
+  REQUIRE(start.requests.size() == 25);
+  CHECK(start.concurrency == 4);
+  CHECK(start.blocks.size() < whole.blocks.size());
+  CHECK(to_mooncake(whole).starts_with(to_mooncake(start)));
+  for (std::uint32_t i = 0; i < 25; ++i) {
+    const kvbm::PromptBlocks prompt = start.prompt_blocks(start.requests[i], 512);
+    const kvbm::PromptBlocks same = whole.prompt_blocks(whole.requests[i], 512);
+    CHECK(prompt.size() == same.size());
+    CHECK(start.requests[i].segment_count == whole.requests[i].segment_count);
+    CHECK(start.segments[start.requests[i].first_segment].end ==
+          whole.segments[whole.requests[i].first_segment].end);
+  }
+}
+
 TEST_CASE("arrivals have the rate and the coefficient of variation that were asked for") {
   Traffic traffic = open_loop(20, 20'000);
   // Five standard errors: of the mean cv / sqrt(n), and of the CV about cv * sqrt(cv^2 / 2n) more.

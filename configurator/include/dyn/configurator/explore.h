@@ -35,8 +35,9 @@ struct AnalyticScore {
 
 /// How an interval was found.
 enum class IntervalMethod {
-  replayed,     ///< the whole load replayed with slower and with faster steps
-  first_order,  ///< latencies as long as the steps, throughput as far as they carry the load
+  replayed,        ///< the whole load replayed with slower and with faster steps
+  replayed_start,  ///< its first requests, by what slower and faster steps change their figures
+  first_order,     ///< latencies as long as the steps, throughput as far as they carry the load
 };
 
 /// One latency target and what was predicted for it (ms).

@@ -105,6 +105,10 @@ struct Workload {
 /// they are many times faster. O(blocks) memory accesses at most, mostly O(segments).
 void cut_prompts(Workload& workload);
 
+/// The first `count` requests of a closed loop and what they need, as a load of their own. Asserts
+/// that there are so many, that the warm-up is among them, and that none follows another.
+Workload first_requests(const Workload& workload, std::size_t count);
+
 /// What a trace is read for.
 struct TraceOptions {
   Traffic traffic;

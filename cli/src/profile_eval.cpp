@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dyn/cli/app.h"
@@ -48,34 +49,57 @@ eval::ProfileSource profile_source(const std::vector<std::string>& files) {
   };
 }
 
-std::vector<eval::TitledAccuracy> accuracies(const std::vector<eval::EvaluatedRow>& rows,
-                                             bool cross_validate) {
-  std::vector<eval::TitledAccuracy> out;
-  out.push_back({"As dyn answers", eval::summarize(rows)});
-  if (cross_validate) {
-    out.push_back({"The model alone, without correction", eval::summarize(rows, true)});
-    std::vector<eval::EvaluatedRow> folds = eval::cross_validate(rows, eval::Folds::groups);
-    out.push_back({"Five folds by group: correction fitted without the row's deployment",
-                   eval::summarize(folds)});
-    std::erase_if(folds, [](const eval::EvaluatedRow& row) { return row.row.other_client(); });
-    out.push_back({"The same, without the gap-analysis rows", eval::summarize(folds)});
-    out.push_back({"Leave one model out: correction fitted without the row's model",
-                   eval::summarize(eval::cross_validate(rows, eval::Folds::models))});
-    out.push_back({"Leave one shape out: without any checkpoint of the row's architecture and size",
-                   eval::summarize(eval::cross_validate(rows, eval::Folds::shapes))});
-  }
+/// What cross-validation of a table says.
+struct CrossValidated {
+  std::vector<eval::TitledAccuracy> results;
+  std::string sections;  ///< of docs/accuracy.md, behind the tables
+};
+
+/// Nothing where it was interrupted.
+CrossValidated cross_validate(const std::vector<eval::MeasuredRow>& table,
+                              const eval::ProfileSource& profiles,
+                              const eval::EvaluateOptions& options) {
+  const eval::PredictWith predict = [&](const std::vector<eval::MeasuredRow>& rows,
+                                        const eval::FactorsByEngine& factors) {
+    const eval::PointPredictor predictor(eval::with_serving_factors(profiles, factors));
+    std::vector<eval::EvaluatedRow> predicted = eval::predict_rows(rows, predictor, options);
+    return Context::interrupted() ? std::vector<eval::EvaluatedRow>() : predicted;
+  };
+  const std::vector<eval::EvaluatedRow> alone = predict(table, {});
+  CrossValidated out;
+  const auto add = [&](const char* title, const std::vector<eval::EvaluatedRow>& rows,
+                       bool raw = false) {
+    out.results.push_back({title, eval::summarize(rows, raw)});
+  };
+  std::vector<eval::EvaluatedRow> folds = eval::cross_validate(alone, eval::Folds::groups, predict);
+  add("The model alone, without correction, by what was fitted without the row's deployment", folds,
+      true);
+  add("Five folds by group: fitted without the row's deployment", folds);
+  out.sections = eval::to_markdown(eval::engine_spreads(folds)) +
+                 eval::to_markdown(eval::fit_serving_factors(alone));
+  std::erase_if(folds, [](const eval::EvaluatedRow& row) { return row.row.other_client(); });
+  add("The same, without the gap-analysis rows", folds);
+  add("Leave one model out: fitted without the row's model",
+      eval::cross_validate(alone, eval::Folds::models, predict));
+  add("Leave one shape out: without any checkpoint of the row's architecture and size",
+      eval::cross_validate(alone, eval::Folds::shapes, predict));
   return out;
 }
 
 int evaluate(const Context& context, const Flags& flags) {
   const eval::MeasuredTable table = eval::load_measured(flags.against);
-  const eval::PointPredictor predictor(profile_source(flags.profiles));
+  const eval::ProfileSource profiles = profile_source(flags.profiles);
+  const eval::PointPredictor predictor(profiles);
   predictor.check_times(table);
   eval::EvaluateOptions options;
   options.threads = flags.threads;
   options.progress = [&](double done) { context.progress(done, "predicting"); };
   options.cancelled = &Context::interrupted();
   std::vector<eval::EvaluatedRow> rows = eval::predict_rows(table.rows, predictor, options);
+  CrossValidated validated;
+  if (flags.cross_validate && flags.corrections.empty() && !Context::interrupted()) {
+    validated = cross_validate(table.rows, profiles, options);
+  }
   context.progress_done();
   if (Context::interrupted()) {
     context.note("interrupted: nothing was written");
@@ -90,7 +114,8 @@ int evaluate(const Context& context, const Flags& flags) {
     return kOk;
   }
   eval::correct(eval::CorrectionModel::builtin(), rows);
-  const std::vector<eval::TitledAccuracy> results = accuracies(rows, flags.cross_validate);
+  std::vector<eval::TitledAccuracy> results = std::move(validated.results);
+  results.insert(results.begin(), {"As dyn answers", eval::summarize(rows)});
   const auto write = [&](const std::string& path, const std::string& text) {
     write_file(path, text);
     context.note("wrote " + path);
@@ -107,7 +132,7 @@ int evaluate(const Context& context, const Flags& flags) {
           eval::to_markdown(results, "dyn profile eval --against " + file +
                                          (flags.cross_validate ? " --cross-validate" : "") +
                                          " --markdown FILE") +
-              (flags.cross_validate ? eval::to_markdown(eval::engine_spreads(rows)) : ""));
+              validated.sections);
   }
   if (!flags.features.empty()) {
     write(flags.features, eval::features_csv(rows));
@@ -148,7 +173,7 @@ void add_profile_eval(CLI::App& profile, Context& context, Action& action) {
   sub->add_option("--markdown", flags->markdown, "Write the tables, as in docs/accuracy.md")
       ->type_name("FILE");
   sub->add_flag("--cross-validate", flags->cross_validate,
-                "Also report corrections fitted on this table without the rows they answer");
+                "Also report what is fitted on this table without the rows it answers");
   sub->add_option("--profile", flags->profiles,
                   "Profile to use instead of the built-in one of its GPU; repeatable")
       ->allow_extra_args(false)

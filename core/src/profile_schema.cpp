@@ -152,6 +152,22 @@ void describe(ObjectSchema<OperatorFit>& s) {
   });
 }
 
+void describe(ObjectSchema<ServingFactors>& s) {
+  s.about("serving_factors",
+          "What an engine's kernels take in its steps, as multiples of what they take measured "
+          "alone: uneven experts, ranks that wait for one another, small kernels between those "
+          "that are measured, gaps that a CUDA graph closes.");
+  const auto factor = [&s](const char* key, double ServingFactors::*member, const char* what) {
+    s.field(key, member, what).between(0.1, 10.0).brief();
+  };
+  factor("gemm", &ServingFactors::gemm, "Of matrix multiplies.");
+  factor("attention", &ServingFactors::attention, "Of attention, linear attention too.");
+  factor("experts", &ServingFactors::experts, "Of routed experts.");
+  factor("collective", &ServingFactors::collective, "Of exchanges between GPUs.");
+  factor("elementwise", &ServingFactors::elementwise, "Of element-wise kernels.");
+  s.field("source", &ServingFactors::source, "Runs that they are from.");
+}
+
 void describe(ObjectSchema<EngineHost>& s) {
   s.about("engine_host",
           "The engine's own time around the GPU's: host = step_base + step_per_sequence * "
@@ -165,6 +181,9 @@ void describe(ObjectSchema<EngineHost>& s) {
   s.field("frontend_per_request", &EngineHost::frontend_per_request,
           "Time added to every TTFT: HTTP, tokenizer, hand-over.")
       .at_least(Duration{0});
+  s.field("serving", &EngineHost::serving,
+          "What its kernels take in its steps beside what they took measured alone; left out, the "
+          "same.");
   s.field("relative_error", &EngineHost::relative_error,
           "Half-width of the 90 % interval, as a fraction.")
       .between(0.0, 100.0);

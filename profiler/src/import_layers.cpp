@@ -351,6 +351,9 @@ Profile import_vllm_layers(const ImportOptions& options) {
           : profile.device.name + ": " + made +
                 "; constants of specification grade where there are none, collectives "
                 "and 8-bit formats among them";
+  for (EngineHost& host : profile.engines) {
+    host.serving.reset();  // these are times inside an engine's steps
+  }
   return finish_import(options, "vllm-layers", std::move(profile), import.slices(), import.plain());
 }
 

@@ -12,6 +12,7 @@
 #include "dyn/core/describe.h"
 #include "dyn/core/error.h"
 #include "dyn/core/json_writer.h"
+#include "dyn/core/quantity_text.h"
 #include "dyn/core/schemas.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "dyn/perf/operator_work.h"
@@ -160,14 +161,33 @@ std::string operators_text(const std::vector<OperatorFit>& operators, Notes& not
                              table.text("  ");
 }
 
+/// Such as "experts 1.32"; those that are not 1.
+std::string serving_text(const std::optional<ServingFactors>& of) {
+  std::string text;
+  const auto add = [&text](const char* what, double factor) {
+    if (factor != 1) {
+      text += (text.empty() ? "" : ", ") + (std::string(what) + ' ' + shortest(factor));
+    }
+  };
+  if (of) {
+    add("gemm", of->gemm);
+    add("attention", of->attention);
+    add("experts", of->experts);
+    add("collective", of->collective);
+    add("elementwise", of->elementwise);
+  }
+  return text.empty() ? "as measured" : text;
+}
+
 std::string engines_text(const std::vector<EngineHost>& engines, Notes& notes) {
   Table table;
   table.row({"engine", "version", "per step", "per sequence", "overlapped", "per request", "error",
-             "provenance", "source"});
+             "provenance", "source", "kernels in its steps"});
   for (const EngineHost& e : engines) {
     table.row({e.engine, e.version, text_of(e.step_base), text_of(e.step_per_sequence),
                e.overlapped ? "yes" : "no", text_of(e.frontend_per_request),
-               "+-" + percent(e.relative_error), enum_text(e.provenance), notes.mark(e.source)});
+               "+-" + percent(e.relative_error), enum_text(e.provenance), notes.mark(e.source),
+               serving_text(e.serving)});
   }
   return table.empty() ? std::string() : "\nHost time of engines\n" + table.text("  ");
 }

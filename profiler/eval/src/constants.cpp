@@ -17,8 +17,11 @@ EngineHost* host_of(Profile& profile, const std::string& engine) {
   return found != profile.engines.end() ? &*found : nullptr;
 }
 
+/// A search for constants may try any: one beyond this is none of a step or a request.
+constexpr double kLongestMs = 1e5;
+
 Duration milliseconds(double ms) {
-  return from_seconds(std::max(0.0, ms) * 1e-3);
+  return from_seconds(std::clamp(ms, 0.0, kLongestMs) * 1e-3);
 }
 
 /// `points` at x, as profiles define it.

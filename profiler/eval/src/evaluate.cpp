@@ -1,10 +1,15 @@
 #include "dyn/eval/evaluate.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <exception>
+#include <iterator>
+#include <map>
+#include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "dyn/core/error.h"
 #include "dyn/core/math.h"
@@ -78,6 +83,58 @@ void apply_to(const CorrectionModel& model, EvaluatedRow& row) {
                       estimate(row.raw->tpot_ms, c.log_tpot, c.tpot_sigma, row.raw->provenance)};
 }
 
+/// What is left out of a fold, with its places in the table, and what is fitted on.
+struct Fold {
+  std::vector<EvaluatedRow> train;
+  std::vector<std::pair<std::size_t, EvaluatedRow>> test;
+};
+
+/// A table's rows predicted with one set of factors after another. Predictions of an engine's rows
+/// depend on its own factors alone and are kept.
+class Repredicted {
+ public:
+  Repredicted(const std::vector<EvaluatedRow>& rows, const PredictWith& predict)
+      : predict_(predict), rows_(rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      Engine& engine = engines_[rows[i].row.engine];
+      engine.places.push_back(i);
+      engine.rows.push_back(rows[i].row);
+    }
+  }
+
+  /// False where that was interrupted.
+  bool predict(const FactorsByEngine& factors) {
+    for (auto& [name, engine] : engines_) {
+      const auto own = factors.find(name);
+      const ServingFactors of = own != factors.end() ? own->second : ServingFactors{};
+      const std::array key{of.gemm, of.attention, of.experts, of.collective, of.elementwise};
+      auto kept = engine.kept.find(key);
+      if (kept == engine.kept.end()) {
+        std::vector<EvaluatedRow> predicted = predict_(engine.rows, {{name, of}});
+        if (predicted.size() != engine.rows.size()) {
+          return false;
+        }
+        kept = engine.kept.emplace(key, std::move(predicted)).first;
+      }
+      for (std::size_t i = 0; i < engine.places.size(); ++i) {
+        rows_[engine.places[i]] = kept->second[i];
+      }
+    }
+    return true;
+  }
+  const std::vector<EvaluatedRow>& rows() const { return rows_; }
+
+ private:
+  struct Engine {
+    std::vector<std::size_t> places;
+    std::vector<MeasuredRow> rows;
+    std::map<std::array<double, 5>, std::vector<EvaluatedRow>> kept;
+  };
+  const PredictWith& predict_;
+  std::vector<EvaluatedRow> rows_;
+  std::map<std::string, Engine> engines_;
+};
+
 }  // namespace
 
 std::vector<EvaluatedRow> predict_rows(const std::vector<MeasuredRow>& rows,
@@ -125,28 +182,44 @@ void correct(const CorrectionModel& model, std::vector<EvaluatedRow>& rows) {
   }
 }
 
-std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds folds) {
+std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds folds,
+                                         const PredictWith& predict) {
   std::set<std::string> names;
   for (const EvaluatedRow& row : rows) {
     names.insert(fold_of(row, folds));
   }
   const std::vector<std::string> order(names.begin(), names.end());
-  std::vector<std::vector<EvaluatedRow>> train(order.size());
+  std::optional<Repredicted> repredicted;
+  if (predict) {
+    repredicted.emplace(rows, predict);
+  }
+  std::vector<Fold> all(order.size());
   for (std::size_t fold = 0; fold < order.size(); ++fold) {
-    for (const EvaluatedRow& row : rows) {
-      if (row.measured() && fold_of(row, folds) != order[fold]) {
-        train[fold].push_back(row);
+    const auto held_out = [&](const EvaluatedRow& row) {
+      return fold_of(row, folds) == order[fold];
+    };
+    std::vector<EvaluatedRow> seen;
+    std::copy_if(rows.begin(), rows.end(), std::back_inserter(seen),
+                 [&](const EvaluatedRow& row) { return row.measured() && !held_out(row); });
+    if (repredicted && !repredicted->predict(fit_serving_factors(seen))) {
+      return {};
+    }
+    const std::vector<EvaluatedRow>& predicted = repredicted ? repredicted->rows() : rows;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (held_out(rows[i])) {
+        all[fold].test.emplace_back(i, predicted[i]);
+      } else if (predicted[i].measured()) {
+        all[fold].train.push_back(predicted[i]);
       }
     }
   }
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t fold = next.fetch_add(1); fold < order.size(); fold = next.fetch_add(1)) {
-      const CorrectionModel model = CorrectionModel::fit(train[fold]);
-      for (EvaluatedRow& row : rows) {
-        if (fold_of(row, folds) == order[fold]) {
-          apply_to(model, row);
-        }
+      const CorrectionModel model = CorrectionModel::fit(all[fold].train);
+      for (auto& [index, row] : all[fold].test) {
+        apply_to(model, row);
+        rows[index] = std::move(row);
       }
     }
   };

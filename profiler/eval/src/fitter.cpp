@@ -9,6 +9,8 @@
 namespace dyn::eval {
 namespace {
 
+constexpr double kMostFactor = 5;  ///< logarithm of a factor; a search may try any
+
 constexpr std::size_t kBins = 3;  ///< of prompt length, for TTFT
 constexpr std::size_t kRequestsOfBin = 4;
 constexpr double kFittedPart = 2.0 / 3;  ///< of each run, where the rest is held out
@@ -118,7 +120,9 @@ ConstantValues Fitter::values(const std::vector<double>& parameters) const {
   ConstantValues out = start_;
   for (std::size_t i = 0; i < constants_.size(); ++i) {
     value_of(out, constants_[i]) =
-        is_factor(constants_[i]) ? portable_exp(parameters[i]) : parameters[i];
+        is_factor(constants_[i])
+            ? portable_exp(std::clamp(parameters[i], -kMostFactor, kMostFactor))
+            : parameters[i];
   }
   return out;
 }

@@ -285,6 +285,14 @@ void add_collectives(Profile& profile) {
                  vidur + (gpu.id == "a100" ? ", A100 DGX" : ", H100 DGX, 358 GB/s of 450")));
 }
 
+/// Whether its kernels were measured in an engine's steps: only there is it seen what prefill and
+/// decode attention take beside each other.
+bool measured_in_engine(const Profile& profile) {
+  return std::any_of(
+      profile.operators.begin(), profile.operators.end(),
+      [](const OperatorFit& fit) { return fit.kind == OperatorKind::attention_mixed; });
+}
+
 }  // namespace
 
 std::vector<std::string> builtin_profile_names() {
@@ -304,6 +312,11 @@ Profile builtin_profile(const std::string& gpu) {
   Profile profile = unpack_profile(packed);
   // Hosts are calibrated apart from kernels, and for all devices at once.
   profile.engines = builtin_engine_hosts();
+  if (measured_in_engine(profile)) {
+    for (EngineHost& host : profile.engines) {
+      host.serving.reset();
+    }
+  }
   return profile;
 }
 

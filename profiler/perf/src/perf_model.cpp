@@ -10,6 +10,7 @@
 #include "dyn/core/quantity_text.h"
 #include "dyn/perf/operator_work.h"
 #include "dyn/perf/speculation.h"
+#include "engine_hosts.h"
 #include "fit_choice.h"
 #include "mixed_attention.h"
 #include "operators.h"
@@ -89,6 +90,13 @@ const char* bound_by(const PricedOperator& op, const Roofline& r) {
   return r.compute > r.memory ? "compute" : "memory";
 }
 
+/// A serving factor where an execution is bound like this. Gaps that a graph closes make kernels
+/// faster than they are alone, but not their arithmetic.
+double in_steps(double factor, const Roofline& r) {
+  const double work = r.memory + r.compute;
+  return factor >= 1 || work <= 0 ? factor : 1 - (1 - factor) * r.memory / work;
+}
+
 /// Seconds of prefill and decode attention, of the layers of `curve`, that slow each other down.
 double beside(const AttentionCurve& curve, const MixedAttention& mixed,
               const StepView& v) noexcept {
@@ -137,7 +145,13 @@ struct PerfModel::Impl {
 
 void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
   PricedOperator priced = price(op, profile, host.engine);
+  const double factor = serving_factor(host, op.kind);
+  if (factor != 1) {
+    priced.source += "; x " + shortest(factor) + " in " + host.engine + "'s steps";
+    priced.source += host.serving->source.empty() ? "" : ": " + host.serving->source;
+  }
   if (op.driver == Driver::prefill || op.driver == Driver::decode) {
+    priced.op.count *= factor;  // so many times as long is as if it was executed so many times
     costs.push_back(attention_cost(priced));
     curves.emplace_back(costs.back());
     (costs.back().mixes ? meeting : alone) += curves.back();
@@ -151,7 +165,8 @@ void PerfModel::Impl::add(const Operator& op, const Profile& profile) {
   TokenCurve curve([&](std::int64_t n) {
     if (const std::int64_t run = pad ? padded_tokens(n) : n; run != last) {
       last = run;
-      seconds = roofline_at(priced, static_cast<double>(run)).seconds;
+      const Roofline roofline = roofline_at(priced, static_cast<double>(run));
+      seconds = roofline.seconds * in_steps(factor, roofline);
     }
     return seconds;
   });

@@ -189,9 +189,13 @@ void fields(Archive& archive, OperatorFit& fit) {
        fit.relative_error, fit.provenance, fit.source);
 }
 template <class Archive>
+void fields(Archive& archive, ServingFactors& of) {
+  each(archive, of.gemm, of.attention, of.experts, of.collective, of.elementwise, of.source);
+}
+template <class Archive>
 void fields(Archive& archive, EngineHost& host) {
   each(archive, host.engine, host.version, host.step_base, host.step_per_sequence, host.overlapped,
-       host.frontend_per_request, host.relative_error, host.provenance, host.source);
+       host.frontend_per_request, host.serving, host.relative_error, host.provenance, host.source);
 }
 template <class Archive>
 void fields(Archive& archive, StorageFit& storage) {

@@ -58,8 +58,12 @@ Profile any_profile() {
   for (int i = *rc::gen::inRange(0, 4); i > 0; --i) {
     profile.operators.push_back(any_fit());
   }
+  std::optional<ServingFactors> serving;
+  if (*rc::gen::arbitrary<bool>()) {
+    serving = {real(1, 10), real(1, 10), real(1, 10), real(1, 10), real(1, 10), words()};
+  }
   profile.engines.push_back({"vllm", words(), duration(), duration(), *rc::gen::arbitrary<bool>(),
-                             duration(), real(0, 1), Provenance::measured, words()});
+                             duration(), serving, real(0, 1), Provenance::measured, words()});
   profile.storage.push_back({"disk", BytesPerSec(real(0, 10) * 1e9), BytesPerSec(1e9), duration(),
                              Provenance::measured, words()});
   profile.intra_node_latency = duration();

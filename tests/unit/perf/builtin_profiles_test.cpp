@@ -2,6 +2,10 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
@@ -59,10 +63,48 @@ TEST_CASE("A profile that the build packed says to the bit what its file does") 
   profile.operators[1].held_out_error = 0.125;
   profile.operators[1].correction = {{1.5, 0.5}, {3, -0.0}};
   profile.operators[1].surfaces = {{{{"tokens", {0.1, 7e300}}, {"n", {-40'000, 70'000}}}, {-0.0}}};
-  profile.engines.resize(1);
+  profile.engines.resize(2);
+  profile.engines[1].serving = ServingFactors{0.5, 1.25, 2, 1, 3, "a run"};
   profile.storage.resize(1);
   profile.device.sources["power"] = "a text";
   CHECK((to_json(unpack_profile(pack_profile(profile))) == to_json(profile)));
+}
+
+TEST_CASE(
+    "Kernels measured in an engine's steps have no serving factors, those measured alone do") {
+  for (const char* gpu : {"rtx-4090", "rtx-pro-6000"}) {
+    for (const EngineHost& host : builtin_profile(gpu).engines) {
+      CHECK_FALSE(host.serving.has_value());
+    }
+  }
+  for (const EngineHost& host : builtin_profile("h200").engines) {
+    REQUIRE(host.serving.has_value());
+    CHECK_FALSE(host.serving->source.empty());
+  }
+}
+
+TEST_CASE("The engines' serving factors are those of docs/accuracy.md") {
+  std::ifstream file(std::string(DYN_SOURCE_DIR) + "/docs/accuracy.md");
+  std::string line;
+  while (std::getline(file, line) && line != "## What kernels take in an engine's steps") {
+  }
+  std::map<std::string, ServingFactors> stated;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    std::string bar, engine;
+    ServingFactors of;
+    if (words >> bar >> engine >> bar >> of.gemm >> bar >> of.attention >> bar >> of.experts >>
+        bar >> of.collective >> bar >> of.elementwise) {
+      stated[engine] = of;
+    }
+  }
+  CHECK(stated.size() == 3);
+  for (const EngineHost& host : builtin_profile("h200").engines) {
+    INFO(host.engine << ' ' << host.version);
+    ServingFactors used = host.serving.value();
+    used.source.clear();
+    CHECK((used == stated[host.engine]));
+  }
 }
 
 TEST_CASE("A plan's profile lacks operators only") {

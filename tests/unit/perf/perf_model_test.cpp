@@ -3,7 +3,10 @@
 #include <rapidcheck.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
 
+#include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/perf/builtin_profiles.h"
 #include "operators.h"
@@ -402,6 +405,57 @@ TEST_CASE("Host time is added, or hidden behind the GPU where scheduling overlap
   CHECK(std::abs((added - hidden - std::chrono::milliseconds(2)).count()) <= 1);
   host.step_base = std::chrono::milliseconds(50);
   CHECK(PerfModel::compile(target, profile)->step_time(batch) == std::chrono::milliseconds(50));
+}
+
+TEST_CASE("Operators take their serving factor in an engine's steps, and say so") {
+  PerfTarget target = target_of(find_model("Qwen/Qwen3-235B-A22B"), {4, 1, 1, 4});
+  Profile profile = builtin_profile("h200");
+  StepBatch batch = decode_batch(16, 2000);
+  batch.add_prefill(300, 0, true);
+  const auto operators = [&](const std::optional<ServingFactors>& serving) {
+    for (EngineHost& host : profile.engines) {
+      host.serving = serving;
+    }
+    return PerfModel::compile(target, profile)->explain(batch);
+  };
+  const ServingFactors factors{2, 3, 4, 5, 6, "a run"};
+  const std::vector<OperatorTime> alone = operators(std::nullopt);
+  const std::vector<OperatorTime> served = operators(factors);
+  REQUIRE(alone.size() == served.size());
+  std::set<double> seen;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    INFO(alone[i].name);
+    REQUIRE(alone[i].name == served[i].name);
+    const double times = to_seconds(served[i].time) / to_seconds(alone[i].time);
+    seen.insert(std::round(times));
+    CHECK(times == Approx(std::round(times)).epsilon(1e-3));
+    const bool said = served[i].source.find("in vllm's steps: a run") != std::string::npos;
+    CHECK(said == (times > 1.5));
+    CHECK(served[i].relative_error == alone[i].relative_error);
+  }
+  CHECK(seen == std::set<double>{1, 2, 3, 4, 5, 6});
+}
+
+TEST_CASE("A factor below 1 makes launches and memory faster, not arithmetic") {
+  Profile profile = builtin_profile("h100");
+  const auto gemm = [&](double factor, const StepBatch& batch) {
+    for (EngineHost& host : profile.engines) {
+      host.serving = ServingFactors{};
+      host.serving->gemm = factor;
+    }
+    for (const OperatorTime& time :
+         PerfModel::compile(target_of(test::llama_8b()), profile)->explain(batch)) {
+      if (time.name == "mlp_up_gemm") {
+        return to_seconds(time.time);
+      }
+    }
+    return 0.0;
+  };
+  const StepBatch one = decode_batch(1, 100);
+  CHECK(gemm(0.5, one) / gemm(1, one) < 0.52);
+  const StepBatch many = prefill_batch(8192);
+  CHECK(gemm(0.5, many) / gemm(1, many) > 0.93);
+  CHECK(gemm(2, many) / gemm(1, many) == Approx(2).epsilon(1e-3));
 }
 
 TEST_CASE("Small steps run padded to the next CUDA-graph size, unless graphs are off") {

@@ -105,6 +105,19 @@ struct OperatorFit {
 /// The engine's own time around the GPU's, per engine and version.
 /// A step takes max(gpu, host) where scheduling overlaps the step, else gpu + host, with
 /// host = step_base + step_per_sequence * sequences.
+/// What an engine's kernels take in its steps, as multiples of what they take measured alone:
+/// experts get uneven loads, ranks wait for one another, and between the kernels that are measured
+/// there are small ones that are not, or gaps that a CUDA graph closes.
+struct ServingFactors {
+  double gemm = 1;
+  double attention = 1;  ///< linear attention too
+  double experts = 1;
+  double collective = 1;
+  double elementwise = 1;
+  std::string source;
+  bool operator==(const ServingFactors&) const = default;
+};
+
 struct EngineHost {
   std::string engine = "vllm";
   std::string version;
@@ -112,6 +125,8 @@ struct EngineHost {
   Duration step_per_sequence{0};
   bool overlapped = false;
   Duration frontend_per_request{0};  ///< added to TTFT: HTTP, tokenizer, hand-over
+  /// None: kernels take what they took when they were measured, such as inside the engine.
+  std::optional<ServingFactors> serving;
   double relative_error = 0.5;
   Provenance provenance = Provenance::specification;
   std::string source;

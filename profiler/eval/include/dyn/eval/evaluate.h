@@ -8,6 +8,7 @@
 #include "dyn/eval/correction.h"
 #include "dyn/eval/measured.h"
 #include "dyn/eval/point.h"
+#include "dyn/eval/serving_factors.h"
 
 namespace dyn::eval {
 
@@ -34,8 +35,15 @@ enum class Folds {
   shapes,  ///< one fold for all models of one architecture and size: nothing of it is seen
 };
 
-/// The rows with each answer corrected by a model fitted on the measured rows of the other folds
-/// alone. The folds of groups are by a fixed hash of the group.
-std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds folds);
+/// Rows predicted with these serving factors; none at all where it was interrupted.
+using PredictWith = std::function<std::vector<EvaluatedRow>(const std::vector<MeasuredRow>& rows,
+                                                            const FactorsByEngine& factors)>;
+
+/// The rows with each answer by what was fitted on the measured rows of the other folds alone: a
+/// correction, and, given `predict`, the serving factors that the rows are predicted with, too;
+/// then `rows` are predictions without any. The folds of groups are by a fixed hash of the group.
+/// Empty where `predict` was interrupted.
+std::vector<EvaluatedRow> cross_validate(std::vector<EvaluatedRow> rows, Folds folds,
+                                         const PredictWith& predict = nullptr);
 
 }  // namespace dyn::eval

@@ -70,7 +70,7 @@ TEST_CASE("the spread of an engine is the shortest interval that holds nine of t
 }
 
 TEST_CASE("the model alone states intervals that know what it was off by") {
-  std::vector<EvaluatedRow> some{answered("a", 2, 100, 125), answered("b", 8, 100, 900)};
+  std::vector<EvaluatedRow> some{answered("a", 2, 100, 115), answered("b", 8, 100, 900)};
   const Accuracy accuracy = summarize(some, true);
   REQUIRE(accuracy.slices.front().property == "all");
   CHECK(accuracy.slices.front().tpot.coverage == Approx(0.5));

@@ -374,7 +374,7 @@ void Run::schedule(std::uint32_t engine) {
 
 void Run::schedule_rank(std::uint32_t engine) {
   EngineSlot& slot = fleet_.engines[engine];
-  slot.quiet_until = slot.engine.step_end().value_or(SimTime::max());
+  slot.quiet_until = slot.engine.quiet_until();
   const SimTime next = slot.engine.next_event().value_or(SimTime::max());
   if (next <= now_) {
     return touch(engine);

@@ -438,6 +438,11 @@ std::optional<SimTime> Engine::step_end() const {
   return lockstep.active() ? std::optional(lockstep.ends[lockstep.begun - 1]) : std::nullopt;
 }
 
+SimTime Engine::quiet_until() const {
+  return impl_->pending.kv_events.empty() ? step_end().value_or(SimTime::max())
+                                          : impl_->lockstep->latest;
+}
+
 EngineLoad Engine::load(SimTime now) const {
   impl_->lockstep->catch_up(now);
   impl_->lockstep->sync(now);

@@ -159,8 +159,12 @@ class Engine {
   std::optional<SimTime> next_event() const;
 
   /// When the step in progress ends, which may be one of a run; none when idle. Before then, unless
-  /// a call intervenes, `advance` has nothing to hand out and the load stays the same.
+  /// a call intervenes, the load stays the same.
   std::optional<SimTime> step_end() const;
+  /// Before then, unless a call intervenes, `settle` has no KV event to hand out: the end of the
+  /// step in progress, or a time not after now if events wait, which a look at this rank or at
+  /// another of its worker brought out. The end of time when idle.
+  SimTime quiet_until() const;
 
   /// The load at `now`, which may lie within a run of steps.
   EngineLoad load(SimTime now) const;

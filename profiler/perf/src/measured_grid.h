@@ -41,6 +41,7 @@ class MeasuredGrid {
       strides_[d] = stride;
       stride *= axes_[d].size();
       index_octaves(d);
+      values_.resize(values_.size() + strides_[d], 0.0);  // above the last knots, and never counts
     }
   }
 
@@ -53,7 +54,6 @@ class MeasuredGrid {
   /// knots that share an octave.
   [[gnu::always_inline]] double at(const std::array<double, N>& x) const noexcept {
     std::array<double, N> fraction;
-    std::array<std::size_t, N> stride;  // to the upper neighbour; 0 where there is none
     std::size_t base = 0;
     for (std::size_t d = 0; d < N; ++d) {
       const double* const axis = axes_[d].data();
@@ -62,11 +62,10 @@ class MeasuredGrid {
         ++i;
       }
       // Nothing below the first knot, and nothing beyond the last, whose neighbour is infinite.
-      fraction[d] = std::max(0.0, x[d] - axis[i]) / (axis[i + 1] - axis[i]);
-      stride[d] = axis[i + 1] <= high_[d] ? strides_[d] : 0;
+      fraction[d] = std::max(0.0, x[d] - axis[i]) * per_width_[d][i];
       base += i * strides_[d];
     }
-    return interpolate<0>(base, fraction, stride);
+    return interpolate<0>(base, fraction);
   }
 
  private:
@@ -91,16 +90,18 @@ class MeasuredGrid {
     }
     first_[d][0] = 0;  // has all below 1, too
     axis.push_back(std::numeric_limits<double>::infinity());
+    for (std::size_t i = 0; i + 1 < axis.size(); ++i) {
+      per_width_[d].push_back(1 / (axis[i + 1] - axis[i]));
+    }
   }
 
   template <std::size_t D>
-  double interpolate(std::size_t base, const std::array<double, N>& fraction,
-                     const std::array<std::size_t, N>& stride) const noexcept {
+  double interpolate(std::size_t base, const std::array<double, N>& fraction) const noexcept {
     if constexpr (D == N) {
       return values_[base];
     } else {
-      const double lower = interpolate<D + 1>(base, fraction, stride);
-      const double upper = interpolate<D + 1>(base + stride[D], fraction, stride);
+      const double lower = interpolate<D + 1>(base, fraction);
+      const double upper = interpolate<D + 1>(base + strides_[D], fraction);
       return lower + fraction[D] * (upper - lower);
     }
   }
@@ -167,6 +168,7 @@ class MeasuredGrid {
   }
 
   std::array<std::vector<double>, N> axes_;
+  std::array<std::vector<double>, N> per_width_;  ///< 1 / (next knot - this one); 0 of the last
   std::array<std::size_t, N> strides_{};
   std::array<double, N> high_{};
   std::array<std::array<std::uint32_t, kOctaves>, N>

@@ -97,7 +97,8 @@ double slowly(const std::array<std::vector<double>, N>& axes, const std::vector<
     return low;
   }
   const double high = slowly(axes, values, x, d + 1, at + 1);
-  return low + (x[d] - axes[d][below]) / (axes[d][below + 1] - axes[d][below]) * (high - low);
+  const double per_width = 1 / (axes[d][below + 1] - axes[d][below]);  // as the grid rounds it
+  return low + (x[d] - axes[d][below]) * per_width * (high - low);
 }
 
 }  // namespace

@@ -86,6 +86,11 @@ void add_parallelism(const PoolSpec& pool, std::vector<std::string>& args) {
 
 void add_scheduler(const Plan& plan, const PoolSpec& pool, std::vector<std::string>& args) {
   const EngineConfig& config = pool.config;
+  if (config.cache_eviction != EvictionKind::lru) {
+    throw Error(ErrorKind::bad_input,
+                "vLLM evicts the block not used for longest; it has no other cache_eviction",
+                "leave engine.cache_eviction out of the recipe");
+  }
   const auto add = [&](const char* flag, const std::string& value) {
     args.insert(args.end(), {flag, value});
   };

@@ -112,6 +112,11 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("prefix_caching", &EngineConfig::prefix_caching,
           "Keeps the KV blocks of finished requests for prompts that begin alike.")
       .because("vLLM's own");
+  s.field("cache_eviction", &EngineConfig::cache_eviction,
+          "Which of the blocks kept for that leaves when the device is full. Engines evict the one "
+          "not used for longest; the others tell what another choice would bring.")
+      .because("the engines' own")
+      .brief();
   s.field("chunked_prefill", &EngineConfig::chunked_prefill,
           "Splits long prompts over steps, together with decoding requests.")
       .because("vLLM's own");
@@ -145,6 +150,11 @@ void describe(ObjectSchema<EngineConfig>& s) {
   s.field("lora", &EngineConfig::lora, "LoRA adapters.").brief().unset("the model alone");
   s.field("sglang", &EngineConfig::sglang, "Settings of SGLang alone.").brief();
   s.check([](const EngineConfig& engine, Checker& checker) {
+    if (engine.cache_eviction == EvictionKind::belady) {
+      checker.error("cache_eviction", "a device does not know which blocks will be used",
+                    "lru, s3_fifo, tiny_lfu and cost_aware do not have to; the bound is known for "
+                    "tiers below the device (kv_tiers)");
+    }
     if (engine.queue == QueuePolicy::priority &&
         engine.sglang.schedule_policy != SchedulePolicy::fcfs) {
       checker.error("sglang", "SGLang orders by priority or by cached prefix, not by both",

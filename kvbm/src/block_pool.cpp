@@ -6,14 +6,13 @@
 
 namespace dyn::kvbm {
 
-namespace {
-std::uint64_t key(BlockHash hash) {
-  return static_cast<std::uint64_t>(hash);
-}
-}  // namespace
-
-BlockPool::BlockPool(std::uint64_t blocks) : total_(blocks), free_(blocks) {
+BlockPool::BlockPool(std::uint64_t blocks, EvictionKind eviction, const RecomputeCost& cost)
+    : total_(blocks), free_(blocks), eviction_(eviction), cost_(cost) {
   DYN_ASSERT(blocks < kNone, "a pool has fewer than 2^32 - 1 blocks");
+  DYN_ASSERT(eviction != EvictionKind::belady, "a device does not know the future");
+  if (eviction != EvictionKind::lru && blocks > 0) {
+    evictor_ = make_evictor(eviction, blocks, cost);
+  }
   append_nameless(blocks);
 }
 
@@ -26,7 +25,7 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
     std::uint32_t at = range.first;
     while (at < range.end()) {
       std::uint32_t end = range.end();
-      const std::uint32_t copy = copy_with(first, at, end);
+      const std::uint32_t copy = find(range.segment, first, at, end);
       if (copy == kNone) {
         break;
       }
@@ -41,7 +40,20 @@ BlockPool::Match BlockPool::match(const PromptBlocks& blocks, std::uint32_t limi
   return result;
 }
 
+std::uint32_t BlockPool::find(BlockHash segment, std::uint32_t first, std::uint32_t at,
+                              std::uint32_t& end) const {
+  if (evictor_ == nullptr) {
+    return copy_with(first, at, end);
+  }
+  end = at + 1;
+  const std::uint32_t* node = segments_.find(key(nth_block(segment, at)));
+  return node != nullptr ? *node : kNone;
+}
+
 std::uint32_t BlockPool::first_copy(BlockHash segment) const {
+  if (evictor_ != nullptr) {
+    return kNone;
+  }
   const std::uint32_t* first = segments_.find(key(segment));
   return first != nullptr ? *first : kNone;
 }
@@ -65,7 +77,7 @@ void BlockPool::cached_runs(const PromptBlocks& blocks, std::uint32_t limit, std
     const std::uint32_t first = first_copy(range.segment);
     for (std::uint32_t at = range.first; at < range.end();) {
       std::uint32_t end = range.end();
-      const bool found = copy_with(first, at, end) != kNone;
+      const bool found = find(range.segment, first, at, end) != kNone;
       if (found && !runs.empty() && runs.back().end == block) {
         runs.back().end += end - at;
       } else if (found) {
@@ -85,7 +97,7 @@ std::uint32_t BlockPool::match_range(const PromptBlocks& blocks, std::uint32_t b
     const std::uint32_t first = first_copy(range.segment);
     for (std::uint32_t at = range.first; at < range.end();) {
       std::uint32_t stop = range.end();
-      const std::uint32_t copy = copy_with(first, at, stop);
+      const std::uint32_t copy = find(range.segment, first, at, stop);
       DYN_ASSERT(copy != kNone, "a block that should be cached is not");
       found.pieces_.push_back({copy, at, stop});
       idle += nodes_[copy].references == 0 ? stop - at : 0;
@@ -98,6 +110,9 @@ std::uint32_t BlockPool::match_range(const PromptBlocks& blocks, std::uint32_t b
 }
 
 void BlockPool::acquire(HeldBlocks& blocks) {
+  if (evictor_ != nullptr) {
+    return acquire_each(blocks);
+  }
   for (HeldBlocks::Piece& piece : blocks.pieces_) {
     // The piece lies within one node, unless one before it has split that.
     std::uint32_t id = node_at(piece, piece.first);
@@ -125,6 +140,11 @@ void BlockPool::take(std::uint64_t count) {
   nameless_used_ += count;
   while (count > 0) {
     const std::uint32_t first = head_;
+    if (first == kNone) {  // where an evictor chooses, that is: the list has no cached blocks then
+      evict_chosen();
+      --count;
+      continue;
+    }
     const auto taken =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(count, nodes_[first].count()));
     count -= taken;
@@ -148,7 +168,8 @@ void BlockPool::publish(const PromptBlocks& blocks, std::uint32_t begin, std::ui
   DYN_ASSERT(nameless_used_ >= end - begin, "publishes a block that nobody took");
   nameless_used_ -= end - begin;
   blocks.each_range(begin, end, [&](const BlockRange& range) {
-    name(range, blocks.is_told(), held);
+    evictor_ == nullptr ? name(range, blocks.is_told(), held)
+                        : name_each(range, blocks.is_told(), held);
     return true;
   });
   held.size_ += end - begin;
@@ -186,6 +207,9 @@ void BlockPool::release(const HeldBlocks& held, std::uint64_t nameless) {
   nameless_used_ -= nameless;
   free_ += nameless;
   append_nameless(nameless);
+  if (evictor_ != nullptr) {
+    return release_each(held);
+  }
   for (std::size_t i = held.pieces_.size(); i-- > 0;) {
     const HeldBlocks::Piece& piece = held.pieces_[i];
     scratch_.clear();
@@ -216,6 +240,9 @@ bool BlockPool::clear() {
   segments_.clear();
   head_ = tail_ = kNone;
   cached_ = 0;
+  if (evictor_ != nullptr) {
+    evictor_ = make_evictor(eviction_, total_, cost_);
+  }
   append_nameless(total_);
   if (recording_) {
     events_.push_back({KvEvent::Kind::cleared});
@@ -417,7 +444,8 @@ void BlockPool::check_invariants(std::uint64_t references, std::uint64_t nameles
     named += node.count();
     held += std::uint64_t{node.references} * node.count();
     referenced += node.references > 0 ? node.count() : 0;
-    const std::uint32_t* first = segments_.find(key(node.segment));
+    const BlockHash name = evictor_ == nullptr ? node.segment : nth_block(node.segment, node.first);
+    const std::uint32_t* first = segments_.find(key(name));
     DYN_ASSERT(first != nullptr, "a named block is not in the map");
     for (std::uint32_t copy = *first; copy != kNone; copy = nodes_[copy].next_copy) {
       DYN_ASSERT(nodes_[copy].kind == Kind::named && nodes_[copy].segment == node.segment,
@@ -441,6 +469,12 @@ void BlockPool::check_invariants(std::uint64_t references, std::uint64_t nameles
     before = id;
   }
   DYN_ASSERT(before == tail_, "the free list has the wrong end");
+  if (evictor_ != nullptr) {
+    DYN_ASSERT(listed_named == 0, "the evictor's blocks are in the free list");
+    listed += cached_;
+    listed_named = cached_;
+    check_each();
+  }
   DYN_ASSERT(listed == free_ && listed_named == cached_, "free blocks do not add up");
 }
 

@@ -39,14 +39,16 @@ inline void check_workload(const sim::Workload& workload, std::int64_t max_conte
   }
 }
 
-/// The first byte says which reader is to have the rest.
-inline void try_trace(std::string_view data) {
-  if (data.empty()) {
-    return;
-  }
+/// The reader that the first byte of the input, which is not empty, chooses.
+inline int chosen_reader(std::string_view data) {
+  return static_cast<unsigned char>(data.front()) % kTraceFormats;
+}
+
+/// Gives all but the first byte to a reader; the first says how it is to be read.
+inline void try_reader(std::string_view data, int reader) {
   sim::TraceOptions options;
   const auto choice = static_cast<unsigned char>(data.front());
-  options.traffic.format = static_cast<TraceFormat>(choice % kTraceFormats);
+  options.traffic.format = static_cast<TraceFormat>(reader);
   if ((choice / kTraceFormats) % 2 == 1) {
     options.traffic.concurrency = 4;
   }
@@ -62,6 +64,13 @@ inline void try_trace(std::string_view data) {
   } catch (const Error& error) {
     DYN_ASSERT(error.kind() == ErrorKind::bad_input, "a bad trace is bad input");
     DYN_ASSERT(!error.items().empty() && error.items()[0].where, "an error says where");
+  }
+}
+
+/// The same, with the reader that the first byte chooses. Nothing is read of nothing.
+inline void try_trace(std::string_view data) {
+  if (!data.empty()) {
+    try_reader(data, chosen_reader(data));
   }
 }
 

@@ -35,6 +35,9 @@ Case random_case(WorkerRole role, bool tiers) {
   config.max_num_seqs = *rc::gen::inRange(1, 9);
   config.max_num_batched_tokens = *rc::gen::inRange<std::int64_t>(4, 80);
   config.prefix_caching = tiers || *rc::gen::element(true, true, false);
+  config.cache_eviction =
+      *rc::gen::element(EvictionKind::lru, EvictionKind::lru, EvictionKind::s3_fifo,
+                        EvictionKind::tiny_lfu, EvictionKind::cost_aware);
   config.chunked_prefill = *rc::gen::element(true, true, false);
   config.kv_blocks = *rc::gen::inRange<std::int64_t>(8, tiers ? 20 : 60);
   config.max_model_len = 10'000;

@@ -5,6 +5,7 @@
 
 #include "dyn/core/recipe.h"
 #include "dyn/kvbm/block_pool.h"
+#include "kvbm_naive_chosen_pool.h"
 #include "policy_naive_scheduler.h"
 
 namespace {
@@ -64,9 +65,11 @@ BlockEvents by_block(const std::vector<kvbm::KvEvent>& events) {
   return result;
 }
 
+/// A pool beside a naive one, which does the same.
+template <class Naive>
 class Pools {
  public:
-  explicit Pools(int total) : pool_(static_cast<std::uint64_t>(total)), naive_(total) {
+  Pools(kvbm::BlockPool pool, Naive naive) : pool_(std::move(pool)), naive_(std::move(naive)) {
     pool_.record_events(true);
   }
 
@@ -170,25 +173,55 @@ class Pools {
     pool_.publish(holder.prompt, begin, end, holder.named);
     holder.nameless -= end - begin;
     for (std::uint32_t b = begin; b < end; ++b) {
-      naive_.name(holder.blocks[b - holder.dropped], holder.prompt[b]);
+      const std::uint32_t place = b - holder.dropped;
+      naive_.name(holder.blocks[place], holder.prompt[b],
+                  place > 0 ? holder.blocks[place - 1] : kNone);
     }
   }
 
+  static constexpr int kNone = -1;
+
   kvbm::BlockPool pool_;
-  test::NaivePool naive_;
+  Naive naive_;
   std::vector<Holder> holders_;
 };
 
+/// Blocks in the order of their releases, one entry each.
+class Lru : public test::NaivePool {
+ public:
+  using NaivePool::NaivePool;
+  void name(int block, kvbm::BlockHash hash, int /*before*/) { NaivePool::name(block, hash); }
+};
+
+template <class Naive>
+void run(kvbm::BlockPool pool, Naive naive) {
+  const Families families;
+  Pools<Naive> pools(std::move(pool), std::move(naive));
+  const int operations = *rc::gen::inRange(0, 200);
+  for (int i = 0; i < operations; ++i) {
+    pools.step(families);
+    pools.compare();
+  }
+}
+
 TEST_CASE("the pool of segments and counts does what one with an entry a block does") {
   REQUIRE(rc::check([] {
-    const Families families;
-    Pools pools(*rc::gen::inRange(1, 60));
-    const int operations = *rc::gen::inRange(0, 200);
-    for (int i = 0; i < operations; ++i) {
-      pools.step(families);
-      pools.compare();
-    }
+    const int total = *rc::gen::inRange(1, 60);
+    run(kvbm::BlockPool(static_cast<std::uint64_t>(total)), Lru(total));
   }));
+}
+
+TEST_CASE("a pool whose evictor chooses does what one with an entry a block does") {
+  for (const EvictionKind kind :
+       {EvictionKind::s3_fifo, EvictionKind::tiny_lfu, EvictionKind::cost_aware}) {
+    CAPTURE(static_cast<int>(kind));
+    REQUIRE(rc::check([kind] {
+      const int total = *rc::gen::inRange(1, 60);
+      const kvbm::RecomputeCost cost{1000, 300};
+      run(kvbm::BlockPool(static_cast<std::uint64_t>(total), kind, cost),
+          test::NaiveChosenPool(total, kind, cost));
+    }));
+  }
 }
 
 }  // namespace

@@ -71,9 +71,11 @@ TEST_CASE("a run ends with its last request, whatever events are left") {
   CHECK(same_figures(fast, simulate(spec, scene.load)));
 }
 
-TEST_CASE("what a rank has to tell is read, though a look at another of its worker ended the step") {
+TEST_CASE(
+    "what a rank has to tell is read, though a look at another of its worker ended the step") {
   // The look brought the others' events out, and none was due there before the next step's end.
-  const EventfulScene scene = draw_eventful_scene(43);
+  EventfulScene scene = draw_eventful_scene(43);
+  scene.fleet.plan.pools[0].config.cache_eviction = EvictionKind::lru;
   SimulationSpec spec = spec_of(scene);
   const SimulationResult fast = simulate(spec, scene.load);
   spec.stepping = engine::Stepping::every_step;

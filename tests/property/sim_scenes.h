@@ -310,6 +310,12 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
     pool.timing.kind = habits.below(2) == 0 ? TimingKind::polynomial : TimingKind::model;
     draw_engine_habits(habits, pool.config);
   }
+  RandomStream eviction(seed, "eviction");
+  for (PoolSpec& pool : scene.fleet.plan.pools) {
+    if (eviction.below(3) == 0) {
+      pool.config.cache_eviction = static_cast<EvictionKind>(1 + eviction.below(3));
+    }
+  }
   for (std::size_t i = 0; i < scene.load.requests.size(); ++i) {
     scene.load.priorities.push_back(static_cast<std::int32_t>(habits.below(3)));
   }

@@ -16,7 +16,7 @@ class Lru final : public Evictor {
     }
     return victim;
   }
-  void pin(Entry entry, bool pinned) override { links_[entry].pinned = pinned; }
+  void pin(Entry entry, bool pinned) override { list_.pin(links_, entry, pinned); }
   std::uint64_t size() const override { return list_.size(); }
   void check_invariants() const override { list_.check(links_); }
 

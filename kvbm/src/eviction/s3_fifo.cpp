@@ -79,7 +79,7 @@ class S3Fifo final : public Evictor {
     }
     return victim == kNoEntry ? evict_small() : victim;
   }
-  void pin(Entry entry, bool pinned) override { links_[entry].pinned = pinned; }
+  void pin(Entry entry, bool pinned) override { list_of(entry).pin(links_, entry, pinned); }
   std::uint64_t size() const override { return small_.size() + main_.size(); }
   void check_invariants() const override {
     small_.check(links_);

@@ -63,7 +63,7 @@ class TinyLfu final : public Evictor {
     }
     return victim;
   }
-  void pin(Entry entry, bool pinned) override { links_[entry].pinned = pinned; }
+  void pin(Entry entry, bool pinned) override { list_of(entry).pin(links_, entry, pinned); }
   std::uint64_t size() const override {
     return window_.size() + probation_.size() + protected_.size();
   }

@@ -16,18 +16,9 @@ constexpr std::array<std::string_view, 3> kKinds = {"host", "disk", "object"};
 constexpr std::array<Place, 3> kPlaces = {Place::host, Place::disk, Place::store};
 /// A transfer that is long enough to tell a path's bandwidth.
 constexpr Bytes kProbe{std::int64_t{1} << 30};
-/// A context that is long enough to tell what attention adds to a block.
-constexpr std::int64_t kFar = 32'768;
 
 std::size_t kind_of(std::string_view name) {
   return static_cast<std::size_t>(std::find(kKinds.begin(), kKinds.end(), name) - kKinds.begin());
-}
-
-kvbm::RecomputeCost recompute_cost(const perf::StepTimer& timer, std::int64_t block) {
-  const std::int64_t near = policy::prefill_time(timer, block, 0, block).count();
-  const std::int64_t far = policy::prefill_time(timer, block, kFar, block).count();
-  const std::int64_t slope = std::max<std::int64_t>((far - near) * block / kFar, 0);
-  return {static_cast<std::uint64_t>(near), static_cast<std::uint64_t>(slope)};
 }
 
 [[noreturn]] void refuse(std::string_view name, const std::string& why, const char* hint) {
@@ -44,7 +35,7 @@ DeployedTiers::DeployedTiers(const Plan& plan, const PoolSpec& pool, const perf:
   }
   block_bytes_ = perf::stored_per_token(plan.model, plan.kv_cache, keeps_windows(plan, pool)) *
                  pool.config.block_size;
-  cost_ = recompute_cost(timer, pool.config.block_size);
+  cost_ = policy::recompute_cost(timer, pool.config.block_size);
   const GpuSpec& device = plan.profile.device;
   for (const KvTiers::Named& named : plan.kv_tiers.levels()) {
     const KvTier& tier = *named.tier;

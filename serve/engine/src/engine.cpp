@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dyn/core/check.h"
+#include "dyn/policy/load_choice.h"
 #include "dyn/policy/scheduler.h"
 #include "gap_counts.h"
 
@@ -24,6 +25,9 @@ policy::SchedulerOptions scheduler_options(const EngineOptions& options,
   result.every_token = options.stepping == Stepping::every_step;
   result.kv_events = options.publish_kv_events;
   result.tiering = options.tiering;
+  if (options.config.cache_eviction == EvictionKind::cost_aware) {
+    result.recompute = policy::recompute_cost(*timer, options.config.block_size);
+  }
   result.tiering.timer = std::move(timer);
   result.reserve_at_once = options.reserve_at_once;
   result.adapter_load = options.adapter_load;

@@ -78,7 +78,8 @@ Scheduler::Impl::Impl(const SchedulerOptions& given)
       max_running(static_cast<std::int32_t>(std::min<std::int64_t>(
           given.config.max_num_seqs, std::max<std::int64_t>(1, given.config.max_num_batched_tokens /
                                                                    (1 + pace_of(given).drafts))))),
-      pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0))),
+      pool(static_cast<std::uint64_t>(given.config.kv_blocks.value_or(0)),
+           given.config.cache_eviction, given.recompute),
       ledger(ledger_blocks(given)),
       decodes(given.config.block_size, pace_of(given)),
       groups(given.groups),

@@ -175,6 +175,9 @@ TEST_CASE("step by step and fast-forward runs with tiers have the same figures, 
           EvictionKind::cost_aware, EvictionKind::belady}) {
       Fleet f = fleet(3'000, 2);
       f.plan.router.kind = RouterKind::kv_aware;
+      if (kind != EvictionKind::belady) {
+        f.plan.pools[0].config.cache_eviction = kind;
+      }
       f.plan.kv_tiers.host = tier(5'000, write);
       f.plan.kv_tiers.host->eviction = kind;
       f.plan.kv_tiers.object = tier(20'000, write);
@@ -197,6 +200,23 @@ TEST_CASE("step by step and fast-forward runs with tiers have the same figures, 
       }
     }
   }
+}
+
+TEST_CASE("a device whose eviction knows what was used keeps it from prompts that come once") {
+  // A prompt that is had again and again, with two others between that a device has no room for
+  // beside it: LRU has forgotten it each time.
+  std::vector<int> order;
+  for (int i = 0; i < 12; ++i) {
+    order.insert(order.end(), {1, 100 + 2 * i, 101 + 2 * i});
+  }
+  const auto hits = [&](EvictionKind kind) {
+    Fleet f = fleet(300);
+    f.plan.pools[0].config.cache_eviction = kind;
+    return figure(simulate(f.spec(), families(order)), "prefix_cache_hit_rate");
+  };
+  CHECK(hits(EvictionKind::lru) == 0);
+  CHECK(hits(EvictionKind::tiny_lfu) > 0.2);
+  CHECK(hits(EvictionKind::cost_aware) > 0.2);
 }
 
 TEST_CASE("a run that is cut off while KV moves between tiers gives everything up") {

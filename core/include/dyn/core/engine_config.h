@@ -53,6 +53,9 @@ enum class CapacityPolicy {
   max_utilization,      ///< admits what fits now; may have to preempt
 };
 
+/// Which block leaves a full cache (kvbm/eviction.h says how each decides).
+enum class EvictionKind { lru, s3_fifo, tiny_lfu, cost_aware, belady };
+
 /// Limits of one engine's scheduler and KV cache, in vLLM's terms.
 struct EngineConfig {
   std::string kind = "vllm";  ///< whose scheduler is followed
@@ -60,6 +63,7 @@ struct EngineConfig {
   std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
   int block_size = 64;                         ///< tokens of a KV block
   bool prefix_caching = true;
+  EvictionKind cache_eviction = EvictionKind::lru;  ///< of the device's blocks; not belady
   bool chunked_prefill = true;
   double memory_utilization = 0.9;            ///< fraction of device memory that the engine may use
   std::optional<std::int64_t> max_model_len;  ///< default the model's context

@@ -11,9 +11,6 @@
 
 namespace dyn {
 
-/// Which block leaves a full cache (kvbm/eviction.h says how each decides).
-enum class EvictionKind { lru, s3_fifo, tiny_lfu, cost_aware, belady };
-
 enum class TierScope {
   worker,  ///< every worker has its own
   shared,  ///< one for all workers of the entry pool

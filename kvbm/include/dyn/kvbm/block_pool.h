@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/kvbm/eviction.h"
 #include "dyn/kvbm/flat_map.h"
 
 namespace dyn::kvbm {
@@ -54,10 +56,16 @@ class HeldBlocks {
 /// and the one named first is found first. `stored` is recorded for the first copy, `removed` for
 /// the last.
 ///
+/// That order is LRU. With another eviction an Evictor chooses among the cached blocks once no
+/// other is free. It is told of each, so that every call costs O(blocks) then; and of two copies
+/// of a block one that nobody holds is not kept.
+///
 /// Bookkeeping only: no memory is touched. Deterministic. Not thread-safe.
 class BlockPool {
  public:
-  explicit BlockPool(std::uint64_t blocks);
+  /// `eviction` is none that must know the future; `cost` is for cost_aware.
+  explicit BlockPool(std::uint64_t blocks, EvictionKind eviction = EvictionKind::lru,
+                     const RecomputeCost& cost = {});
 
   std::uint64_t total() const { return total_; }
   std::uint64_t free() const { return free_; }           ///< takeable, those cached included
@@ -140,6 +148,7 @@ class BlockPool {
     std::uint32_t count() const { return end - first; }
   };
 
+  static std::uint64_t key(BlockHash hash) { return static_cast<std::uint64_t>(hash); }
   std::uint32_t new_node(Kind kind, std::uint32_t first, std::uint32_t end);
   void append(std::uint32_t node);
   void unlink(std::uint32_t node);
@@ -147,8 +156,12 @@ class BlockPool {
   void append_named(std::uint32_t node);
   void split(std::uint32_t node, std::uint32_t at);
   std::uint32_t node_at(const HeldBlocks::Piece& piece, std::uint32_t block) const;
+  /// The first copy that has a block of the segment, or kNone; `first` is first_copy() of it.
+  /// `end` is lowered to where that answer changes.
+  std::uint32_t find(BlockHash segment, std::uint32_t first, std::uint32_t at,
+                     std::uint32_t& end) const;
   void name(const BlockRange& range, bool told, HeldBlocks& held);
-  /// The copy of a segment that was named first, or kNone.
+  /// The copy of a segment that was named first, or kNone, as it is where an evictor has blocks.
   std::uint32_t first_copy(BlockHash segment) const;
   /// The first of `copy` and those named after it that has a block of the segment, or kNone. `end`
   /// is lowered to where that answer changes.
@@ -156,6 +169,18 @@ class BlockPool {
   void remove_copy(std::uint32_t node);
   void evict(std::uint32_t node, std::uint32_t count);
   void record(KvEvent::Kind kind, std::uint32_t node, std::uint32_t first);
+
+  // Where an evictor chooses, a node has one block and is the evictor's entry; `segments_` is by
+  // block, and the evictor has the first copy of each. A block that nobody holds has no other.
+  void name_each(const BlockRange& range, bool told, HeldBlocks& held);
+  void acquire_each(const HeldBlocks& blocks);
+  void release_each(const HeldBlocks& held);
+  void evict_chosen();
+  void enter(std::uint32_t node);
+  void let_go(std::uint32_t node);
+  void leave(std::uint32_t node);
+  void record_one(KvEvent::Kind kind, std::uint32_t node);
+  void check_each() const;
 
   std::uint64_t total_;
   std::uint64_t free_;
@@ -169,6 +194,10 @@ class BlockPool {
   std::vector<KvEvent> events_;
   bool recording_ = false;
   std::vector<std::uint32_t> scratch_;  ///< of release
+  EvictionKind eviction_;
+  RecomputeCost cost_;
+  std::unique_ptr<Evictor> evictor_;  ///< null: the free list's order
+  std::vector<BlockUse> uses_;        ///< by node, where there is an evictor
 };
 
 }  // namespace dyn::kvbm

@@ -4,7 +4,7 @@
 #include <limits>
 #include <memory>
 
-#include "dyn/core/kv_tiers.h"
+#include "dyn/core/engine_config.h"
 #include "dyn/kvbm/block_hash.h"
 
 namespace dyn::kvbm {

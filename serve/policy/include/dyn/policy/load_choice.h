@@ -5,6 +5,7 @@
 #include <span>
 
 #include "dyn/core/quantity.h"
+#include "dyn/kvbm/eviction.h"
 #include "dyn/perf/step_timer.h"
 
 namespace dyn::policy {
@@ -13,6 +14,9 @@ namespace dyn::policy {
 /// ones that it has, in steps of `budget` tokens. 0 for no tokens.
 Duration prefill_time(const perf::StepTimer& timer, std::int64_t tokens, std::int64_t prior,
                       std::int64_t budget);
+
+/// What it takes to compute a block of so many tokens again, early in a prompt and late.
+kvbm::RecomputeCost recompute_cost(const perf::StepTimer& timer, std::int64_t block);
 
 /// To load so much of a prompt from lower tiers and compute the rest.
 struct LoadOption {

@@ -32,6 +32,7 @@ struct SchedulerOptions {
   /// not only when the next step begins, as vLLM does.
   bool reserve_at_once = false;
   AdapterLoadTimes adapter_load{};  ///< where the engine has LoRA slots
+  kvbm::RecomputeCost recompute{};  ///< of a block, where cache_eviction is cost_aware
   perf::CacheGroups groups{};       ///< of the model; split only without tiers, and for vLLM
 };
 

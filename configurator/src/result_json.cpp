@@ -18,6 +18,7 @@
 #include "dyn/core/node.h"
 #include "dyn/core/schemas.h"
 #include "dyn/core/version.h"
+#include "dyn/sim/workload.h"
 
 namespace dyn::configurator {
 namespace {
@@ -240,7 +241,10 @@ std::vector<std::string> input_files(const Recipe& recipe, const std::string& re
   };
   add(recipe.model);
   if (recipe.traffic.trace) {
-    add(*recipe.traffic.trace);
+    const std::string path = resolve_beside(recipe_path, *recipe.traffic.trace);
+    for (std::string& file : sim::trace_files(path)) {
+      files.push_back(std::move(file));
+    }
   }
   if (recipe.traffic.lengths_from) {
     add(*recipe.traffic.lengths_from);

@@ -41,14 +41,17 @@ struct Problem {
     }
     return target;
   }
+  bool has_images() const {
+    return sim::has_images(recipe->traffic) || stats.images_per_request > 0;
+  }
   /// Whether requests have images that who computes a prompt encodes.
   bool engines_encode() const {
-    return sim::has_images(recipe->traffic) && !(recipe->deployment && recipe->deployment->encode);
+    return has_images() && !(recipe->deployment && recipe->deployment->encode);
   }
   /// What prices the images that such a worker encodes; none where nothing is to be predicted.
   std::optional<perf::PerfTarget> image_target(const StepTiming& timing, int tensor,
                                                const std::string& engine) const {
-    const bool predicted = sim::has_images(recipe->traffic) && model.vision && !timing.image_time;
+    const bool predicted = has_images() && model.vision && !timing.image_time;
     return predicted ? std::optional(perf::vision_target(model, tensor, engine)) : std::nullopt;
   }
   /// Tokens that one request may have: the recipe's limit, else the model's context or the load's

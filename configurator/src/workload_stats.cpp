@@ -109,8 +109,10 @@ WorkloadStats workload_stats(const sim::Workload& workload) {
   stats.input_p99 = percentile(std::move(inputs), 0.99);
   stats.output_p99 = percentile(std::move(outputs), 0.99);
   perf::ImageBatch images;
-  for (const sim::RequestImages& one : workload.request_images) {
-    images.add(one.each, one.count);
+  for (std::uint32_t i = 0; i < workload.requests.size(); ++i) {
+    for (const policy::PromptImage& image : workload.images_of(i)) {
+      images.add(image.size);
+    }
   }
   if (!images.empty()) {
     stats.images_per_request = static_cast<double>(images.images) / n;

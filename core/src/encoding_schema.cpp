@@ -35,7 +35,10 @@ void describe_workers(ObjectSchema<T>& s) {
 void describe(ObjectSchema<ImageMix>& s) {
   s.about("images",
           "Images that prompts have after their shared prefix, on top of isl. Where the deployment "
-          "has no encode pool, engines encode them in the step that computes their first token.");
+          "has no encode pool, engines encode them in the step that computes their first token. A "
+          "trace says itself which images its requests have: width and height then are those of "
+          "images whose size it does not say (a PNG or JPEG in a data: URL does), and tokens those "
+          "of every image.");
   s.field("per_request", &ImageMix::per_request, "Images of a session's first prompt.")
       .between(1, 10'000)
       .because("one question about one picture");

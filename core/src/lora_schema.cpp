@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "dyn/core/lora.h"
 #include "dyn/core/schemas.h"
 
@@ -24,7 +26,18 @@ void describe(ObjectSchema<LoraConfig>& s) {
       .above(Bytes(0))
       .example("160 MiB")
       .unset("16-bit weights of this rank for all projections of attention and MLPs, experts not");
+  s.field(
+       "names", &LoraConfig::names,
+       "Names of the adapters (lora_modules). A request of a trace uses the one that its "
+       "'model' names; that of the model itself, as the recipe or the catalogue has it, is none.")
+      .brief()
+      .example("[\"support\", \"legal\"]");
   s.check([](const LoraConfig& lora, Checker& checker) {
+    for (std::size_t i = 0; i < lora.names.size(); ++i) {
+      if (std::count(lora.names.begin(), lora.names.end(), lora.names[i]) > 1) {
+        checker.error("names", i, "two adapters have the name '" + lora.names[i] + "'");
+      }
+    }
     if (lora.hosted() < lora.slots) {
       checker.error("host_slots", "fewer adapters in host memory than in the device",
                     "at least 'slots', whose adapters are there too");

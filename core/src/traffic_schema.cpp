@@ -125,12 +125,17 @@ void check_arrivals(const Traffic& traffic, Checker& checker) {
 
 void check_trace(const Traffic& traffic, Checker& checker) {
   for (const char* key : kShapeKeys) {
-    if (std::string_view(key) != "osl") {
+    if (std::string_view(key) != "osl" && std::string_view(key) != "images") {
       refuse(std::array{key}, "a synthetic load", "'trace' is given", checker);
     }
   }
   refuse(std::array{"requests", "requests_per_slot", "warmup_per_slot", "classes", "adapters"},
          "a synthetic load", "'trace' is given", checker);
+  if (traffic.images && (traffic.images->per_request != 1 || traffic.images->share != 1 ||
+                         traffic.images->distinct)) {
+    checker.error("images", "a trace says itself which images its requests have",
+                  "give width and height, or tokens, for those whose size it does not say");
+  }
   if (traffic.sessions_from > traffic.sessions_to) {
     checker.error("sessions_from", "'sessions_from' is above 'sessions_to'",
                   "such as sessions_from: 0.25, sessions_to: 0.75");
@@ -146,8 +151,8 @@ void check_trace(const Traffic& traffic, Checker& checker) {
 }
 
 void check_synthetic(const Traffic& traffic, Checker& checker) {
-  refuse(std::array{"format", "speedup", "spread_ticks", "limit", "max_delay", "sessions_from",
-                    "sessions_to"},
+  refuse(std::array{"format", "speedup", "spread_ticks", "limit", "max_delay", "max_idle",
+                    "sessions_from", "sessions_to"},
          "a trace", "none is given", checker);
   if (!traffic.rate && !traffic.concurrency) {
     checker.error("rate", "missing key 'rate' or 'concurrency'",
@@ -368,6 +373,12 @@ void describe(ObjectSchema<Traffic>& s) {
       .unset("all of them");
   s.field("max_delay", &Traffic::max_delay,
           "Longest wait between two turns of a session of the trace; longer ones are cut.")
+      .at_least(Duration{0})
+      .unset("as the trace has it");
+  s.field("max_idle", &Traffic::max_idle,
+          "Longest time in which no request of the whole trace is in flight; where it would be "
+          "longer, all that comes later comes so much earlier. AgentX: 10 s (AIPerf's "
+          "system_idle_gap_cap_seconds, Dynamo's global_idle_cap_seconds).")
       .at_least(Duration{0})
       .unset("as the trace has it");
   s.field("sessions_to", &Traffic::sessions_to,

@@ -16,7 +16,8 @@ namespace dyn::sim {
 /// for have ended and it was thought about. Closed loop: each of the slots plays a session (of one
 /// request, where they have no follow-ups) from its first request to its last and then the next
 /// one, in the order of the list. Warm-up requests have the slots to themselves; when they have all
-/// ended every slot starts anew.
+/// ended every slot starts anew. Where the workload has a `max_idle`, what is due later than that
+/// when nothing is in flight comes earlier, and with it all that comes after; it is then sent anew.
 class Client {
  public:
   explicit Client(const Workload& workload);
@@ -28,11 +29,22 @@ class Client {
     } else {
       fill_slots(now, send);
     }
+    cut_idle(now, send);
+  }
+
+  /// When the request is due, if it is to be sent yet, as far as `max_idle` has moved it.
+  bool is_due(std::uint32_t request, SimTime at) const {
+    return !workload_.max_idle ||
+           std::find(due_.begin(), due_.end(), Due{request, at}) != due_.end();
   }
 
   /// The request has been sent.
   template <class Send>
   void sent(std::uint32_t request, Send&& send) {
+    if (workload_.max_idle) {
+      std::erase_if(due_, [request](const Due& due) { return due.request == request; });
+      ++in_flight_;
+    }
     if (!closed_ && request == awaited_) {
       send_next_arrival(send);
     }
@@ -44,18 +56,59 @@ class Client {
     if (!waits_.empty()) {
       release_followers(request, now, send);
     }
-    if (!closed_ || --left_of(request) > 0) {
-      return;
+    if (closed_ && --left_of(request) == 0) {
+      --busy_slots_;
+      if (request >= workload_.warmup || next_ < workload_.warmup) {
+        start_session(now, send);
+      } else if (busy_slots_ == 0) {
+        fill_slots(now, send);
+      }
     }
-    --busy_slots_;
-    if (request >= workload_.warmup || next_ < workload_.warmup) {
-      start_session(now, send);
-    } else if (busy_slots_ == 0) {
-      fill_slots(now, send);
+    if (workload_.max_idle) {
+      --in_flight_;
+      cut_idle(now, send);
     }
   }
 
  private:
+  struct Due {
+    std::uint32_t request = 0;
+    SimTime at{};
+    bool operator==(const Due&) const = default;
+  };
+
+  template <class Send>
+  void later(std::uint32_t request, SimTime at, Send&& send) {
+    if (workload_.max_idle) {
+      due_.push_back({request, at});
+    }
+    send(request, at);
+  }
+
+  /// Shortens the time until the next request is due, where none is in flight.
+  template <class Send>
+  void cut_idle(SimTime now, Send&& send) {
+    if (!workload_.max_idle || in_flight_ > 0 || due_.empty()) {
+      return;
+    }
+    const auto first = std::min_element(due_.begin(), due_.end(),
+                                        [](const Due& a, const Due& b) { return a.at < b.at; });
+    const Duration over = first->at - now - *workload_.max_idle;
+    if (over <= Duration{0}) {
+      return;
+    }
+    cut_ += over;
+    for (Due& due : due_) {
+      due.at -= over;
+      send(due.request, due.at);
+    }
+  }
+
+  /// When a request comes by the trace's clock.
+  SimTime arrival_of(std::uint32_t request) const {
+    return workload_.requests[request].arrival - cut_;
+  }
+
   std::uint32_t count() const { return static_cast<std::uint32_t>(workload_.requests.size()); }
   bool follows(std::uint32_t request) const { return !waits_.empty() && waits_[request].initial; }
   /// The first request of the next session; steps over those that follow others.
@@ -71,7 +124,7 @@ class Client {
   void send_next_arrival(Send&& send) {
     if (next_ < count()) {
       awaited_ = take_next();
-      send(awaited_, workload_.requests[awaited_].arrival);
+      later(awaited_, arrival_of(awaited_), send);
     }
   }
 
@@ -89,7 +142,7 @@ class Client {
     if (next_ < count()) {
       ++busy_slots_;
       DYN_ASSERT(busy_slots_ <= workload_.concurrency, "a slot plays one session at a time");
-      send(take_next(), now);
+      later(take_next(), now, send);
     }
   }
 
@@ -100,8 +153,8 @@ class Client {
       Wait& wait = waits_[follow.after];
       wait.ready = std::max(wait.ready, now + follow.delay);
       if (--wait.pending == 0) {
-        const SimTime arrival = workload_.requests[follow.after].arrival;
-        send(follow.after, closed_ ? wait.ready : std::max(wait.ready, arrival));
+        const SimTime at = closed_ ? wait.ready : std::max(wait.ready, arrival_of(follow.after));
+        later(follow.after, at, send);
       }
     }
   }
@@ -122,6 +175,10 @@ class Client {
   std::uint32_t awaited_ = 0;
   std::int32_t busy_slots_ = 0;
   std::int32_t alone_ = 1;
+  // Where idle times have a limit:
+  std::vector<Due> due_;                        ///< handed to `send`, and not yet sent
+  std::uint32_t in_flight_ = 0;                 ///< sent, and not over
+  Duration cut_{0};                             ///< off the trace's clock
   std::vector<Wait> waits_;                     ///< by request; empty: none follows another
   std::vector<std::uint32_t> first_follow_up_;  ///< by request, into follow_ups; and their end
   std::vector<std::int32_t> left_;              ///< by session, closed loop with sessions

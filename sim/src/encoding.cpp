@@ -30,8 +30,7 @@ bool Run::needs_encoding(std::uint32_t request) const {
 /// The request goes to an encode worker first.
 void Run::encode(std::uint32_t request) {
   flights_[request].stage = Stage::encoding;
-  const engine::EncodeRequest asked{RequestId(request), workload_.images_of(request),
-                                    workload_.request_images[request].each};
+  const engine::EncodeRequest asked{RequestId(request), workload_.images_of(request)};
   const auto worker = static_cast<std::uint32_t>(engine::choose_encoder(encoders_, asked));
   Encoding& encoding = encodings_[request];
   encoding.worker = worker;
@@ -68,7 +67,7 @@ void Run::encoder_due(std::uint32_t worker) {
 /// The worker that will compute the prompt is chosen: the embeddings set out for it.
 void Run::send_embeddings(std::uint32_t request, std::uint32_t engine) {
   Encoding& encoding = encodings_[request];
-  const Bytes bytes(workload_.request_images[request].tokens() *
+  const Bytes bytes(policy::image_tokens(workload_.images_of(request)) *
                     plan_.model.embedding_bytes().count());
   encoding.began = now_;
   mark(Mark::embedding, request, now_, engine);

@@ -250,8 +250,8 @@ engine::EngineRequest engine_request(const Pool& pool, const Workload& workload,
   out.remote_prefill = pool.role == WorkerRole::decode;
   out.adapter = workload.adapter_of(request);
   out.priority = workload.priority_of(request);
-  if (pool.engine_options.image_timer && !workload.request_images.empty()) {
-    out.images = workload.request_images[request];
+  if (pool.engine_options.image_timer) {
+    out.images = workload.images_of(request);
   }
   return out;
 }

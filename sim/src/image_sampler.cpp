@@ -18,27 +18,24 @@ ImageSampler::ImageSampler(const ImageMix& mix, const ImageSize& each, std::uint
 RequestImages ImageSampler::next(std::int64_t start, Workload& out) {
   RequestImages images;
   images.first = static_cast<std::uint32_t>(out.images.size());
-  images.start = start;
-  images.each = each_;
   if (stream_.uniform() >= mix_.share) {
     return images;
   }
-  images.count = mix_.per_request;
+  images.count = static_cast<std::uint32_t>(mix_.per_request);
   for (int i = 0; i < mix_.per_request; ++i) {
     const std::uint64_t which = popular_ ? popular_->at(stream_.uniform()) : made_++;
-    out.images.push_back(static_cast<std::uint64_t>(kvbm::chain(salt_, which)));
+    out.images.push_back({static_cast<std::uint64_t>(kvbm::chain(salt_, which)), start, each_});
+    start += each_.tokens;
   }
   return images;
 }
 
-std::uint64_t images_in_block(const RequestImages& images, const Workload& workload,
-                              std::int64_t from, std::int64_t to) {
-  const std::int64_t tokens = images.each.tokens;
-  const std::int64_t first = std::max<std::int64_t>(from - images.start, 0) / tokens;
-  const std::int64_t last = (to - images.start - 1) / tokens;
+std::uint64_t images_in_block(policy::PromptImages images, std::int64_t from, std::int64_t to) {
   kvbm::BlockHash hash = kvbm::chain_root("image");
-  for (std::int64_t i = first; i <= last; ++i) {
-    hash = kvbm::chain(hash, workload.images[images.first + static_cast<std::size_t>(i)]);
+  for (const policy::PromptImage& image : images) {
+    if (image.within(from, to)) {
+      hash = kvbm::chain(hash, image.id);
+    }
   }
   return static_cast<std::uint64_t>(hash);
 }

@@ -32,9 +32,7 @@ class ImageSampler {
   std::uint64_t made_ = 0;
 };
 
-/// What the block of tokens [from, to) holds of a prompt's images, as a number; `to` is not beyond
-/// their end, and the block has a token of them.
-std::uint64_t images_in_block(const RequestImages& images, const Workload& workload,
-                              std::int64_t from, std::int64_t to);
+/// What the block of tokens [from, to) holds of a prompt's images, as a number.
+std::uint64_t images_in_block(policy::PromptImages images, std::int64_t from, std::int64_t to);
 
 }  // namespace dyn::sim

@@ -22,6 +22,70 @@ std::vector<kvbm::BlockHash> blocks_of(std::string_view text, std::int32_t block
   return out;
 }
 
+namespace {
+
+/// The contents of a prompt with images, as numbers, in order.
+class MixedPrompt {
+ public:
+  MixedPrompt(std::string_view text, policy::PromptImages images) : text_(text), images_(images) {}
+
+  /// What the tokens [from, to) are; calls go forward, without gaps.
+  std::uint64_t content(std::int64_t from, std::int64_t to) {
+    if (next_ == images_.size() || images_[next_].start >= to) {
+      return text(from, to);
+    }
+    kvbm::BlockHash hash = kvbm::chain_root("image");
+    while (from < to) {
+      const bool has = next_ < images_.size() && images_[next_].start < to;
+      const std::int64_t stop = has ? images_[next_].start : to;
+      if (stop > from) {
+        hash = kvbm::chain(hash, text(from, stop));
+        from = stop;
+      } else {
+        const policy::PromptImage& image = images_[next_];
+        hash = kvbm::chain(hash, image.id);
+        from = std::min(image.end(), to);
+        if (image.end() <= to) {
+          before_ += image.size.tokens;
+          ++next_;
+        }
+      }
+    }
+    return static_cast<std::uint64_t>(hash);
+  }
+
+ private:
+  /// A stretch without an image.
+  std::uint64_t text(std::int64_t from, std::int64_t to) const {
+    const auto first = static_cast<std::size_t>((from - before_) * kBytesPerToken);
+    const auto count = static_cast<std::size_t>((to - from) * kBytesPerToken);
+    return static_cast<std::uint64_t>(kvbm::chain_root(text_.substr(first, count)));
+  }
+
+  std::string_view text_;
+  policy::PromptImages images_;
+  std::size_t next_ = 0;     ///< the first image that has not ended
+  std::int64_t before_ = 0;  ///< tokens of those before it
+};
+
+}  // namespace
+
+std::vector<kvbm::BlockHash> blocks_of(std::string_view text, policy::PromptImages images,
+                                       std::int32_t block_tokens) {
+  if (images.empty()) {
+    return blocks_of(text, block_tokens);
+  }
+  const std::int64_t total = policy::image_tokens(images) + (text.empty() ? 0 : tokens_of(text));
+  MixedPrompt prompt(text, images);
+  std::vector<kvbm::BlockHash> out;
+  kvbm::BlockHash hash = kvbm::chain_root("text");
+  for (std::int64_t from = 0; from < total; from += block_tokens) {
+    hash = kvbm::chain(hash, prompt.content(from, std::min(from + block_tokens, total)));
+    out.push_back(hash);
+  }
+  return out;
+}
+
 GrowingPrompt::GrowingPrompt(std::string_view salt, std::uint64_t session,
                              std::int32_t block_tokens)
     : block_tokens_(block_tokens), salt_(kvbm::chain(kvbm::chain_root(salt), session)) {}

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dyn/kvbm/block_hash.h"
+#include "dyn/policy/prompt_images.h"
 
 namespace dyn::sim {
 
@@ -16,6 +17,9 @@ std::int64_t tokens_of(std::string_view text);
 /// The blocks of a prompt that is given as text, a partial last one included: equal beginnings
 /// have equal blocks.
 std::vector<kvbm::BlockHash> blocks_of(std::string_view text, std::int32_t block_tokens);
+/// The same with images between the text's tokens.
+std::vector<kvbm::BlockHash> blocks_of(std::string_view text, policy::PromptImages images,
+                                       std::int32_t block_tokens);
 
 /// The blocks of a session whose prompt grows: each turn's begins with those of the one before.
 class GrowingPrompt {

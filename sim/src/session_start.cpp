@@ -117,6 +117,8 @@ void begin_under_way(double low, double high, std::uint64_t seed, Workload& work
   number_sessions(workload.sessions);
   take(kept, workload.class_of);
   take(kept, workload.priorities);
+  take(kept, workload.adapters);
+  take(kept, workload.request_images);
   for (std::uint32_t i = 0; i < kept.size(); ++i) {
     workload.requests[i].arrival = begun[i];
   }

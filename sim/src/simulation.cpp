@@ -73,14 +73,14 @@ SimulationResult Run::run() {
         break;
       }
       come_to_rest();
+    } else if (stale(queue_.top())) {
+      queue_.skip();
     } else if (queue_.next_time() > horizon) {
       now_ = horizon;
       stopped = true;
     } else if (spec_.cancelled && queue_.popped() % kPollEvery == 0 &&
                spec_.cancelled->load(std::memory_order_relaxed)) {
       stopped = true;
-    } else if (stale(queue_.top())) {
-      queue_.skip();
     } else {
       const Event event = queue_.pop();
       if (event.at >= next_sample_) {
@@ -94,8 +94,11 @@ SimulationResult Run::run() {
 }
 
 /// Events of engines and the network that no longer count; how many there are, and when, depends
-/// on how engines are stepped.
+/// on how engines are stepped. And requests that are due at another time by now.
 bool Run::stale(const Event& event) const {
+  if (event.kind == EventKind::send) {
+    return !client_.is_due(event.target, event.at);
+  }
   if (event.kind == EventKind::network_due) {
     return event.epoch != network_epoch_;
   }

@@ -191,9 +191,9 @@ class ClassMaker {
     return turns;
   }
   Duration draw_think() { return draw_wait(think_, shape_.think_time, shape_.think_cv); }
-  void add_blocks(kvbm::BlockHash root, const RequestImages& images, std::int64_t tokens,
+  void add_blocks(kvbm::BlockHash root, policy::PromptImages images, std::int64_t tokens,
                   Workload& out);
-  std::uint64_t content(std::int64_t block, const RequestImages& images, const Workload& out);
+  std::uint64_t content(std::int64_t block, policy::PromptImages images, const Workload& out);
 
   const LoadShape& shape_;
   std::string salt_;
@@ -211,20 +211,20 @@ class ClassMaker {
 };
 
 /// What tells a block of a session from others in its place: 0 within the shared prefix.
-std::uint64_t ClassMaker::content(std::int64_t block, const RequestImages& images,
+std::uint64_t ClassMaker::content(std::int64_t block, policy::PromptImages images,
                                   const Workload& out) {
   const std::int64_t end = (block + 1) * out.block_tokens;
   if (end <= shape_.shared_prefix.count()) {
     return 0;
   }
-  if (shares_images(shape_) && end <= images.end()) {
-    return images_in_block(images, out, end - out.block_tokens, end);
+  if (shares_images(shape_) && !images.empty() && end <= images.back().end()) {
+    return images_in_block(images, end - out.block_tokens, end);
   }
   return ++unique_;
 }
 
 /// Extends the blocks at the end of the list, those of the session, to a prompt of so many tokens.
-void ClassMaker::add_blocks(kvbm::BlockHash root, const RequestImages& images, std::int64_t tokens,
+void ClassMaker::add_blocks(kvbm::BlockHash root, policy::PromptImages images, std::int64_t tokens,
                             Workload& out) {
   WorkloadRequest& request = out.requests.back();
   const std::int64_t shared = shape_.shared_prefix.count() / out.block_tokens;
@@ -263,7 +263,7 @@ void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_
   if (images_) {
     images = images_->next(shape_.shared_prefix.count(), out);
   }
-  std::int64_t context = images.tokens();
+  std::int64_t context = policy::image_tokens(out.images_in(images));
   for (std::int64_t turn = 0; turn < turns; ++turn) {
     const Lengths lengths = draw_lengths(turn == 0);
     WorkloadRequest request;
@@ -286,7 +286,7 @@ void ClassMaker::add_session(SimTime arrival, std::uint32_t session, std::int64_
       out.request_images.resize(out.requests.size());
       out.request_images.back() = images;
     }
-    add_blocks(root, images, request.input_tokens, out);
+    add_blocks(root, out.images_in(images), request.input_tokens, out);
     context = request.input_tokens + request.output_tokens;
   }
 }
@@ -334,8 +334,9 @@ void reserve(std::span<const LoadShape* const> shapes, std::size_t count, Worklo
 }  // namespace
 
 bool has_images(const Traffic& traffic) {
-  return traffic.images || std::any_of(traffic.classes.begin(), traffic.classes.end(),
-                                       [](const TrafficClass& one) { return one.images; });
+  return !traffic.trace &&
+         (traffic.images || std::any_of(traffic.classes.begin(), traffic.classes.end(),
+                                        [](const TrafficClass& one) { return one.images; }));
 }
 
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size,

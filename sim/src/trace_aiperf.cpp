@@ -1,31 +1,22 @@
 // AIPerf's inputs (aiperf.dataset.loader.models): inputs.json holds sessions of payloads as they
-// are sent; single_turn and multi_turn lines hold texts. Text is counted four bytes a token.
-#include <cmath>
-
+// are sent; single_turn and multi_turn lines hold texts and images. Text is counted four bytes a
+// token.
 #include "prompt_blocks.h"
 #include "trace_builder.h"
 #include "trace_json.h"
+#include "trace_turn.h"
 
 namespace dyn::sim {
 namespace {
 
-constexpr double kMaxMillis = kMaxTraceSeconds * 1e3;
-
-/// One turn: its text and what is said about it.
-struct Turn {
-  const char* at = nullptr;
-  std::string path;
-  std::string text;
-  std::int64_t output_tokens = 0;
-  const char* time_at = nullptr;
-  SimTime time{};
-  Duration delay{0};
-};
-
 class AiperfReader {
  public:
   AiperfReader(TraceText& text, const TraceOptions& options)
-      : text_(text), options_(options), json_(text), out_(text, options, options.block_tokens) {}
+      : text_(text),
+        options_(options),
+        json_(text),
+        out_(text, options, options.block_tokens),
+        turns_(text, json_, out_) {}
 
   Workload read() {
     const std::optional<std::string_view> first = text_.next_line();
@@ -64,65 +55,13 @@ class AiperfReader {
       const std::string path = "/data/" + std::to_string(index);
       std::vector<Turn> turns;
       const bool good = json_.object(item, path, [&](std::string_view key, ondemand::value field) {
-        return key != "payloads" || read_payloads(field, path + "/payloads", turns);
+        return key != "payloads" || turns_.read_payloads(field, path + "/payloads", turns);
       });
       if (good) {
         add_session(turns, false);
       }
       return good;
     });
-  }
-
-  bool read_payloads(ondemand::value value, const std::string& path, std::vector<Turn>& turns) {
-    return json_.list(value, path, [&](std::size_t index, ondemand::value item) {
-      Turn turn;
-      turn.path = path + '/' + std::to_string(index);
-      turn.at = TraceJson::where(item);
-      const bool good =
-          json_.object(item, turn.path, [&](std::string_view key, ondemand::value field) {
-            return read_payload_field(key, field, turn);
-          });
-      turns.push_back(std::move(turn));
-      return good;
-    });
-  }
-
-  bool read_payload_field(std::string_view key, ondemand::value value, Turn& turn) {
-    if (value.is_null()) {
-      return true;
-    }
-    if (key == "max_tokens" || key == "max_completion_tokens" || key == "output_length") {
-      const char* const at = TraceJson::where(value);
-      const std::string path = turn.path + '/' + std::string(key);
-      return json_.whole(value, path, turn.output_tokens) &&
-             out_.check_tokens(turn.output_tokens, at, path);
-    }
-    if (key == "messages" || key == "prompt" || key == "input") {
-      return read_text(value, turn);
-    }
-    return true;
-  }
-
-  /// Adds all text in a value: a string, a list of them, or objects with content or text.
-  bool read_text(ondemand::value value, Turn& turn) {
-    switch (value.type().value()) {
-      case ondemand::json_type::string: {
-        std::string text;
-        const bool good = json_.text(value, turn.path, text);
-        turn.text += text;
-        return good;
-      }
-      case ondemand::json_type::array:
-        return json_.list(value, turn.path,
-                          [&](std::size_t, ondemand::value item) { return read_text(item, turn); });
-      case ondemand::json_type::object:
-        return json_.object(value, turn.path, [&](std::string_view key, ondemand::value field) {
-          return (key != "content" && key != "contents" && key != "text") || field.is_null() ||
-                 read_text(field, turn);
-        });
-      default:
-        return true;
-    }
   }
 
   void read_line(std::string_view line) {
@@ -135,52 +74,13 @@ class AiperfReader {
           if (key == "turns") {
             has_turns = true;
             turns.clear();
-            return read_turns(value, turns);
+            return turns_.read_turns(value, "/turns", turns);
           }
-          return has_turns || read_turn_field(key, value, turns[0]);
+          return has_turns || turns_.read_turn_field(key, value, turns[0]);
         });
-    if (good) {
+    if (good && (has_turns || turns_.finish(turns[0]))) {
       add_session(turns, true);
     }
-  }
-
-  bool read_turns(ondemand::value value, std::vector<Turn>& turns) {
-    return json_.list(value, "/turns", [&](std::size_t index, ondemand::value item) {
-      Turn turn;
-      turn.path = "/turns/" + std::to_string(index);
-      turn.at = TraceJson::where(item);
-      const bool good =
-          json_.object(item, turn.path, [&](std::string_view key, ondemand::value field) {
-            return read_turn_field(key, field, turn);
-          });
-      turns.push_back(std::move(turn));
-      return good;
-    });
-  }
-
-  bool read_turn_field(std::string_view key, ondemand::value value, Turn& turn) {
-    if (value.is_null()) {
-      return true;
-    }
-    if (key == "text" || key == "texts") {
-      return read_text(value, turn);
-    }
-    if (key != "timestamp" && key != "delay") {
-      return read_payload_field(key, value, turn);
-    }
-    const char* const at = TraceJson::where(value);
-    double millis = 0;
-    if (!json_.number(value, turn.path + '/' + std::string(key), 0, kMaxMillis, millis)) {
-      return false;
-    }
-    const Duration time(std::llround(millis * 1e6));
-    if (key == "delay") {
-      turn.delay = time;
-    } else {
-      turn.time_at = at;
-      turn.time = SimTime(time);
-    }
-    return true;
   }
 
   /// `grows`: each turn's prompt begins with the turns before it and their answers.
@@ -188,19 +88,26 @@ class AiperfReader {
     const std::uint32_t session = out_.new_session();
     GrowingPrompt prompt("aiperf", session, options_.block_tokens);
     std::int64_t context = 0;
+    std::vector<policy::PromptImage> images;  // of all turns so far
     std::uint32_t last = TraceBuilder::kNone;
     for (const Turn& turn : turns) {
       TraceRequest request;
-      if (!make(turn, request)) {
+      std::vector<policy::PromptImage> own_images = images_of(turn);
+      if (!make(turn, own_images, request)) {
         return;
       }
-      std::vector<kvbm::BlockHash> own = blocks_of(turn.text, options_.block_tokens);
+      std::vector<kvbm::BlockHash> own = blocks_of(turn.text, own_images, options_.block_tokens);
       std::span<const kvbm::BlockHash> blocks(own);
       if (grows) {
         if (context == 0) {
           prompt.start_with(
               blocks.first(static_cast<std::size_t>(request.input_tokens / options_.block_tokens)));
         }
+        for (policy::PromptImage& image : own_images) {
+          image.start += context;
+          images.push_back(image);
+        }
+        request.images = images;
         request.input_tokens += context;
         blocks = prompt.of(request.input_tokens);
         context = request.input_tokens + request.output_tokens;
@@ -214,7 +121,19 @@ class AiperfReader {
     }
   }
 
-  bool make(const Turn& turn, TraceRequest& request) {
+  /// Where they are in the turn's own tokens.
+  static std::vector<policy::PromptImage> images_of(const Turn& turn) {
+    std::vector<policy::PromptImage> out;
+    std::int64_t before = 0;
+    for (const Turn::Image& image : turn.images) {
+      const auto bytes = static_cast<std::int64_t>(image.offset);
+      out.push_back({image.id, before + (bytes + kBytesPerToken - 1) / kBytesPerToken, image.size});
+      before += image.size.tokens;
+    }
+    return out;
+  }
+
+  bool make(const Turn& turn, policy::PromptImages images, TraceRequest& request) {
     request.at = turn.at;
     request.path = turn.path;
     request.arrival_at = turn.time_at;
@@ -223,12 +142,15 @@ class AiperfReader {
     if (turn.time_at != nullptr) {
       out_.has_times();
     }
-    if (turn.text.empty()) {
-      text_.complain(turn.at, turn.path, "the turn has no text",
-                     "images and audio alone are not counted");
+    if (turn.text.empty() && images.empty()) {
+      text_.complain(turn.at, turn.path, "the turn has no text and no image",
+                     "audio and video alone are not counted");
       return false;
     }
-    request.input_tokens = tokens_of(turn.text);
+    request.adapter = turn.adapter;
+    request.images = images;
+    request.input_tokens =
+        policy::image_tokens(images) + (turn.text.empty() ? 0 : tokens_of(turn.text));
     request.output_tokens = turn.output_tokens;
     if (request.output_tokens == 0 && options_.traffic.osl) {
       request.output_tokens = options_.traffic.osl->count();
@@ -245,6 +167,7 @@ class AiperfReader {
   const TraceOptions& options_;
   TraceJson json_;
   TraceBuilder out_;
+  TurnReader turns_;
 };
 
 }  // namespace

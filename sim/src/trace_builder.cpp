@@ -9,6 +9,7 @@
 
 #include "arrivals.h"
 #include "dyn/core/check.h"
+#include "dyn/core/model_spec.h"
 #include "patience.h"
 #include "session_start.h"
 #include "spread.h"
@@ -62,6 +63,8 @@ void cut(std::size_t limit, Workload& workload) {
                 [limit](const FollowUp& follow) { return follow.after >= limit; });
   workload.sessions.resize(std::min(workload.sessions.size(), limit));
   workload.priorities.resize(std::min(workload.priorities.size(), limit));
+  workload.adapters.resize(std::min(workload.adapters.size(), limit));
+  workload.request_images.resize(std::min(workload.request_images.size(), limit));
 }
 
 Duration scaled(Duration duration, double speedup) {
@@ -104,6 +107,52 @@ bool TraceBuilder::check_tokens(std::int64_t tokens, const char* at, std::string
   return true;
 }
 
+bool TraceBuilder::find_adapter(const std::string& name, const char* at, const std::string& path,
+                                std::uint32_t& adapter) {
+  adapter = 0;
+  if (!options_.names) {
+    return true;
+  }
+  const std::vector<std::string>& adapters = options_.names->adapters;
+  const auto found = std::find(adapters.begin(), adapters.end(), name);
+  if (found != adapters.end()) {
+    adapter = static_cast<std::uint32_t>(found - adapters.begin()) + 1;
+    return true;
+  }
+  const std::vector<std::string>& models = options_.names->models;
+  if (std::find(models.begin(), models.end(), name) != models.end()) {
+    return true;
+  }
+  std::vector<std::string> known = models;
+  known.insert(known.end(), adapters.begin(), adapters.end());
+  const std::optional<std::string> near = nearest(name, known);
+  text_.complain(
+      at, path, fmt::format("neither the model nor an adapter: '{}'", name),
+      near ? fmt::format("did you mean '{}'?", *near) : "engine.lora.names lists the adapters");
+  return false;
+}
+
+bool TraceBuilder::size_image(const Picture& picture, const char* at, const std::string& path,
+                              ImageSize& size) {
+  if (picture.problem != nullptr) {
+    text_.complain(at, path, picture.problem);
+    return false;
+  }
+  ImageMix mix = options_.traffic.images.value_or(ImageMix{});
+  if (!options_.model->vision && !mix.tokens) {
+    text_.complain(at, path,
+                   fmt::format("no vision encoder of '{}' is known", options_.model->name),
+                   "give traffic.images.tokens and timing.image_time, or a model that has one");
+    return false;
+  }
+  if (picture.width > 0) {
+    mix.width = picture.width;
+    mix.height = picture.height;
+  }
+  size = image_size(mix, *options_.model);
+  return true;
+}
+
 bool TraceBuilder::fits(const TraceRequest& request) {
   const std::int64_t tokens = request.input_tokens + request.output_tokens;
   if (options_.max_context && tokens > *options_.max_context) {
@@ -121,7 +170,8 @@ std::uint32_t TraceBuilder::push(const TraceRequest& request,
   if (!fits(request)) {
     return kNone;
   }
-  if (out_.requests.size() >= kMost || out_.blocks.size() + blocks.size() > kMost) {
+  if (out_.requests.size() >= kMost || out_.blocks.size() + blocks.size() > kMost ||
+      out_.images.size() + request.images.size() > kMost) {
     text_.complain(request.at, request.path, "the trace is too large");
     return kNone;
   }
@@ -134,7 +184,26 @@ std::uint32_t TraceBuilder::push(const TraceRequest& request,
   out_.blocks.insert(out_.blocks.end(), blocks.begin(), blocks.end());
   out_.requests.push_back(made);
   out_.sessions.push_back(session);
+  if (request.adapter > 0) {
+    use_adapter(request.adapter);
+  }
+  if (!request.images.empty()) {
+    out_.request_images.resize(out_.requests.size());
+    out_.request_images.back() = {static_cast<std::uint32_t>(out_.images.size()),
+                                  static_cast<std::uint32_t>(request.images.size())};
+    out_.images.insert(out_.images.end(), request.images.begin(), request.images.end());
+  }
   return static_cast<std::uint32_t>(out_.requests.size() - 1);
+}
+
+/// The last request's; what it has cached is of use to no request without it.
+void TraceBuilder::use_adapter(std::uint32_t adapter) {
+  out_.adapters.resize(out_.requests.size(), 0);
+  out_.adapters.back() = adapter;
+  const kvbm::BlockHash salt = kvbm::chain(kvbm::chain_root("adapter"), adapter);
+  for (std::size_t i = out_.requests.back().first_block; i < out_.blocks.size(); ++i) {
+    out_.blocks[i] = kvbm::chain(salt, static_cast<std::uint64_t>(out_.blocks[i]));
+  }
 }
 
 std::uint32_t TraceBuilder::add(const TraceRequest& request,
@@ -191,6 +260,12 @@ Workload TraceBuilder::finish() {
   if (!out_.priorities.empty()) {
     out_.priorities.resize(out_.requests.size(), 0);
   }
+  if (!out_.adapters.empty()) {
+    out_.adapters.resize(out_.requests.size(), 0);
+  }
+  if (!out_.request_images.empty()) {
+    out_.request_images.resize(out_.requests.size());
+  }
   shape_trace(options_, text_.name(), has_times_, out_);
   return std::move(out_);
 }
@@ -233,6 +308,7 @@ void shape_trace(const TraceOptions& options, const std::string& name, bool has_
     }
     workload.concurrency = traffic.concurrency.value_or(0);
   }
+  workload.max_idle = traffic.max_idle;
   push_followers(workload);
   cut_prompts(workload);
   draw_patience(traffic.cancellation, options.seed, workload);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dyn/sim/workload.h"
+#include "trace_pictures.h"
 #include "trace_text.h"
 
 namespace dyn::sim {
@@ -23,6 +24,8 @@ struct TraceRequest {
   std::string path;                  ///< of that
   const char* arrival_at = nullptr;  ///< where its arrival stands; null: it has none of its own
   std::string arrival_path = "/timestamp";
+  std::uint32_t adapter = 0;      ///< LoRA adapter, from 1; 0: none
+  policy::PromptImages images{};  ///< of its prompt
 };
 
 /// Makes a workload of what a reader finds, request by request in the order of the file, and says
@@ -35,6 +38,14 @@ class TraceBuilder {
 
   /// Whether the length may be; complains about it otherwise.
   bool check_tokens(std::int64_t tokens, const char* at, std::string path);
+
+  /// The LoRA adapter that a request asks for by name. Complains about names that nobody has.
+  bool find_adapter(const std::string& name, const char* at, const std::string& path,
+                    std::uint32_t& adapter);
+  /// Whether images count; otherwise they are left out.
+  bool takes_images() const { return options_.model != nullptr; }
+  /// What a picture is to the model. Complains where that takes no pictures.
+  bool size_image(const Picture& picture, const char* at, const std::string& path, ImageSize& size);
 
   /// Takes a request whose prompt has these blocks. A request without a predecessor must not come
   /// before the one before it. Complains and returns kNone where it cannot be.
@@ -58,6 +69,7 @@ class TraceBuilder {
   bool fits(const TraceRequest& request);
   std::uint32_t push(const TraceRequest& request, std::span<const kvbm::BlockHash> blocks,
                      std::uint32_t session);
+  void use_adapter(std::uint32_t adapter);
 
   TraceText& text_;
   const TraceOptions& options_;
@@ -81,6 +93,7 @@ Workload read_burst_gpt(TraceText& text, const TraceOptions& options);
 Workload read_aiperf(TraceText& text, const TraceOptions& options);
 Workload read_aiperf_log(TraceText& text, const TraceOptions& options);
 Workload read_weka(TraceText& text, const TraceOptions& options);
+Workload read_weka_folder(const std::string& folder, const TraceOptions& options);
 Workload read_sub_requests(TraceText& text, const TraceOptions& options);
 
 /// Pairs of prompt and answer tokens with how often they occur.

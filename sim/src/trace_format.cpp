@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <initializer_list>
 
 #include "trace_builder.h"
@@ -22,7 +23,7 @@ bool has(std::string_view text, std::string_view key) {
 bool has_sessions(std::string_view text) {
   return !has(text, "\"timestamp\"") || !has(text, "\"hash_ids\"") ||
          !has(text, "\"output_length\"") || has(text, "\"session_id\"") ||
-         has(text, "\"priority\"") || has(text, "\"text_input\"");
+         has(text, "\"priority\"") || has(text, "\"text_input\"") || has(text, "\"extra\"");
 }
 
 TraceFormat detect_json(std::string_view text, std::string_view start) {
@@ -39,7 +40,8 @@ TraceFormat detect_json(std::string_view text, std::string_view start) {
   if (any({"\"block_size\"", "\"hash_id_scope\""}) && any({"\"requests\""})) {
     return TraceFormat::weka;
   }
-  if (any({"\"payloads\"", "\"turns\"", "\"text\"", "\"texts\""})) {
+  if (any({"\"payloads\"", "\"turns\"", "\"text\"", "\"texts\"", "\"image\"", "\"images\"",
+           "\"image_uuids\""})) {
     return TraceFormat::aiperf;
   }
   if (any({"\"input_length\"", "\"text_input\""})) {
@@ -125,6 +127,27 @@ Workload read(TraceFormat format, std::string_view text, const std::string& name
   return workload;
 }
 
+void refuse_osl(const std::string& name) {
+  throw Error(ErrorKind::bad_input, {{"the trace says how long its answers are",
+                                      Where{name, 0, 0, {}},
+                                      "leave traffic.osl out",
+                                      {}}});
+}
+
+Workload load_folder(const std::string& path, const TraceOptions& options) {
+  const TraceFormat format = options.traffic.format;
+  if (format != TraceFormat::detect && format != TraceFormat::weka) {
+    throw Error(ErrorKind::bad_input, {{"a folder is no trace of this form",
+                                        Where{path, 0, 0, {}},
+                                        "only traces of the form weka come as folders",
+                                        {}}});
+  }
+  if (options.traffic.osl) {
+    refuse_osl(path);
+  }
+  return read_weka_folder(path, options);
+}
+
 Workload read_padded(std::string_view text, const std::string& name, const TraceOptions& options) {
   TraceFormat format = options.traffic.format;
   if ((format == TraceFormat::detect || format == TraceFormat::mooncake) && !options.traffic.osl) {
@@ -138,10 +161,7 @@ Workload read_padded(std::string_view text, const std::string& name, const Trace
     format = detect_format(text, name);
   }
   if (options.traffic.osl && format != TraceFormat::sessions && format != TraceFormat::aiperf) {
-    throw Error(ErrorKind::bad_input, {{"the trace says how long its answers are",
-                                        Where{name, 0, 0, {}},
-                                        "leave traffic.osl out",
-                                        {}}});
+    refuse_osl(name);
   }
   return read(format, text, name, options);
 }
@@ -172,12 +192,34 @@ TraceFormat detect_format(std::string_view text, const std::string& name) {
                                       {}}});
 }
 
+std::vector<std::string> trace_files(const std::string& path) {
+  std::error_code error;
+  std::vector<std::string> out;
+  if (std::filesystem::is_regular_file(path, error)) {
+    out.push_back(path);
+  }
+  std::filesystem::recursive_directory_iterator at(
+      path, std::filesystem::directory_options::skip_permission_denied, error);
+  for (; !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+    const std::filesystem::path extension = at->path().extension();
+    std::error_code unreadable;
+    if ((extension == ".json" || extension == ".jsonl") && at->is_regular_file(unreadable)) {
+      out.push_back(at->path().string());
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 Workload parse_trace(std::string_view text, const std::string& name, const TraceOptions& options) {
   const simdjson::padded_string padded(text);
   return read_padded(std::string_view(padded.data(), padded.size()), name, options);
 }
 
 Workload load_trace(const std::string& path, const TraceOptions& options) {
+  if (std::filesystem::is_directory(path)) {
+    return load_folder(path, options);
+  }
   simdjson::padded_string text;
   if (simdjson::padded_string::load(path).get(text) != simdjson::SUCCESS) {
     throw Error(ErrorKind::bad_input, {{"cannot read the trace",

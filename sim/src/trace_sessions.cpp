@@ -102,11 +102,23 @@ class SessionReader {
       line.priority = static_cast<int>(number);
       return good;
     }
+    if (key == "extra") {  // merged into the request as it is sent
+      return json_.object(value, "/extra", [&](std::string_view name, ondemand::value field) {
+        return name != "model" || read_model(field, line);
+      });
+    }
     if (key == "text_input") {
       line.request.at = at;
       return json_.text(value, "/text_input", line.text);
     }
     return true;
+  }
+
+  bool read_model(ondemand::value value, Line& line) {
+    const char* const at = TraceJson::where(value);
+    std::string name;
+    return json_.text(value, "/extra/model", name) &&
+           out_.find_adapter(name, at, "/extra/model", line.request.adapter);
   }
 
   bool check(Line& line) {

@@ -10,7 +10,12 @@ constexpr std::size_t kMaxErrors = 20;
 
 }  // namespace
 
-TraceText::TraceText(std::string name, std::string_view text) : name_(std::move(name)) {
+TraceText::TraceText(std::string name, std::string_view text) {
+  open(std::move(name), text);
+}
+
+void TraceText::open(std::string name, std::string_view text) {
+  name_ = std::move(name);
   text_ = text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text;
   at_ = text_.data();
 }

@@ -16,6 +16,9 @@ class TraceText {
  public:
   TraceText(std::string name, std::string_view text);
 
+  /// Goes on with another text. Pointers into the one before are no longer of this one.
+  void open(std::string name, std::string_view text);
+
   std::string_view text() const { return text_; }
   const std::string& name() const { return name_; }
 

@@ -1,4 +1,5 @@
-// Agentic coding sessions as kv-cache-tester recorded and AgentX replays them: a session is an
+// Agentic coding sessions as kv-cache-tester recorded and AgentX replays them, in a file or in a
+// folder of files: a session is an
 // object with block_size, hash_id_scope and requests; a request (type n or s) has t, in, out,
 // hash_ids and api_time or think_time; an entry of type subagent has requests of its own, which run
 // beside the session. Within a stream a request follows the one before it, by the time that lay
@@ -45,7 +46,15 @@ class WekaReader {
   WekaReader(TraceText& text, const TraceOptions& options)
       : text_(text), options_(options), json_(text) {}
 
-  Workload read() {
+  Workload finish() {
+    if (!out_) {
+      out_.emplace(text_, options_, 64);
+    }
+    return out_->finish();
+  }
+
+  /// Reads the sessions of the text at hand.
+  void read() {
     const std::optional<std::string_view> first = text_.next_line();
     if (first) {
       // One object over many lines, or one a line.
@@ -61,10 +70,6 @@ class WekaReader {
         }
       }
     }
-    if (!out_) {
-      out_.emplace(text_, options_, 64);
-    }
-    return out_->finish();
   }
 
  private:
@@ -291,7 +296,30 @@ class WekaReader {
 }  // namespace
 
 Workload read_weka(TraceText& text, const TraceOptions& options) {
-  return WekaReader(text, options).read();
+  WekaReader reader(text, options);
+  reader.read();
+  return reader.finish();
+}
+
+Workload read_weka_folder(const std::string& folder, const TraceOptions& options) {
+  TraceText text(folder, {});
+  WekaReader reader(text, options);
+  const std::vector<std::string> paths = trace_files(folder);
+  for (const std::string& path : paths) {
+    simdjson::padded_string file;
+    if (simdjson::padded_string::load(path).get(file) != simdjson::SUCCESS) {
+      text.open(path, {});
+      text.complain(nullptr, {}, "cannot read the trace", "is it a file that may be read?");
+      continue;
+    }
+    text.open(path, std::string_view(file.data(), file.size()));
+    reader.read();
+  }
+  text.open(folder, {});
+  if (paths.empty()) {
+    text.complain(nullptr, {}, "the folder holds no .json or .jsonl file");
+  }
+  return reader.finish();
 }
 
 }  // namespace dyn::sim

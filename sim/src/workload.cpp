@@ -9,6 +9,7 @@
 
 #include "dyn/core/catalogue.h"
 #include "dyn/core/check.h"
+#include "dyn/core/error.h"
 
 namespace dyn::sim {
 namespace {
@@ -87,6 +88,7 @@ Workload first_requests(const Workload& workload, std::size_t count) {
   start.adapters = start_of(workload.adapters, count);
   start.images = workload.images;
   start.request_images = start_of(workload.request_images, count);
+  start.max_idle = workload.max_idle;
   start.patience = start_of(workload.patience, count);
   start.patient_once_served = workload.patient_once_served;
   return start;
@@ -145,9 +147,41 @@ int block_size_of(const Recipe& recipe) {
 
 }  // namespace
 
+namespace {
+
+/// What requests of a trace may ask for by name, where the engines have slots for adapters.
+std::optional<ModelNames> names_of(const Recipe& recipe, const ModelSpec& model) {
+  std::vector<const EngineConfig*> engines{&recipe.engine};
+  if (recipe.deployment) {
+    for (const DeploymentPool& pool : recipe.deployment->pools) {
+      if (pool.engine) {
+        engines.push_back(&*pool.engine);
+      }
+    }
+  }
+  std::optional<ModelNames> out;
+  for (const EngineConfig* engine : engines) {
+    if (!engine->lora) {
+      continue;
+    }
+    if (!out) {
+      out = ModelNames{{recipe.model, model.name}, engine->lora->names};
+    } else if (out->adapters != engine->lora->names) {
+      throw Error(ErrorKind::bad_input, "the engines of the pools name different adapters",
+                  "give all the same lora.names");
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 Workload make_workload(const Recipe& recipe, const std::string& recipe_path, int threads) {
   if (recipe.traffic.trace) {
+    const ModelSpec model = find_model(model_reference(recipe_path, recipe.model));
     TraceOptions options;
+    options.model = &model;
+    options.names = names_of(recipe, model);
     options.traffic = recipe.traffic;
     options.seed = recipe.seed;
     options.block_tokens = block_size_of(recipe);

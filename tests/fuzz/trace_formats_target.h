@@ -4,6 +4,7 @@
 
 #include "dyn/core/check.h"
 #include "dyn/core/error.h"
+#include "dyn/core/model_spec.h"
 #include "dyn/sim/workload.h"
 
 namespace dyn::fuzz {
@@ -36,6 +37,13 @@ inline void check_workload(const sim::Workload& workload, std::int64_t max_conte
       arrival = request.arrival;
     }
     workload.prompt_blocks(request, 1);
+    DYN_ASSERT(workload.adapter_of(i) <= 1, "adapters are those that there are");
+    std::int64_t end = 0;
+    for (const policy::PromptImage& image : workload.images_of(i)) {
+      DYN_ASSERT(image.start >= end && image.size.tokens >= 1, "images lie one after the other");
+      end = image.end();
+    }
+    DYN_ASSERT(end <= request.input_tokens, "images are part of the prompt");
   }
 }
 
@@ -57,6 +65,12 @@ inline void try_reader(std::string_view data, int reader) {
     options.traffic.sessions_to = 0.75;
   }
   options.traffic.max_delay = std::chrono::hours(1);
+  ModelSpec model;
+  model.vision.emplace();
+  options.model = &model;
+  if ((choice / (4 * kTraceFormats)) % 2 == 1) {
+    options.names = sim::ModelNames{{"base"}, {"adapter"}};
+  }
   options.max_context = 1'000'000;
   options.block_tokens = 16;
   try {

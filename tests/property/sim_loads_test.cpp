@@ -123,6 +123,45 @@ TEST_CASE("every request of a session is sent once all that it waits for have en
   }));
 }
 
+TEST_CASE("no time without a request in flight is longer than it may be") {
+  REQUIRE(rc::check("what is due comes earlier, in the order it had", [](std::uint64_t seed) {
+    RandomStream random(seed, "idle");
+    const Fleet fleet = draw_fleet(random);
+    Workload load = draw_load(random);
+    load.max_idle = us(static_cast<std::int64_t>(random.below(6)) * 100);
+    const SimulationResult result = simulate(fleet.spec(), load);
+    std::vector<std::pair<SimTime, SimTime>> spans;
+    std::vector<SimTime> due(load.requests.size(), SimTime::min());
+    for (const FollowUp& follow : load.follow_ups) {
+      due[follow.after] =
+          std::max(due[follow.after], result.records[follow.before].finished + follow.delay);
+    }
+    Duration cut{0};  // so far, of those that follow no other
+    for (std::size_t i = 0; i < result.records.size(); ++i) {
+      const RequestRecord& record = result.records[i];
+      spans.emplace_back(record.sent, record.finished);
+      if (due[i] != SimTime::min()) {
+        RC_ASSERT(record.sent <= due[i]);
+      } else if (load.concurrency == 0) {
+        RC_ASSERT(load.requests[i].arrival - record.sent >= cut);
+        cut = load.requests[i].arrival - record.sent;
+      }
+    }
+    for (const FollowUp& follow : load.follow_ups) {
+      RC_ASSERT(result.records[follow.after].sent >= result.records[follow.before].finished);
+    }
+    std::sort(spans.begin(), spans.end());
+    SimTime busy_until{};
+    for (const auto& [from, to] : spans) {
+      RC_ASSERT(from - busy_until <= *load.max_idle);
+      busy_until = std::max(busy_until, to);
+    }
+    SimulationSpec stepwise = fleet.spec();
+    stepwise.stepping = engine::Stepping::every_step;
+    RC_ASSERT(same_figures(simulate(stepwise, load), result));
+  }));
+}
+
 TEST_CASE("Little's law holds for every load") {
   REQUIRE(rc::check("requests in the system = throughput x latency", [](std::uint64_t seed) {
     RandomStream random(seed, "little");

@@ -104,18 +104,19 @@ inline void draw_images(std::uint64_t seed, Scene& scene) {
   } else {
     encode_in_engines(scene.fleet, each);
   }
-  const ImageSize size{160, 40};
   for (const WorkloadRequest& request : scene.load.requests) {
     RequestImages images;
     images.first = static_cast<std::uint32_t>(scene.load.images.size());
-    images.start = static_cast<std::int64_t>(random.below(2)) * 30;
-    const std::int64_t most = (request.input_tokens - 1 - images.start) / size.tokens;
-    images.count = most < 1 ? 0
-                            : static_cast<std::int32_t>(random.below(std::min<std::uint64_t>(
-                                  4, 1 + static_cast<std::uint64_t>(most))));
-    images.each = size;
-    for (std::int32_t i = 0; i < images.count; ++i) {
-      scene.load.images.push_back(random.below(30));
+    std::int64_t start = static_cast<std::int64_t>(random.below(2)) * 30;
+    for (std::uint64_t left = random.below(4); left > 0; --left) {
+      // A picture has one size wherever it comes.
+      const policy::ImageId id = random.below(30);
+      const std::int64_t tokens = 10 * (1 + static_cast<std::int64_t>(id % 4));
+      if (start + tokens < request.input_tokens) {
+        scene.load.images.push_back({id, start, {4 * tokens, tokens}});
+        start += tokens + static_cast<std::int64_t>(random.below(20));
+        ++images.count;
+      }
     }
     scene.load.request_images.push_back(images);
   }

@@ -22,8 +22,8 @@ Encoder::Encoder(const EncoderOptions& options, std::shared_ptr<const perf::Imag
 
 std::int64_t Encoder::work(const EncodeRequest& request) const {
   std::int64_t patches = waiting_patches_;
-  for (const ImageId id : request.images) {
-    patches += images_.contains(id) ? 0 : request.each.patches;
+  for (const policy::PromptImage& asked : request.images) {
+    patches += images_.contains(asked.id) ? 0 : asked.size.patches;
   }
   return patches;
 }
@@ -31,13 +31,13 @@ std::int64_t Encoder::work(const EncodeRequest& request) const {
 void Encoder::submit(const EncodeRequest& request) {
   DYN_ASSERT(!request.images.empty() && !missing_.contains(request.id), "a new request's images");
   std::int64_t missing = 0;
-  for (const ImageId id : request.images) {
+  for (const policy::PromptImage& asked : request.images) {
     ++use_.images;
-    const auto [at, added] = images_.try_emplace(id);
+    const auto [at, added] = images_.try_emplace(asked.id);
     Image& image = at->second;
     if (added) {
-      image.size = request.each;
-      queue_.push_back(id);
+      image.size = asked.size;
+      queue_.push_back(asked.id);
       waiting_patches_ += image.size.patches;
     } else if (image.state == State::cached) {
       recent_.splice(recent_.end(), recent_, image.place);

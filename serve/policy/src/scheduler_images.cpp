@@ -6,10 +6,14 @@ namespace dyn::policy {
 /// The chunk [from, to) of a prompt is in the step. Where it is the first after the request was
 /// admitted, an image whose KV is cached in part is encoded again for the rest.
 void Scheduler::Impl::encode_images(const Request& request, std::int64_t from, std::int64_t to) {
-  const PromptImages& images = request.spec.images;
-  if (images.count > 0 && !request.remote) {
-    const bool first = from == request.cached;
-    image_batch.add(images.each, first ? images.within(from, to) : images.begin_within(from, to));
+  if (request.remote) {
+    return;
+  }
+  const bool first = from == request.cached;
+  for (const PromptImage& image : request.spec.images) {
+    if (first ? image.within(from, to) : image.begins_within(from, to)) {
+      image_batch.add(image.size);
+    }
   }
 }
 

@@ -16,12 +16,22 @@ std::shared_ptr<const perf::ImageTimer> ten_millis_each() {
   return perf::image_timer(ModelSpec{}, timing, 1, "vllm", Profile{});
 }
 
+/// Images of these ids. Valid until the next call.
+policy::PromptImages of_size(const std::vector<ImageId>& ids, ImageSize size) {
+  static std::vector<policy::PromptImage> images;
+  images.clear();
+  for (const ImageId id : ids) {
+    images.push_back({id, 0, size});
+  }
+  return images;
+}
+
 /// Images of 100 tokens and 1000 bytes, two of which fit a batch.
 struct Driver {
   explicit Driver(Bytes cache = Bytes(0)) : encoder({250, cache, Bytes(10)}, ten_millis_each()) {}
 
   void submit(std::uint32_t id, const std::vector<ImageId>& images) {
-    encoder.submit({RequestId(id), images, kImage});
+    encoder.submit({RequestId(id), of_size(images, kImage)});
   }
   std::vector<std::uint32_t> advance(Duration now) {
     std::vector<RequestId> done;
@@ -33,7 +43,7 @@ struct Driver {
     return ids;
   }
   std::int64_t work(const std::vector<ImageId>& images) const {
-    return encoder.work({RequestId(99), images, kImage});
+    return encoder.work({RequestId(99), of_size(images, kImage)});
   }
 
   Encoder encoder;
@@ -59,8 +69,7 @@ TEST_CASE("images are encoded in order of arrival, as many at once as the budget
 
 TEST_CASE("an image beyond the budget is encoded alone") {
   Encoder encoder({250, Bytes(0), Bytes(10)}, ten_millis_each());
-  const std::vector<ImageId> images{1, 2};
-  encoder.submit({RequestId(1), images, {4000, 1000}});
+  encoder.submit({RequestId(1), of_size({1, 2}, {4000, 1000})});
   std::vector<RequestId> done;
   encoder.advance(SimTime(0ms), done);
   CHECK(encoder.encoding() == 1);
@@ -125,18 +134,19 @@ TEST_CASE("a request goes to the worker that would be done with it first") {
     encoders.emplace_back(EncoderOptions{250, Bytes(10'000), Bytes(10)}, ten_millis_each());
   }
   const std::vector<ImageId> first{1}, second{2}, third{3};
-  CHECK(choose_encoder(encoders, {RequestId(1), first, kImage}) == 0);
-  encoders[0].submit({RequestId(1), first, kImage});
-  CHECK(choose_encoder(encoders, {RequestId(2), second, kImage}) == 1);
+  CHECK(choose_encoder(encoders, {RequestId(1), of_size(first, kImage)}) == 0);
+  encoders[0].submit({RequestId(1), of_size(first, kImage)});
+  CHECK(choose_encoder(encoders, {RequestId(2), of_size(second, kImage)}) == 1);
   std::vector<RequestId> done;
   encoders[0].advance(SimTime(0ms), done);
   encoders[0].advance(SimTime(10ms), done);
-  encoders[2].submit({RequestId(3), third, kImage});
-  CHECK(choose_encoder(encoders, {RequestId(4), first, kImage}) == 0);  // it has it
-  CHECK(choose_encoder(encoders, {RequestId(4), second, kImage}) == 0);
+  encoders[2].submit({RequestId(3), of_size(third, kImage)});
+  CHECK(choose_encoder(encoders, {RequestId(4), of_size(first, kImage)}) == 0);  // it has it
+  CHECK(choose_encoder(encoders, {RequestId(4), of_size(second, kImage)}) == 0);
   const std::vector<ImageId> many{4, 5};
-  encoders[0].submit({RequestId(4), many, kImage});
-  CHECK(choose_encoder(encoders, {RequestId(5), first, kImage}) == 1);  // it waits for nobody
+  encoders[0].submit({RequestId(4), of_size(many, kImage)});
+  CHECK(choose_encoder(encoders, {RequestId(5), of_size(first, kImage)}) ==
+        1);  // it waits for nobody
 }
 
 }  // namespace

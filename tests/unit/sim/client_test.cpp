@@ -72,6 +72,46 @@ TEST_CASE("a turn is sent when the one before has ended and was thought about") 
   }
 }
 
+TEST_CASE("a time without a request in flight is cut, and what comes later comes earlier") {
+  // Steps of 1 ms: each request is there for 5 ms.
+  Workload load = sessions(3, 2, ms(100), 0);
+  load.requests[0].arrival = at(ms(50));
+  load.requests[2].arrival = at(ms(60));
+  load.requests[4].arrival = at(ms(1000));
+  const auto sent = [&](std::optional<Duration> most) {
+    load.max_idle = most;
+    std::vector<Duration> out;
+    for (const RequestRecord& record : run(load).records) {
+      out.push_back(record.sent - SimTime{});
+    }
+    return out;
+  };
+  const std::vector<Duration> as_it_is = sent(std::nullopt);
+  const Duration served = as_it_is[1] - ms(100) - ms(50);
+  REQUIRE(served < ms(10));
+  CHECK(sent(ms(5000)) == as_it_is);
+  // The first comes after 20 ms, 30 ms early; then nothing lasts longer than that but the time
+  // between the two first sessions' ends and the second's turn, and that before the third's.
+  const std::vector<Duration> cut = sent(ms(20));
+  CHECK(cut[0] == ms(20));
+  CHECK(cut[2] == ms(30));
+  const Duration end = ms(30) + served;
+  CHECK(cut[1] == end + ms(20));
+  CHECK(cut[3] == cut[1] + ms(10));  // as far behind it as ever
+  CHECK(cut[4] == cut[3] + served + ms(20));
+  CHECK(cut[5] == cut[4] + served + ms(20));
+  CHECK(sent(ms(0))[0] == ms(0));
+}
+
+TEST_CASE("slots that all think wait no longer than a time without a request may last") {
+  Workload load = sessions(4, 3, ms(100), 2);
+  load.max_idle = ms(7);
+  const SimulationResult result = run(load);
+  for (std::size_t i = 1; i < 3; ++i) {
+    CHECK(result.records[i].sent == result.records[i - 1].finished + ms(7));
+  }
+}
+
 TEST_CASE("a request that waits for two is sent after the later one") {
   Workload load = sessions(1, 3, ms(10), 0);
   load.requests[1].output_tokens = 50;

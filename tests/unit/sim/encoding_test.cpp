@@ -14,20 +14,19 @@ namespace {
 using namespace test;
 
 /// Each request has so many images of 100 tokens at the beginning of its prompt, all different.
-void add_images(Workload& load, std::int32_t count) {
+void add_images(Workload& load, std::uint32_t count) {
   for (std::size_t i = 0; i < load.requests.size(); ++i) {
     RequestImages images;
     images.first = static_cast<std::uint32_t>(load.images.size());
     images.count = count;
-    images.each = {400, 100};
-    for (std::int32_t k = 0; k < count; ++k) {
-      load.images.push_back(load.images.size());
+    for (std::uint32_t k = 0; k < count; ++k) {
+      load.images.push_back({load.images.size(), 100 * std::int64_t{k}, {400, 100}});
     }
     load.request_images.push_back(images);
   }
 }
 
-Workload with_images(const std::vector<Ask>& asks, std::int32_t count) {
+Workload with_images(const std::vector<Ask>& asks, std::uint32_t count) {
   Workload load = workload(asks);
   add_images(load, count);
   return load;
@@ -120,7 +119,9 @@ TEST_CASE("an image that comes again is found in the cache of its worker") {
   workers.replicas = 2;
   const Fleet fleet = with_encoders(one_worker(), workers);
   Workload load = with_images({{ms(0), 300, 1}, {ms(100), 300, 1}}, 2);
-  load.images = {1, 2, 2, 1};
+  for (std::size_t i = 0; i < 4; ++i) {
+    load.images[i].id = std::vector<policy::ImageId>{1, 2, 2, 1}[i];
+  }
   const SimulationResult run = simulate(fleet.spec(), load);
   CHECK(run.records[0].first_token == at(ms(27)));
   CHECK(run.records[1].first_token == at(ms(107)));
@@ -211,12 +212,13 @@ TEST_CASE(
   std::size_t same = 0;
   for (std::uint32_t i = 0; i < 200; ++i) {
     CHECK(load.requests[i].input_tokens == 400 + 2 * 96);
-    CHECK(load.request_images[i].start == 160);
-    CHECK(load.images_of(i).size() == 2);
+    REQUIRE(load.images_of(i).size() == 2);
+    CHECK(load.images_of(i)[0].start == 160);
+    CHECK(load.images_of(i)[1].start == 256);
     for (std::uint32_t k = 0; k < i; ++k) {
       const auto a = load.images_of(i), b = load.images_of(k);
       std::size_t alike = 0;
-      while (alike < 2 && a[alike] == b[alike]) {
+      while (alike < 2 && a[alike].id == b[alike].id) {
         ++alike;
       }
       const auto block = [&](std::uint32_t request, std::size_t n) {
@@ -232,7 +234,11 @@ TEST_CASE(
   CHECK(same > 1000);  // of 19,900 pairs a ninth
   traffic.images->distinct.reset();
   const Workload fresh = make_synthetic(traffic, 1, 16, {}, &model);
-  CHECK(std::set<std::uint64_t>(fresh.images.begin(), fresh.images.end()).size() == 400);
+  std::set<policy::ImageId> different;
+  for (const policy::PromptImage& image : fresh.images) {
+    different.insert(image.id);
+  }
+  CHECK(different.size() == 400);
   traffic.images->share = 0.25;
   const Workload some = make_synthetic(traffic, 1, 16, {}, &model);
   CHECK(static_cast<double>(some.images.size()) == Approx(100).margin(30));

@@ -146,6 +146,7 @@ TEST_CASE("a recipe's traffic becomes its trace, found beside the recipe, or its
   const Workload made = make_conversation(20, std::chrono::seconds(10), 1);
   std::ofstream(folder / "trace.jsonl") << to_mooncake(made);
   Recipe recipe;
+  recipe.model = "Qwen/Qwen3-8B";
   recipe.traffic.trace = "trace.jsonl";
   recipe.traffic.limit = 12;
   CHECK(make_workload(recipe, (folder / "recipe.yaml").string()).requests.size() == 12);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "dyn/core/quantity.h"
 
@@ -18,6 +20,7 @@ struct LoraConfig {
                                   ///< included; default `slots`
   int rank = 16;                  ///< of every adapter (max_lora_rank)
   std::optional<Bytes> size;  ///< of an adapter's file; default what its rank makes of the model
+  std::vector<std::string> names;  ///< by which requests ask for adapters (lora_modules)
   bool operator==(const LoraConfig&) const = default;
 
   int hosted() const { return host_slots.value_or(slots); }

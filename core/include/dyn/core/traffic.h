@@ -66,6 +66,7 @@ struct Traffic : LoadShape {
   bool spread_ticks = true;  ///< spread arrivals that share a timestamp over the gap to the next
   std::optional<std::int64_t> limit;  ///< use only the first so many requests
   std::optional<Duration> max_delay;  ///< longest wait between two turns of a session
+  std::optional<Duration> max_idle;   ///< longest time without a request in flight
   double sessions_from = 0;           ///< sessions begin at a random place between these shares of
   double sessions_to = 0;             ///< their requests
   // When requests come: a trace's own times, or one of `rate` (open loop) and `concurrency`.

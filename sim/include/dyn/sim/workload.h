@@ -33,9 +33,10 @@ struct FollowUp {
   Duration delay{0};        ///< think or tool time, from the end of `before`
 };
 
-/// The images of a prompt, and which they are.
-struct RequestImages : policy::PromptImages {
+/// Where the images of a prompt are.
+struct RequestImages {
   std::uint32_t first = 0;  ///< into Workload::images
+  std::uint32_t count = 0;
 };
 
 /// Requests of a kind, with targets of their own.
@@ -65,8 +66,11 @@ struct Workload {
   std::vector<std::int32_t> priorities;  ///< by request; empty: those of the classes
   std::vector<std::uint32_t> adapters;   ///< by request: LoRA adapter, from 1; 0 or empty: none
 
-  std::vector<std::uint64_t> images;          ///< which pictures prompts have
+  std::vector<policy::PromptImage> images;    ///< of prompts; those of one lie together
   std::vector<RequestImages> request_images;  ///< by request; empty: none has any
+
+  /// Longest time without a request in flight: what is due later comes so much earlier.
+  std::optional<Duration> max_idle;
 
   /// By request: how long after the send its client leaves; empty: all are patient.
   std::vector<Duration> patience;
@@ -82,13 +86,12 @@ struct Workload {
   std::uint32_t adapter_of(std::uint32_t request) const {
     return adapters.empty() ? 0 : adapters[request];
   }
-  /// The pictures of a request's prompt.
-  std::span<const std::uint64_t> images_of(std::uint32_t request) const {
-    if (request_images.empty()) {
-      return {};
-    }
-    const RequestImages& of = request_images[request];
-    return {images.data() + of.first, static_cast<std::size_t>(of.count)};
+  /// The images of a request's prompt.
+  policy::PromptImages images_of(std::uint32_t request) const {
+    return request_images.empty() ? policy::PromptImages{} : images_in(request_images[request]);
+  }
+  policy::PromptImages images_in(const RequestImages& of) const {
+    return {images.data() + of.first, of.count};
   }
   int priority_of(std::uint32_t request) const {
     return !priorities.empty() ? priorities[request]
@@ -109,9 +112,18 @@ void cut_prompts(Workload& workload);
 /// that there are so many, that the warm-up is among them, and that none follows another.
 Workload first_requests(const Workload& workload, std::size_t count);
 
+/// What requests may ask for by name.
+struct ModelNames {
+  std::vector<std::string> models;    ///< the model as it is
+  std::vector<std::string> adapters;  ///< numbered from 1
+};
+
 /// What a trace is read for.
 struct TraceOptions {
   Traffic traffic;
+  /// None: which model a request asks for is not looked at.
+  std::optional<ModelNames> names;
+  const ModelSpec* model = nullptr;  ///< whose tokens images are; null: images are left out
   std::uint64_t seed = 1;
   int block_tokens = 64;  ///< of prompts that are given as text: the engine's block size
   /// Longest prompt and answer that the engines take; a request beyond is an error.
@@ -123,15 +135,21 @@ struct TraceOptions {
 /// lists them). Arrivals that share a timestamp are spread over the gap to the next (at most the
 /// trace's median gap) with seeded jitter if `traffic` says so; then `limit`, `speedup` and
 /// `max_delay` apply; `rate` or `concurrency` stand in for the trace's times, and one of them must
-/// where it has none. Some clients leave, if `cancellation` says so. Throws Error(bad_input) with
-/// file:line:column and field for every line (the first 20) that does not parse, goes back in time,
-/// asks for more than `max_context`, has lengths below 1 or the wrong number of ids.
+/// where it has none. Some clients leave, if `cancellation` says so. A folder is read as sessions
+/// of the form weka: its files .json and .jsonl, those in folders below included, by name. Throws
+/// Error(bad_input) with file:line:column and field for every line (the first 20) that does not
+/// parse, goes back in time, asks for more than `max_context` or for a model that nobody has, has
+/// lengths below 1 or the wrong number of ids.
 Workload load_trace(const std::string& path, const TraceOptions& options);
 /// The same for a trace in memory; `name` stands for the file in errors.
 Workload parse_trace(std::string_view text, const std::string& name, const TraceOptions& options);
 Workload load_trace(const std::string& path, const Traffic& traffic, std::uint64_t seed);
 Workload parse_trace(std::string_view text, const std::string& name, const Traffic& traffic,
                      std::uint64_t seed);
+
+/// The files that a trace at `path` consists of: itself, or those of a folder that load_trace
+/// reads, in order.
+std::vector<std::string> trace_files(const std::string& path);
 
 /// The form of a trace, by its first lines: never `detect`. Throws Error(bad_input) where it is
 /// none that is known.
@@ -154,7 +172,7 @@ std::string to_mooncake(const Workload& workload);
 Workload make_synthetic(const Traffic& traffic, std::uint64_t seed, int engine_block_size = 16,
                         const std::string& recipe_path = {}, const ModelSpec* model = nullptr);
 
-/// Whether any kind of requests has images.
+/// Whether any kind of requests of a synthetic load has images.
 bool has_images(const Traffic& traffic);
 
 /// A seeded trace in Mooncake's form with conversations that grow and share prefixes, for demos

@@ -9,20 +9,18 @@
 #include <span>
 #include <vector>
 
-#include "dyn/core/encoding.h"
 #include "dyn/core/id.h"
 #include "dyn/perf/image_timer.h"
+#include "dyn/policy/prompt_images.h"
 
 namespace dyn::engine {
 
-/// Which picture it is. Equal ones have equal embeddings.
-using ImageId = std::uint64_t;
+using policy::ImageId;
 
-/// The images of a request, of one size.
+/// The images of a request.
 struct EncodeRequest {
   RequestId id;
-  std::span<const ImageId> images;  ///< at least one
-  ImageSize each;
+  policy::PromptImages images;  ///< at least one
 };
 
 struct EncoderOptions {

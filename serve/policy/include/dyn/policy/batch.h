@@ -23,7 +23,7 @@ struct EngineRequest {
   int priority = 0;             ///< more is more urgent; heeded by QueuePolicy::priority
   kvbm::NextUses future{};      ///< of `blocks`, where it is known
   AdapterNumber adapter = kNoAdapter;
-  PromptImages images{};  ///< that this engine is to encode
+  PromptImages images{};  ///< that this engine is to encode; as `blocks`
 };
 
 /// A token (or the first and last of a run of them) that a step made.

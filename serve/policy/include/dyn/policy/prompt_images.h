@@ -2,37 +2,45 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "dyn/core/encoding.h"
 
 namespace dyn::policy {
 
-/// Images of one size in a prompt, one after the other. An engine encodes those that it has not got
-/// cached KV for in the step that computes their first token, as vLLM does.
-struct PromptImages {
-  std::int64_t start = 0;  ///< tokens of the prompt before them
-  std::int32_t count = 0;
-  ImageSize each;
+/// Which picture it is. Equal ones have equal embeddings.
+using ImageId = std::uint64_t;
 
-  std::int64_t tokens() const { return count * each.tokens; }
-  std::int64_t end() const { return start + tokens(); }
-  /// How many have a token in [from, to). Needs each.tokens > 0 if there are any.
-  std::int64_t within(std::int64_t from, std::int64_t to) const {
-    if (count == 0 || to <= std::max(from, start) || from >= end()) {
-      return 0;
-    }
-    const std::int64_t first = std::max<std::int64_t>(from - start, 0) / each.tokens;
-    const std::int64_t last = (std::min(to, end()) - start - 1) / each.tokens;
-    return std::max<std::int64_t>(last - first + 1, 0);
+/// A picture in a prompt.
+struct PromptImage {
+  ImageId id = 0;
+  std::int64_t start = 0;  ///< tokens of the prompt before it
+  ImageSize size;
+
+  std::int64_t end() const { return start + size.tokens; }
+  /// Whether it has a token in [from, to).
+  bool within(std::int64_t from, std::int64_t to) const {
+    return std::max(from, start) < std::min(to, end());
   }
-  /// How many begin in [from, to).
-  std::int64_t begin_within(std::int64_t from, std::int64_t to) const {
-    const auto before = [this](std::int64_t token) {  // how many begin before it
-      const std::int64_t offset = std::clamp<std::int64_t>(token - start, 0, end() - start);
-      return count == 0 ? 0 : (offset + each.tokens - 1) / each.tokens;
-    };
-    return before(to) - before(from);
+  /// Whether its first token is there.
+  bool begins_within(std::int64_t from, std::int64_t to) const {
+    return from <= start && start < to;
   }
+  bool operator==(const PromptImage&) const = default;
 };
+
+/// Those of a prompt, in order; none overlaps another. A view: what it points to must outlive it.
+/// An engine encodes those that it has not got cached KV for in the step that computes their first
+/// token, as vLLM does.
+using PromptImages = std::span<const PromptImage>;
+
+/// Tokens of all of them together.
+inline std::int64_t image_tokens(PromptImages images) {
+  std::int64_t tokens = 0;
+  for (const PromptImage& image : images) {
+    tokens += image.size.tokens;
+  }
+  return tokens;
+}
 
 }  // namespace dyn::policy

@@ -203,20 +203,20 @@ TEST_CASE("step by step and fast-forward runs with tiers have the same figures, 
 }
 
 TEST_CASE("a device whose eviction knows what was used keeps it from prompts that come once") {
-  // A prompt that is had again and again, with two others between that a device has no room for
-  // beside it: LRU has forgotten it each time.
-  std::vector<int> order;
+  // A prompt that is had twice, and then again and again with two others between, beside which the
+  // device has no room for it: LRU has forgotten it each time.
+  std::vector<int> order = {1, 1};
   for (int i = 0; i < 12; ++i) {
-    order.insert(order.end(), {1, 100 + 2 * i, 101 + 2 * i});
+    order.insert(order.end(), {100 + 2 * i, 101 + 2 * i, 1});
   }
   const auto hits = [&](EvictionKind kind) {
-    Fleet f = fleet(300);
+    Fleet f = fleet(262);
     f.plan.pools[0].config.cache_eviction = kind;
     return figure(simulate(f.spec(), families(order)), "prefix_cache_hit_rate");
   };
-  CHECK(hits(EvictionKind::lru) == 0);
-  CHECK(hits(EvictionKind::tiny_lfu) > 0.2);
-  CHECK(hits(EvictionKind::cost_aware) > 0.2);
+  CHECK(hits(EvictionKind::lru) < 0.04);  // the second alone
+  CHECK(hits(EvictionKind::tiny_lfu) > 0.1);
+  CHECK(hits(EvictionKind::cost_aware) > 0.1);
 }
 
 TEST_CASE("a run that is cut off while KV moves between tiers gives everything up") {

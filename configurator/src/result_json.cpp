@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cache_bound.h"
 #include "dyn/configurator/located.h"
 #include "dyn/configurator/result.h"
 #include "dyn/core/describe.h"
@@ -125,6 +126,24 @@ Json analytic_json(const AnalyticScore& score) {
           {"requests_per_second", score.request_rate}, {"utilisation", score.utilisation}};
 }
 
+/// What the engines' caches have room for, where layers keep KV in different ways.
+Json cache_json(const Plan& plan) {
+  Json list = Json::array();
+  for (const CacheBound& bound : cache_bounds(plan)) {
+    Json entry;
+    entry["role"] = role_text(bound.role);
+    entry["request_tokens"] = bound.tokens;
+    entry["requests_at_once"] = bound.requests;
+    entry["bound_by"] = std::string(bound.bound_by);
+    entry["one_pool"] = bound.shared;
+    for (const CacheBound::Part& part : bound.parts) {
+      entry[std::string(part.kind)] = {{"each", part.each}, {"total", part.total}};
+    }
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 Json candidate_json(const Candidate& candidate, std::size_t rank) {
   Json json;
   json["rank"] = rank;
@@ -138,6 +157,9 @@ Json candidate_json(const Candidate& candidate, std::size_t rank) {
   json["intervals"] = interval_method(candidate.intervals);
   json["figures"] = figures_json(candidate.plan);
   json["analytic"] = analytic_json(candidate.analytic);
+  if (Json caches = cache_json(candidate.plan); !caches.empty()) {
+    json["cache_bounds"] = std::move(caches);
+  }
   json["plan"] = Json::parse(to_json(candidate.plan));
   json["report"] = Json::parse(to_json(candidate.report));
   return json;

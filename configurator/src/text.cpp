@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "cache_bound.h"
 #include "dyn/core/version.h"
-#include "dyn/engine/engine.h"
 #include "dyn/perf/given_timing.h"
 #include "dyn/perf/model_spread.h"
 
@@ -158,6 +158,9 @@ std::string to_table(const ExploreResult& result, const Recipe& recipe) {
         "own narrows it: dyn profile calibrate --help\n",
         any_unsure(result) ? "" : "\n", result.ranked.front().plan.pools.front().config.kind);
   }
+  for (const CacheBound& bound : cache_bounds(result.ranked.front().plan)) {
+    text += fmt::format("cache of {} engines: {}\n", role_text(bound.role), to_text(bound));
+  }
   for (const Rejection& rejection : result.rejected) {
     text += fmt::format("left out: {} ({})\n", rejection.reason, rejection.count);
   }
@@ -209,55 +212,20 @@ std::string to_json(const std::vector<FigureChange>& changes, double tolerance,
   return json.dump(1) + '\n';
 }
 
-namespace {
-
-/// How much SGLang's pools beside the KV cache hold, and what bounds how many of the longest
-/// requests run; empty where it has no such pools.
-std::string pools_text(const Plan& plan, const PoolSpec& pool) {
-  const perf::CacheGroups groups = engine::cache_groups(plan, pool);
-  if (groups.window_pool == 0 && groups.most_states == 0) {
-    return {};
-  }
-  const EngineConfig& config = pool.config;
-  const std::int64_t tokens = config.max_model_len.value_or(plan.model.max_context);
-  const std::int64_t blocks =
-      std::max<std::int64_t>(1, (tokens + config.block_size - 1) / config.block_size);
-  std::vector<std::pair<std::int64_t, const char*>> bounds{
-      {config.max_num_seqs, "max_num_seqs"},
-      {config.kv_blocks.value_or(0) / blocks, "the KV blocks"}};
-  std::string text = "             ";
-  if (groups.window_pool > 0) {
-    const std::int64_t each = groups.pool_blocks(tokens, 1, config.block_size);
-    bounds.emplace_back(groups.window_pool / std::max<std::int64_t>(1, each), "the window blocks");
-    text += fmt::format(" {} window blocks;", groups.window_pool);
-  }
-  if (groups.most_states > 0) {
-    bounds.emplace_back(groups.most_states, "the states");
-    text += fmt::format(" states of {} sequences;", groups.most_states);
-  }
-  const auto least = std::min_element(
-      bounds.begin(), bounds.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  const std::int64_t most = std::max<std::int64_t>(1, least->first);
-  return text + fmt::format(" {} request{} of {} tokens run{} at once, bounded by {}\n", most,
-                            most == 1 ? "" : "s", tokens, most == 1 ? "s" : "", least->second);
-}
-
-}  // namespace
-
 std::string summary(const Plan& plan) {
   std::string text = plan.name + '\n';
+  const std::vector<CacheBound> bounds = cache_bounds(plan);
   for (const PoolSpec& pool : plan.pools) {
-    const char* role = pool.role == WorkerRole::prefill  ? "prefill"
-                       : pool.role == WorkerRole::decode ? "decode"
-                                                         : "aggregated";
     text += fmt::format(
         "  {:<10}  {} worker{} of {} GPU{} (tp {}, pp {}, dp {}, ep {}), "
         "{} tokens a step, {} sequences, {} KV blocks\n",
-        role, pool.replicas, pool.replicas == 1 ? "" : "s", pool.layout.gpus(),
+        role_text(pool.role), pool.replicas, pool.replicas == 1 ? "" : "s", pool.layout.gpus(),
         pool.layout.gpus() == 1 ? "" : "s", pool.layout.tensor, pool.layout.pipeline,
         pool.layout.data, pool.layout.expert, pool.config.max_num_batched_tokens,
         pool.config.max_num_seqs, pool.config.kv_blocks.value_or(0));
-    text += pools_text(plan, pool);
+    for (const CacheBound& bound : bounds) {
+      text += bound.role == pool.role ? "              " + to_text(bound) + '\n' : "";
+    }
   }
   for (const char* name : {"time_to_first_token.p99", "inter_token_latency.p99",
                            "output_token_throughput_per_gpu.avg", "goodput.avg"}) {

@@ -44,12 +44,26 @@ void describe(ObjectSchema<FaultEvent>& s) {
   s.field("duration", &FaultEvent::duration, "Until all is whole again.")
       .at_least(Duration{0})
       .unset("until the end; a crashed worker starts again as a new one would");
+  s.field("encode", &FaultEvent::encode, "Whether the worker is one of the encode pool.")
+      .because("most faults asked about are those of engines")
+      .brief();
   describe_effect(s);
+  s.check([](const FaultEvent& fault, Checker& checker) {
+    if (fault.encode && fault.role) {
+      checker.error("role", "'role' and 'encode' exclude each other", "give one or the other");
+    }
+    if (fault.encode && !befalls_encoders(fault.kind)) {
+      checker.error("kind", "encode workers have neither KV nor routers to lose",
+                    "such as kind: worker_crash");
+    }
+  });
 }
 
 void describe(ObjectSchema<FaultRate>& s) {
-  s.about("fault_rate",
-          "Faults at random, exponentially apart, each to a worker drawn evenly; seeded.");
+  s.about(
+      "fault_rate",
+      "Faults at random, exponentially apart, each to a worker drawn evenly, those of an encode "
+      "pool included; seeded.");
   s.field("kind", &FaultRate::kind, "What happens.").required();
   s.field("mean_between", &FaultRate::mean_between, "Mean time between two, over the whole fleet.")
       .required()

@@ -181,6 +181,14 @@ void describe(ObjectSchema<ModelSpec>& s) {
   s.field("int4_group", &ModelSpec::int4_group, "int4 weights that share a scale.")
       .between(1, 1'000'000)
       .brief();
+  s.check([](const ModelSpec& model, Checker& checker) {
+    if (model.linear && model.attention.sliding_layers > 0) {
+      checker.error("linear",
+                    "'" + model.name + "' has both linear layers and layers with a sliding window",
+                    "no engine runs such a model: beside linear layers they know only ones that "
+                    "attend to the whole context");
+    }
+  });
 }
 
 }  // namespace dyn

@@ -175,6 +175,12 @@ void describe(ObjectSchema<Recipe>& s) {
       checker.error("traffic", "'adapters' are used, but engines have no slots for them",
                     "give engine.lora, such as engine: {lora: {slots: 4}}");
     }
+    const bool encoders = recipe.deployment && recipe.deployment->encode;
+    if (!encoders && std::any_of(recipe.faults.schedule.begin(), recipe.faults.schedule.end(),
+                                 [](const FaultEvent& fault) { return fault.encode; })) {
+      checker.error("faults", "a fault befalls an encode worker, but there are none",
+                    "such as deployment: {encode: {}, pools: [{}]}");
+    }
     const std::vector<int>& tensor = recipe.search.tensor;
     const auto smallest = std::min_element(tensor.begin(), tensor.end());
     if (smallest != tensor.end() && *smallest > recipe.hardware.count.high) {

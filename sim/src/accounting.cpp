@@ -149,7 +149,7 @@ void Run::keep_sent_records() {
 void Run::add_fleet_metrics(SimTime end, Report& report) const {
   const bool scaled = plan_.autoscaler.kind != AutoscalerKind::off;
   if (scaled || !faults_.empty()) {
-    double hours = plan_.encode ? to_seconds(end - SimTime{}) / 3600 * plan_.encode->gpus() : 0;
+    double hours = encode_hours(end);
     int turns = 0;
     for (const PoolHistory& pool : history_.pools) {
       hours += pool.gpu_hours;
@@ -196,7 +196,7 @@ void Run::add_image_metrics(SimTime end, Report& report) const {
   if (encoders_.empty()) {
     return;
   }
-  engine::EncoderUse use;
+  engine::EncoderUse use = past_encoding_;
   for (const engine::Encoder& encoder : encoders_) {
     use += encoder.use(end);
   }

@@ -11,15 +11,21 @@ void Run::start_encoders() {
   if (!plan_.encode || workload_.request_images.empty()) {
     return;
   }
+  encode_workers_.resize(static_cast<std::size_t>(plan_.encode->replicas));
+  for (std::uint32_t i = 0; i < encode_workers_.size(); ++i) {
+    encoders_.push_back(make_encoder(i));
+  }
+  encoders_due_.assign(encoders_.size(), SimTime::max());
+  encodings_.resize(flights_.size());
+}
+
+engine::Encoder Run::make_encoder(std::uint32_t worker) const {
   engine::EncoderOptions options;
   options.batch_tokens = plan_.encode->batch_tokens;
   options.cache = plan_.encode->cache;
   options.bytes_per_token = plan_.model.embedding_bytes();
-  for (int i = 0; i < plan_.encode->replicas; ++i) {
-    encoders_.emplace_back(options, spec_.images.encode);
-  }
-  encoders_due_.assign(encoders_.size(), SimTime::max());
-  encodings_.resize(flights_.size());
+  const double speed = encode_workers_[worker].speed;
+  return {options, speed == 1 ? spec_.images.encode : perf::scaled(spec_.images.encode, 1 / speed)};
 }
 
 bool Run::needs_encoding(std::uint32_t request) const {
@@ -30,12 +36,28 @@ bool Run::needs_encoding(std::uint32_t request) const {
 /// The request goes to an encode worker first.
 void Run::encode(std::uint32_t request) {
   flights_[request].stage = Stage::encoding;
-  const engine::EncodeRequest asked{RequestId(request), workload_.images_of(request)};
-  const auto worker = static_cast<std::uint32_t>(engine::choose_encoder(encoders_, asked));
-  Encoding& encoding = encodings_[request];
-  encoding.worker = worker;
-  encoding.began = now_;
+  encodings_[request].began = now_;
   mark(Mark::encoding, request, now_);
+  choose_encoder(request);
+}
+
+/// Queues it at a worker, or has it wait for one; where none will ever be there it fails.
+void Run::choose_encoder(std::uint32_t request) {
+  const engine::EncodeRequest asked{RequestId(request), workload_.images_of(request)};
+  const std::optional<std::size_t> chosen = engine::choose_encoder(encoders_, asked);
+  if (!chosen) {
+    if (std::all_of(encode_workers_.begin(), encode_workers_.end(),
+                    [](const EncodeSlot& slot) { return slot.life == Life::absent; })) {
+      const bool refused = flights_[request].migrations == 0;
+      fail(request, refused ? RequestStatus::rejected : RequestStatus::failed);
+      return;
+    }
+    encodings_[request].worker = kNobody;
+    unencoded_.push_back(request);
+    return;
+  }
+  const auto worker = static_cast<std::uint32_t>(*chosen);
+  encodings_[request].worker = worker;
   encoders_[worker].submit(asked);
   // It begins when all that arrives at this instant is there.
   encoder_due_at(worker, encoders_[worker].next_event().value_or(now_));
@@ -49,6 +71,9 @@ void Run::encoder_due_at(std::uint32_t worker, SimTime at) {
 }
 
 void Run::encoder_due(std::uint32_t worker) {
+  if (encoders_due_[worker] != now_) {
+    return;  // of a worker that is no more, or told before
+  }
   encoders_due_[worker] = SimTime::max();
   std::vector<RequestId> done;
   encoders_[worker].advance(now_, done);
@@ -103,7 +128,7 @@ void Run::withdraw_images(std::uint32_t request) {
     return;
   }
   Encoding& encoding = encodings_[request];
-  if (flights_[request].stage == Stage::encoding) {
+  if (flights_[request].stage == Stage::encoding && encoding.worker != kNobody) {
     encoders_[encoding.worker].cancel(RequestId(request));
   }
   if (encoding.under_way) {

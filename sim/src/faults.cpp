@@ -29,19 +29,22 @@ void Run::schedule_faults() {
       if (at > kLongestRun) {
         break;
       }
-      std::uint64_t worker =
-          random.below(fleet_.pools.size() == 1
-                           ? fleet_.pools[0].workers.size()
-                           : fleet_.pools[0].workers.size() + fleet_.pools[1].workers.size());
+      std::uint64_t workers = befalls_encoders(rate.kind) ? encode_workers_.size() : 0;
+      for (const Pool& pool : fleet_.pools) {
+        workers += pool.workers.size();
+      }
+      std::uint64_t worker = random.below(workers);
       FaultEvent event;
       event.kind = rate.kind;
       event.at = at;
       std::size_t pool = 0;
-      if (worker >= fleet_.pools[0].workers.size()) {
-        worker -= fleet_.pools[0].workers.size();
-        pool = 1;
+      while (pool < fleet_.pools.size() && worker >= fleet_.pools[pool].workers.size()) {
+        worker -= fleet_.pools[pool++].workers.size();
       }
-      event.role = fleet_.pools[pool].role;
+      event.encode = pool == fleet_.pools.size();
+      if (!event.encode) {
+        event.role = fleet_.pools[pool].role;
+      }
       event.worker = static_cast<int>(worker);
       if (rate.duration) {
         event.duration = from_seconds(random.exponential(to_seconds(*rate.duration)));
@@ -74,6 +77,9 @@ void Run::fault_due(std::uint32_t index) {
     strike(action.event);
     return;
   }
+  if (action.event.encode) {
+    return encoder_fault_over(action);
+  }
   FaultImpact& impact = history_.faults[action.impact];
   if (action.what == FaultAction::What::kill) {
     const auto worker = static_cast<std::uint32_t>(impact.worker);
@@ -101,7 +107,27 @@ void Run::act_later(FaultAction action, SimTime at, FaultAction::What what) {
   actions_.push_back(action);
 }
 
+/// Notes a fault that strikes now.
+FaultAction Run::begin_impact(const FaultEvent& event) {
+  FaultAction action;
+  action.event = event;
+  action.impact = static_cast<std::uint32_t>(history_.faults.size());
+  FaultImpact impact;
+  impact.kind = event.kind;
+  impact.encode = event.encode;
+  impact.worker = event.kind != FaultKind::router_restart ? event.worker : 0;
+  impact.at = now_;
+  if (event.duration) {
+    impact.until = now_ + *event.duration;
+  }
+  history_.faults.push_back(impact);
+  return action;
+}
+
 void Run::strike(const FaultEvent& event) {
+  if (event.encode) {
+    return strike_encoder(event);
+  }
   std::uint32_t pool_index = 0;
   for (std::uint32_t i = 0; event.role && i < fleet_.pools.size(); ++i) {
     pool_index = fleet_.pools[i].role == *event.role ? i : pool_index;
@@ -117,19 +143,9 @@ void Run::strike(const FaultEvent& event) {
       pool.workers[worker].life != Life::draining) {
     return;  // it has none yet
   }
-  FaultAction action;
-  action.event = event;
+  FaultAction action = begin_impact(event);
   action.pool = pool_index;
-  action.impact = static_cast<std::uint32_t>(history_.faults.size());
-  FaultImpact impact;
-  impact.kind = event.kind;
-  impact.role = pool.role;
-  impact.worker = of_worker ? event.worker : 0;
-  impact.at = now_;
-  if (event.duration) {
-    impact.until = now_ + *event.duration;
-  }
-  history_.faults.push_back(impact);
+  history_.faults[action.impact].role = pool.role;
   switch (event.kind) {
     case FaultKind::worker_crash:
       crash(pool_index, worker, action.impact);
@@ -228,20 +244,23 @@ void Run::crash(std::uint32_t pool_index, std::uint32_t worker, std::uint32_t im
     set_life(pool_index, worker, before);
   }
   for (const std::uint32_t request : hit) {
-    Flight& flight = flights_[request];
-    if (!stays && (!faults_.migration || flight.migrations >= faults_.migration_limit)) {
-      ++impact.failed;
-      fail(request, RequestStatus::failed);
-      continue;
-    }
-    if (!stays) {
-      ++flight.migrations;
-      ++impact.migrated;
-      ++history_.migrations;
-      ++records_[request].migrations;
-    }
-    place(request);
+    stays ? place(request) : move_on(request, impact);
   }
+}
+
+/// A request of a lost worker starts again elsewhere, unless it did so too often.
+void Run::move_on(std::uint32_t request, FaultImpact& impact) {
+  Flight& flight = flights_[request];
+  if (!faults_.migration || flight.migrations >= faults_.migration_limit) {
+    ++impact.failed;
+    fail(request, RequestStatus::failed);
+    return;
+  }
+  ++flight.migrations;
+  ++impact.migrated;
+  ++history_.migrations;
+  ++records_[request].migrations;
+  place(request);
 }
 
 /// Puts a new engine in the place of one that crashed. What that one was doing ends unseen.

@@ -45,7 +45,7 @@ void write(Writer& writer, const ReplicaCount& count) {
 void write(Writer& writer, const FaultImpact& fault) {
   writer.begin_object();
   writer.member("kind", enum_text(fault.kind));
-  writer.member("role", enum_text(fault.role));
+  writer.member("role", fault.encode ? "encode" : enum_text(fault.role));
   whole(writer, "worker", fault.worker);
   number(writer, "at_ms", millis(fault.at));
   writer.key("until_ms");

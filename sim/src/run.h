@@ -49,10 +49,15 @@ inline constexpr std::uint64_t kTierTag = std::uint64_t{1} << 62;
 /// Marks what it carries as embeddings of a request's images.
 inline constexpr std::uint64_t kEmbeddingsTag = std::uint64_t{1} << 61;
 
+/// A worker of the encode pool.
+struct EncodeSlot : WorkerSlot {
+  double speed = 1;  ///< share of its own
+};
+
 /// What the simulation keeps of a request with images, where there is an encode pool.
 struct Encoding {
-  SimTime began{};  ///< of its wait for them to be encoded, or to arrive
-  std::uint32_t worker = 0;
+  SimTime began{};           ///< of its wait for them to be encoded, or to arrive
+  std::uint32_t worker = 0;  ///< kNobody: it waits for one
   std::uint32_t transfer = 0;
   bool encoded = false;    ///< the worker has the embeddings
   bool under_way = false;  ///< `transfer` is
@@ -163,12 +168,26 @@ class Run {
   // Images (encoding.cpp).
   void start_encoders();
   bool needs_encoding(std::uint32_t request) const;
+  engine::Encoder make_encoder(std::uint32_t worker) const;
   void encode(std::uint32_t request);
+  void choose_encoder(std::uint32_t request);
   void encoder_due(std::uint32_t worker);
   void encoder_due_at(std::uint32_t worker, SimTime at);
   void send_embeddings(std::uint32_t request, std::uint32_t engine);
   void embeddings_arrived(std::uint32_t request);
   void withdraw_images(std::uint32_t request);
+
+  // What befalls encode workers (encode_faults.cpp).
+  void strike_encoder(const FaultEvent& event);
+  void encoder_fault_over(const FaultAction& action);
+  void apply_to_encoder(const FaultEvent& event, double factor);
+  void crash_encoder(std::uint32_t worker, std::uint32_t impact);
+  void encoder_comes_back(std::uint32_t worker, std::uint32_t impact,
+                          const std::optional<Duration>& after);
+  void set_encoder_life(std::uint32_t worker, Life life);
+  void encode_worker_due(std::uint32_t worker, std::uint16_t epoch);
+  Duration encoder_start() const;
+  double encode_hours(SimTime end) const;
 
   // From prefill to decode workers (hand_over.cpp).
   void on_prefilled(std::uint32_t request);
@@ -191,6 +210,8 @@ class Run {
   void fault_due(std::uint32_t action);
   void act_later(FaultAction action, SimTime at, FaultAction::What what);
   void strike(const FaultEvent& event);
+  FaultAction begin_impact(const FaultEvent& event);
+  void move_on(std::uint32_t request, FaultImpact& impact);
   void apply(const FaultAction& action, double factor);
   void crash(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact);
   void come_back(std::uint32_t pool, std::uint32_t worker, std::uint32_t impact,
@@ -275,6 +296,10 @@ class Run {
   std::vector<engine::Encoder> encoders_;  ///< empty: who computes a prompt encodes its images
   std::vector<SimTime> encoders_due_;      ///< when the event of each is due; max: there is none
   std::vector<Encoding> encodings_;        ///< by request, where there are encoders
+  std::vector<EncodeSlot> encode_workers_;
+  std::vector<std::uint32_t> unencoded_;  ///< requests that wait for an encode worker, in order
+  engine::EncoderUse past_encoding_;      ///< of encoders that crashed
+  double encode_hours_saved_ = 0;         ///< GPU hours of encode workers that were not there
   std::vector<Flight> flights_;
   std::vector<RequestRecord> records_;
   std::vector<FaultAction> actions_;

@@ -115,6 +115,9 @@ void Run::weights_arrived(std::uint64_t tag, engine::TransferId transfer) {
 void Run::worker_due(std::uint32_t target, std::uint16_t epoch) {
   const std::uint32_t pool_index = target >> 20;
   const std::uint32_t worker_index = target & 0xfffff;
+  if (pool_index == fleet_.pools.size()) {
+    return encode_worker_due(worker_index, epoch);
+  }
   WorkerSlot& worker = fleet_.pools[pool_index].workers[worker_index];
   if (worker.epoch != epoch) {
     return;

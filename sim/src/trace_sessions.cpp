@@ -118,7 +118,7 @@ class SessionReader {
     const char* const at = TraceJson::where(value);
     std::string name;
     return json_.text(value, "/extra/model", name) &&
-           out_.find_adapter(name, at, "/extra/model", line.request.adapter);
+           (out_.find_adapter(name, at, "/extra/model", line.request.adapter) || !text_.full());
   }
 
   bool check(Line& line) {

@@ -22,7 +22,7 @@ void TraceText::open(std::string name, std::string_view text) {
 
 std::optional<std::string_view> TraceText::next_line() {
   const char* const end = text_.data() + text_.size();
-  while (at_ < end && errors_.size() < kMaxErrors) {
+  while (at_ < end && !full()) {
     const char* const stop = std::find(at_, end, '\n');
     std::string_view line(at_, static_cast<std::size_t>(stop - at_));
     at_ = stop == end ? end : stop + 1;
@@ -48,6 +48,10 @@ void TraceText::complain(const char* at, std::string path, std::string message, 
                                                                   : before.size() - line_break - 1);
   }
   errors_.push_back({std::move(message), std::move(where), std::move(hint), {}});
+}
+
+bool TraceText::full() const {
+  return errors_.size() >= kMaxErrors;
 }
 
 void TraceText::throw_if_any() {

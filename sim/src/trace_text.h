@@ -29,6 +29,8 @@ class TraceText {
   /// An error at `at`, which points into the text (null: nowhere in particular), about `path`.
   void complain(const char* at, std::string path, std::string message, std::string hint = {});
   std::size_t errors() const { return errors_.size(); }
+  /// Whether there are so many that no more are wanted.
+  bool full() const;
   /// Throws Error(bad_input) with all of them, if there are any.
   void throw_if_any();
 

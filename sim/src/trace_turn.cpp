@@ -56,7 +56,8 @@ bool TurnReader::read_payload_field(std::string_view key, ondemand::value value,
 bool TurnReader::read_model(ondemand::value value, const std::string& path, Turn& turn) {
   const char* const at = TraceJson::where(value);
   std::string name;
-  return json_.text(value, path, name) && out_.find_adapter(name, at, path, turn.adapter);
+  return json_.text(value, path, name) &&
+         (out_.find_adapter(name, at, path, turn.adapter) || !text_.full());
 }
 
 /// Adds all text in a value: a string, a list of them, or objects with content or text; and the
@@ -150,11 +151,11 @@ bool TurnReader::read_ids(ondemand::value value, Turn& turn) {
   if (!out_.takes_images()) {
     return true;
   }
-  ids_at_ = TraceJson::where(value);
+  turn.image_ids_at = TraceJson::where(value);
   return json_.list(value, path, [&](std::size_t, ondemand::value item) {
     std::string name;
     const bool good = json_.text(item, path, name);
-    ids_.push_back(static_cast<policy::ImageId>(
+    turn.image_ids.push_back(static_cast<policy::ImageId>(
         kvbm::chain(kvbm::chain_root("uuid"), static_cast<std::uint64_t>(kvbm::chain_root(name)))));
     return good;
   });
@@ -172,11 +173,9 @@ bool TurnReader::add_image(ondemand::value value, const std::string& path, std::
   }
   const Picture picture = picture_of(reference);
   ImageSize size;
-  if (!out_.size_image(picture, at, path, size)) {
-    return false;
-  }
+  const bool good = out_.size_image(picture, at, path, size);
   turn.images.push_back({offset, picture.id, size});
-  return true;
+  return good || !text_.full();
 }
 
 bool TurnReader::finish(Turn& turn) {
@@ -184,25 +183,24 @@ bool TurnReader::finish(Turn& turn) {
   const std::string path = turn.path + "/image_uuids";
   const auto listed = std::count_if(turn.images.begin(), turn.images.end(), own);
   if (listed == 0) {
-    for (std::size_t i = 0; i < ids_.size(); ++i) {
+    for (std::size_t i = 0; i < turn.image_ids.size(); ++i) {
       ImageSize size;
-      if (!out_.size_image({}, ids_at_, path, size)) {
+      if (!out_.size_image({}, turn.image_ids_at, path, size)) {
         return false;
       }
       turn.images.push_back({kBehindText, 0, size});
     }
-  } else if (!ids_.empty() && static_cast<std::size_t>(listed) != ids_.size()) {
-    text_.complain(ids_at_, path, "expected as many as there are images");
+  } else if (!turn.image_ids.empty() && static_cast<std::size_t>(listed) != turn.image_ids.size()) {
+    text_.complain(turn.image_ids_at, path, "expected as many as there are images");
     return false;
   }
-  auto id = ids_.begin();
+  auto id = turn.image_ids.begin();
   for (Turn::Image& image : turn.images) {
     if (own(image)) {
       image.offset = turn.text.size();
-      image.id = id != ids_.end() ? *id++ : image.id;
+      image.id = id != turn.image_ids.end() ? *id++ : image.id;
     }
   }
-  ids_.clear();
   return true;
 }
 

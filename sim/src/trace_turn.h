@@ -21,6 +21,8 @@ struct Turn {
   std::string path;
   std::string text;
   std::vector<Image> images;
+  std::vector<policy::ImageId> image_ids;  ///< image_uuids
+  const char* image_ids_at = nullptr;
   std::uint32_t adapter = 0;
   std::int64_t output_tokens = 0;
   const char* time_at = nullptr;
@@ -58,8 +60,6 @@ class TurnReader {
   TraceText& text_;
   TraceJson& json_;
   TraceBuilder& out_;
-  std::vector<policy::ImageId> ids_;  ///< image_uuids of the turn
-  const char* ids_at_ = nullptr;
 };
 
 }  // namespace dyn::sim

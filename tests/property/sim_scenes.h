@@ -302,6 +302,22 @@ inline void draw_patience(std::uint64_t seed, Workload& load) {
   }
 }
 
+/// Where there is an encode pool its workers crash, are slow, cut off or taken away as well.
+inline void draw_encode_faults(std::uint64_t seed, const Plan& plan, FaultSpec& faults) {
+  if (!plan.encode) {
+    return;
+  }
+  RandomStream random(seed, "encode_faults");
+  for (std::uint64_t left = random.below(5); left > 0; --left) {
+    FaultEvent fault = draw_fault(random, plan);
+    if (befalls_encoders(fault.kind)) {
+      fault.role.reset();
+      fault.encode = true;
+      faults.schedule.push_back(fault);
+    }
+  }
+}
+
 inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   EventfulScene scene;
   static_cast<Scene&>(scene) = draw_scene(seed);
@@ -328,6 +344,7 @@ inline EventfulScene draw_eventful_scene(std::uint64_t seed) {
   for (std::uint64_t i = 0; i < count; ++i) {
     scene.faults.schedule.push_back(draw_fault(random, scene.fleet.plan));
   }
+  draw_encode_faults(seed, scene.fleet.plan, scene.faults);
   if (random.below(3) == 0) {
     FaultRate rate;
     rate.kind = FaultKind::worker_crash;

@@ -158,12 +158,16 @@ void Encoder::check_idle() const {
   }
 }
 
-std::size_t choose_encoder(std::span<const Encoder> encoders, const EncodeRequest& request) {
-  std::size_t best = 0;
-  std::int64_t least = encoders[0].work(request);
-  for (std::size_t i = 1; i < encoders.size(); ++i) {
+std::optional<std::size_t> choose_encoder(std::span<const Encoder> encoders,
+                                          const EncodeRequest& request) {
+  std::optional<std::size_t> best;
+  std::int64_t least = 0;
+  for (std::size_t i = 0; i < encoders.size(); ++i) {
+    if (!encoders[i].available()) {
+      continue;
+    }
     const std::int64_t work = encoders[i].work(request);
-    if (work < least) {
+    if (!best || work < least) {
       least = work;
       best = i;
     }

@@ -169,6 +169,35 @@ TEST_CASE("a plan says how much SGLang's pools hold, and which of them bounds wh
   CHECK_FALSE(says(plan("Qwen/Qwen3-32B", "max_num_seqs: 4"), "bounded by"));
 }
 
+TEST_CASE("a result says which kind of layers bounds what runs, as text and as figures") {
+  const auto result = [](const std::string& model, const std::string& engine) {
+    const Recipe recipe = parse_recipe(Document::parse(
+        "schema: dyn.recipe/1\nmodel: " + model + "\nhardware: {gpu: h100}\nengine: {" + engine +
+            "}\ntraffic: {isl: 500, osl: 20, rate: 4/s, requests: 20}\n"
+            "deployment: {pools: [{layout: {tensor: 8}}]}\n",
+        "r.yaml"));
+    const ExploreResult explored_one = explored(recipe);
+    return std::pair(to_table(explored_one, recipe), to_json(explored_one, recipe, {}));
+  };
+  using Catch::Matchers::Contains;
+  // Of 24 layers half slide: a group each, whose windows are of 3 blocks of 64.
+  const auto [table, json] =
+      result("openai/gpt-oss-20b", "kv_blocks: 1000, block_size: 64, max_model_len: 6400");
+  CHECK_THAT(table, Contains("cache of aggregated engines: 100 blocks of full attention, 3 blocks "
+                             "of windows a request; 9 requests of 6400 tokens run at once, bounded "
+                             "by full attention\n"));
+  CHECK_THAT(json, Contains("\"cache_bounds\""));
+  CHECK_THAT(json, Contains("\"bound_by\": \"full_attention\""));
+  CHECK_THAT(json, Contains("\"requests_at_once\": 9"));
+  const auto [states, unused] = result("Qwen/Qwen3-Next-80B-A3B-Instruct",
+                                       "kv_blocks: 2000, max_model_len: 600, max_num_seqs: 250");
+  CHECK_THAT(states, Contains("blocks of states a request"));
+  CHECK_THAT(states, Contains("bounded by the states\n"));
+  const auto [plain, none] = result("Qwen/Qwen3-32B", "kv_blocks: 1000");
+  CHECK_THAT(plain, !Contains("bounded by"));
+  CHECK_THAT(none, !Contains("cache_bounds"));
+}
+
 TEST_CASE("a fixed fleet that cannot run says which pool") {
   const Recipe recipe = recipe_of(
       "hardware: {gpu: l40s}\n"

@@ -172,6 +172,32 @@ Lines errors_with_pools(const std::string& pools, const std::string& rest = {}) 
   return lines;
 }
 
+TEST_CASE("A model of both linear and sliding layers is an error that names it and says why") {
+  const auto parse = [](const std::string& sliding) {
+    const std::string text =
+        "schema: dyn.plan/1\nname: p\nweights: fp8\nkv_cache: bf16\n"
+        "model: {name: both, layers: 4, hidden: 64, vocabulary: 100,\n"
+        "        attention: {heads: 4, kv_heads: 2, head_dim: 16" +
+        sliding +
+        "},\n        linear: {layers: 2, key_heads: 2, value_heads: 2, key_head_dim: 8,\n"
+        "                 value_head_dim: 8, conv_kernel: 4}}\n"
+        "profile: {name: h, device: {id: h, memory: 1 GB, memory_bandwidth: 1 GB/s,\n"
+        "          peak: {bf16: 1 TFLOP/s}}}\n"
+        "pools: [{role: aggregated, replicas: 1, config: {kv_blocks: 10, max_model_len: 100}}]\n";
+    return parse_plan(Document::parse(text, "p.yaml"));
+  };
+  CHECK(parse("").model.linear);
+  try {
+    parse(", sliding_window: 64, sliding_layers: 1");
+    FAIL("such a model was taken");
+  } catch (const Error& error) {
+    CHECK_THAT(error.what(), Catch::Matchers::Contains(
+                                 "p.yaml:7:17: error: /model/linear: 'both' has both linear "
+                                 "layers and layers with a sliding window"));
+    CHECK_THAT(error.what(), Catch::Matchers::Contains("no engine runs such a model"));
+  }
+}
+
 constexpr const char* kConfig = "config: {kv_blocks: 10, max_model_len: 100}";
 
 TEST_CASE("A plan has one aggregated pool, or one prefill and one decode pool") {

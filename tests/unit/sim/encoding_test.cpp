@@ -193,6 +193,121 @@ TEST_CASE("a request whose worker crashes has its embeddings sent again, not enc
   }
 }
 
+FaultEvent fault_of_encoder(FaultKind kind, Duration when, int worker = 0) {
+  FaultEvent fault;
+  fault.kind = kind;
+  fault.at = when;
+  fault.encode = true;
+  fault.worker = worker;
+  return fault;
+}
+
+SimulationResult run_with(const Fleet& fleet, const Workload& load,
+                          const std::vector<FaultEvent>& schedule) {
+  FaultSpec faults;
+  faults.schedule = schedule;
+  SimulationSpec spec = fleet.spec();
+  spec.faults = &faults;
+  return simulate(spec, load);
+}
+
+TEST_CASE("what a crashed encode worker had is encoded by another, or when it is back") {
+  // 10 ms to encode, 1 ms on the way, a step of 5 ms.
+  for (const Duration when : {Duration(ms(4)), Duration(us(10'500))}) {  // encoding, on the way
+    FaultEvent crash = fault_of_encoder(FaultKind::worker_crash, when);
+    crash.duration = ms(30);
+    EncodeWorkers two;
+    two.replicas = 2;
+    const Workload load = with_images({{ms(0), 300, 1}}, 1);
+    const SimulationResult moved = run_with(with_encoders(one_worker(), two), load, {crash});
+    CHECK(moved.records[0].status == RequestStatus::completed);
+    CHECK(moved.records[0].first_token == at(when + ms(10 + 1 + 5)));
+    CHECK(moved.records[0].migrations == 1);
+    REQUIRE(moved.fleet.faults.size() == 1);
+    CHECK(moved.fleet.faults[0].encode);
+    CHECK(moved.fleet.faults[0].requests == 1);
+    CHECK(moved.fleet.faults[0].migrated == 1);
+    CHECK(figure(moved, "images") == 2);
+    const SimulationResult waited = run_with(with_encoders(one_worker(), {}), load, {crash});
+    CHECK(waited.records[0].first_token == at(when + ms(30 + 10 + 1 + 5)));
+    CHECK(waited.fleet.faults[0].until == at(when + ms(30)));
+  }
+}
+
+TEST_CASE("embeddings that are where they are needed outlive who made them") {
+  FaultEvent crash = fault_of_encoder(FaultKind::worker_crash, ms(12));
+  crash.duration = ms(500);
+  const SimulationResult run =
+      run_with(with_encoders(one_worker(), {}), with_images({{ms(0), 300, 1}}, 1), {crash});
+  CHECK(run.records[0].first_token == at(ms(16)));
+  CHECK(run.fleet.faults[0].requests == 0);
+}
+
+TEST_CASE("a slow encode worker takes longer for the batches that it begins") {
+  FaultEvent slow = fault_of_encoder(FaultKind::slow_node, ms(5));
+  slow.factor = 0.5;
+  slow.duration = ms(100);
+  const SimulationResult run =
+      run_with(with_encoders(one_worker(), {}),
+               with_images({{ms(0), 300, 1}, {ms(40), 300, 1}, {ms(200), 300, 1}}, 1), {slow});
+  const auto took = [&](std::size_t i) { return run.records[i].first_token - run.records[i].sent; };
+  CHECK(took(0) == ms(16));
+  CHECK(took(1) == ms(26));
+  CHECK(took(2) == ms(16));
+}
+
+TEST_CASE("an encode worker that is taken away takes nothing new, and ends what it can") {
+  FaultEvent notice = fault_of_encoder(FaultKind::spot_reclaim, ms(5));
+  notice.notice = ms(20);
+  const Workload load = with_images({{ms(0), 300, 1}, {ms(6), 300, 1}, {ms(40), 300, 1}}, 1);
+  const SimulationResult alone = run_with(with_encoders(one_worker(), {}), load, {notice});
+  CHECK(alone.records[0].first_token == at(ms(16)));
+  CHECK(alone.records[1].status == RequestStatus::rejected);  // nobody will ever encode it
+  CHECK(alone.records[1].finished == at(ms(25)));
+  CHECK(alone.records[2].finished == at(ms(40)));
+  notice.duration = ms(100);
+  const SimulationResult back = run_with(with_encoders(one_worker(), {}), load, {notice});
+  CHECK(back.records[1].status == RequestStatus::completed);
+  CHECK(back.records[1].first_token == at(ms(125 + 20 + 2 + 5)));  // with the third
+  // While it was taken nobody paid for it.
+  CHECK(figure(back, "gpu_hours") * 3.6e6 ==
+        Approx(2 * to_millis(back.records[1].finished - SimTime{}) - 100));
+}
+
+TEST_CASE("embeddings wait while the port of their worker is down") {
+  FaultEvent down = fault_of_encoder(FaultKind::link_down, ms(5));
+  down.duration = ms(50);
+  const SimulationResult run =
+      run_with(with_encoders(one_worker(), {}), with_images({{ms(0), 300, 1}}, 1), {down});
+  CHECK(run.records[0].first_token == at(ms(55 + 1 + 5)));
+}
+
+TEST_CASE("random faults befall encode workers as well") {
+  EncodeWorkers many;
+  many.replicas = 8;
+  FaultSpec faults;
+  FaultRate rate;
+  rate.kind = FaultKind::worker_crash;
+  rate.mean_between = ms(5);
+  rate.duration = ms(1);
+  faults.rates = {rate};
+  const Fleet fleet = with_encoders(one_worker(), many);
+  std::vector<Ask> asks;
+  for (int i = 0; i < 100; ++i) {
+    asks.push_back({ms(10 * i), 100, 1});
+  }
+  SimulationSpec spec = fleet.spec();
+  spec.faults = &faults;
+  const SimulationResult run = simulate(spec, with_images(asks, 1));
+  std::size_t encode = 0;
+  for (const FaultImpact& fault : run.fleet.faults) {
+    encode += fault.encode ? 1 : 0;
+  }
+  // Eight of nine workers.
+  CHECK(static_cast<double>(encode) / static_cast<double>(run.fleet.faults.size()) ==
+        Approx(8.0 / 9).margin(0.1));
+}
+
 TEST_CASE(
     "synthetic images are tokens after the shared prefix, and share blocks where they repeat") {
   Traffic traffic;

@@ -70,7 +70,8 @@ TEST_CASE("a request may move only so often") {
   Fleet fleet = aggregated(1, {.base = ms(10)});
   FaultSpec faults;
   for (int i = 0; i < 4; ++i) {
-    faults.schedule.push_back({FaultKind::worker_crash, ms(15 + 10 * i), std::nullopt, 0, ms(0)});
+    faults.schedule.push_back(
+        {FaultKind::worker_crash, ms(15 + 10 * i), std::nullopt, false, 0, ms(0)});
   }
   faults.migration_limit = 3;
   fleet.plan.router.hold_above = 5;  // it waits for the worker to be back

@@ -178,7 +178,7 @@ TEST_CASE("both legs are released at whatever stage a worker crashes, and nobody
       std::int64_t moved = 0;
       for (int when = 0; when < 110; when += 3) {
         FaultSpec faults;
-        faults.schedule.push_back({FaultKind::worker_crash, ms(when), role, 0, ms(7)});
+        faults.schedule.push_back({FaultKind::worker_crash, ms(when), role, false, 0, ms(7)});
         SimulationSpec spec = fleet.spec();
         spec.faults = &faults;
         const SimulationResult result = simulate(spec, load);
@@ -195,7 +195,7 @@ TEST_CASE("both legs are released at whatever stage a worker crashes, and nobody
 TEST_CASE("a hand-over over a link that is down is given up, and the request starts again") {
   Fleet fleet = pair(1, 1);
   FaultSpec faults;
-  faults.schedule.push_back({FaultKind::link_down, ms(5), WorkerRole::decode, 0, ms(300)});
+  faults.schedule.push_back({FaultKind::link_down, ms(5), WorkerRole::decode, false, 0, ms(300)});
   fleet.plan.disaggregation.transfer_timeout = ms(100);
   SimulationSpec spec = fleet.spec();
   spec.faults = &faults;

@@ -23,11 +23,17 @@ struct FaultEvent {
   FaultKind kind = FaultKind::worker_crash;
   Duration at{0};
   std::optional<WorkerRole> role;              ///< default the first pool
+  bool encode = false;                         ///< a worker of the encode pool instead
   int worker = 0;                              ///< index within the pool
   std::optional<Duration> duration;            ///< until it is whole again
   double factor = 0.5;                         ///< slow_node: speed left; link_degraded: rate left
   Duration notice = std::chrono::seconds(30);  ///< spot_reclaim
 };
+
+/// Whether such a fault can befall an encode worker, which has neither KV nor routers.
+inline bool befalls_encoders(FaultKind kind) {
+  return kind != FaultKind::kv_loss && kind != FaultKind::router_restart;
+}
 
 /// Faults of a kind that come at random, exponentially apart, to workers drawn evenly.
 struct FaultRate {

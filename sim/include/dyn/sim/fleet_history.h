@@ -34,6 +34,7 @@ struct PoolHistory {
 struct FaultImpact {
   FaultKind kind = FaultKind::worker_crash;
   WorkerRole role = WorkerRole::aggregated;
+  bool encode = false;  ///< of the encode pool instead
   int worker = 0;
   SimTime at;
   SimTime until = SimTime::max();  ///< whole again; max: never in this run

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "dyn/core/id.h"
@@ -59,6 +60,11 @@ class Encoder {
   /// Ends the batch that is over at `now`, appends the requests that are done, by when they came,
   /// and begins the next batch.
   void advance(SimTime now, std::vector<RequestId>& done);
+  /// What batches that begin from now on take.
+  void set_timer(std::shared_ptr<const perf::ImageTimer> timer) { timer_ = std::move(timer); }
+  /// Whether it takes new requests.
+  void set_available(bool available) { available_ = available; }
+  bool available() const { return available_; }
   /// When the batch in progress ends; none when idle.
   std::optional<SimTime> next_event() const;
 
@@ -98,9 +104,11 @@ class Encoder {
   Bytes cached_{0};
   std::vector<RequestId> ready_;  ///< done, to be handed out
   EncoderUse use_;
+  bool available_ = true;
 };
 
-/// The worker with the least work for a request; of several the first.
-std::size_t choose_encoder(std::span<const Encoder> encoders, const EncodeRequest& request);
+/// The worker with the least work for a request, of those that take new ones; of several the first.
+std::optional<std::size_t> choose_encoder(std::span<const Encoder> encoders,
+                                          const EncodeRequest& request);
 
 }  // namespace dyn::engine

@@ -1,11 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "dyn/cli/app.h"
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
@@ -88,10 +90,16 @@ eval::Deployment deployment(const Flags& flags) {
   return out;
 }
 
+/// The runs of these files; a table (.csv) has one a row.
 std::vector<eval::RecordedRun> load(const std::vector<std::string>& files) {
   std::vector<eval::RecordedRun> runs;
   for (const std::string& file : files) {
-    runs.push_back(eval::load_recorded_run(file));
+    if (file.ends_with(".csv")) {
+      std::vector<eval::RecordedRun> rows = eval::runs_of(eval::load_measured(file)).runs;
+      std::move(rows.begin(), rows.end(), std::back_inserter(runs));
+    } else {
+      runs.push_back(eval::load_recorded_run(file));
+    }
   }
   return runs;
 }
@@ -103,6 +111,9 @@ int calibrate(const Context& context, const Flags& flags) {
     given = eval::runs_of(eval::load_measured(flags.from.front()));
     if (!flags.profile.empty()) {
       given.deployment.profile = profiler::open_profile(flags.profile);
+    }
+    if (flags.config.version) {
+      given.deployment.config.version = flags.config.version;
     }
   } else {
     given = {load(flags.from), deployment(flags)};
@@ -161,6 +172,10 @@ void add_profile_calibrate(CLI::App& profile, Context& context, Action& action) 
   sub->add_option("--engine", flags->engine, "Engine whose constants these are")
       ->group(group)
       ->capture_default_str();
+  sub->add_option("--engine-version", flags->config.version,
+                  "Its version, such as 0.19.0; default the newest that the profile knows")
+      ->check(version_check())
+      ->group(group);
   std::vector<std::string> names;
   for (const auto& [name, precision] : precisions()) {
     names.push_back(name);

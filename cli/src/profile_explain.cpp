@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/core/schemas.h"
@@ -123,7 +124,10 @@ void add_profile_explain(CLI::App& profile, Context& context, Action& action) {
   sub->add_option("--engine", flags->target.engine, "Whose kernels and host")
       ->capture_default_str()
       ->type_name("NAME");
-  sub->add_option("--engine-version", flags->target.engine_version, "Version of the engine");
+  sub->add_option(
+         "--engine-version", flags->target.engine_version,
+         "Version of the engine, such as 0.19.0; default the newest that the profile knows")
+      ->check(version_check());
   const auto count = [sub](const char* name, int& value, const char* what) {
     sub->add_option(name, value, what)->check(CLI::Range(1, 4096))->capture_default_str();
   };

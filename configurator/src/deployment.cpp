@@ -24,6 +24,7 @@ void resolve_memory(const Problem& problem, const Profile& profile, PoolSpec& po
   if (!config.kv_blocks) {
     perf::PerfTarget target = problem.target(pool.layout);
     target.engine = config.kind;
+    target.engine_version = config.version.value_or("");
     target.speculation.reset();
     if (config.speculation) {
       target.speculation = perf::speculation_of(problem.model, *config.speculation);

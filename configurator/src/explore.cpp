@@ -260,7 +260,8 @@ class Explorer {
     const perf::PerfModel& model = *space_.layouts[space_.shapes[shape].layout].model;
     return configurator::bounds_of(
         model.estimate(scorer_.typical_step(shape, replicas)),
-        perf::model_spread(problem_.profile, problem_.recipe->engine.kind));
+        perf::model_spread(problem_.profile, problem_.recipe->engine.kind,
+                           problem_.recipe->engine.version.value_or("")));
   }
 
   /// Those of a whole topology: the wider ones.

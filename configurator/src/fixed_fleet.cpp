@@ -63,9 +63,10 @@ std::vector<StepBounds> bounds_of(const Plan& plan, const Timers& timers,
     StepBounds bounds;
     bounds.provenance = Provenance::specification;
     if (const auto* model = dynamic_cast<const perf::PerfModel*>(timers[i].get())) {
-      bounds = configurator::bounds_of(
-          model->estimate(mean_step(pool, run, first_engine)),
-          perf::model_spread(perf::profile_of(plan, pool), pool.config.kind));
+      bounds =
+          configurator::bounds_of(model->estimate(mean_step(pool, run, first_engine)),
+                                  perf::model_spread(perf::profile_of(plan, pool), pool.config.kind,
+                                                     pool.config.version.value_or("")));
     }
     first_engine +=
         static_cast<std::size_t>(pool.replicas) * static_cast<std::size_t>(pool.layout.data);

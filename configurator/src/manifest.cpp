@@ -7,6 +7,7 @@
 
 #include "dyn/core/error.h"
 #include "dyn/core/version.h"
+#include "dyn/perf/engine_host.h"
 
 namespace dyn::configurator {
 namespace {
@@ -41,16 +42,19 @@ void write(YAML::Emitter& out, const Tree& tree) {
   }
 }
 
+/// Of the image: the version that was planned, else the one that the profile was measured with, so
+/// that the prediction is of it.
 std::string vllm_version(const Plan& plan) {
-  for (const EngineHost& host : plan.profile.engines) {
-    // The image of the version that the profile was measured with, so that the prediction is of it.
-    if (host.engine == "vllm" && !host.version.empty() &&
-        host.version.find_first_not_of("0123456789.") == std::string::npos) {
-      const auto dots = std::count(host.version.begin(), host.version.end(), '.');
-      return dots == 1 ? host.version + ".0" : host.version;  // images are tagged v0.12.0
-    }
+  std::string version = plan.pools.front().config.version.value_or("");
+  if (const EngineHost* host = perf::engine_host(plan.profile, "vllm", "");
+      version.empty() && host) {
+    version = host->version;
   }
-  return kDefaultVllm;
+  if (version.empty() || version.find_first_not_of("0123456789.") != std::string::npos) {
+    return kDefaultVllm;
+  }
+  const auto dots = std::count(version.begin(), version.end(), '.');
+  return dots == 1 ? version + ".0" : version;  // images are tagged v0.12.0
 }
 
 std::string vllm_image(const Plan& plan) {

@@ -35,6 +35,7 @@ struct Problem {
     target.kv_cache = kv_cache;
     target.layout = layout;
     target.engine = recipe->engine.kind;
+    target.engine_version = recipe->engine.version.value_or("");
     target.encodes_images = engines_encode();
     if (recipe->engine.speculation) {
       target.speculation = perf::speculation_of(model, *recipe->engine.speculation);

@@ -126,7 +126,9 @@ bool any_unsure(const ExploreResult& result) {
 bool is_uncalibrated(const Plan& plan) {
   const PoolSpec& pool = plan.pools.front();
   return pool.timing.kind == TimingKind::model &&
-         perf::model_spread(perf::profile_of(plan, pool), pool.config.kind).step.high > 1;
+         perf::model_spread(perf::profile_of(plan, pool), pool.config.kind,
+                            pool.config.version.value_or(""))
+                 .step.high > 1;
 }
 
 }  // namespace

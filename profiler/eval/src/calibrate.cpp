@@ -184,7 +184,7 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
                       const std::vector<Constant>& wanted,
                       const std::vector<RecordedRun>& predict) {
   refuse_impossible({&runs, &predict}, deployment);
-  const std::string& engine = deployment.config.kind;
+  const EngineConfig& engine = deployment.config;
   Deployment base = deployment;
   base.profile = engine_profile(deployment.profile);
   const RunSimulator original(deployment);
@@ -217,13 +217,10 @@ Calibration calibrate(const Deployment& deployment, const std::vector<RecordedRu
     set_intervals(*group, out.relative_error);
   }
   out.profile = with_constants(base.profile, engine, values);
-  for (EngineHost& host : out.profile.engines) {
-    if (host.engine == engine) {
-      host.relative_error = out.relative_error;
-      host.provenance = Provenance::measured;
-      host.source = source_of(runs);
-    }
-  }
+  EngineHost& host = *host_of(out.profile, engine);
+  host.relative_error = out.relative_error;
+  host.provenance = Provenance::measured;
+  host.source = source_of(runs);
   out.profile.created_by = fmt::format("dyn profile calibrate (dyn {})", version());
   return out;
 }

@@ -4,18 +4,13 @@
 #include <set>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/engine_host.h"
 
 namespace dyn::eval {
 namespace {
 
 constexpr double kDecodeTokens = 32;
 constexpr double kPrefillTokens = 256;
-
-EngineHost* host_of(Profile& profile, const std::string& engine) {
-  const auto found = std::find_if(profile.engines.begin(), profile.engines.end(),
-                                  [&](const EngineHost& host) { return host.engine == engine; });
-  return found != profile.engines.end() ? &*found : nullptr;
-}
 
 /// A search for constants may try any: one beyond this is none of a step or a request.
 constexpr double kLongestMs = 1e5;
@@ -87,18 +82,21 @@ const char* to_text(Constant constant) {
   return "";
 }
 
-ConstantValues constants_of(const Profile& profile, const std::string& engine) {
+ConstantValues constants_of(const Profile& profile, const EngineConfig& engine) {
   ConstantValues values{0, 0, kLeastFrontend, 1, 1};
-  for (const EngineHost& host : profile.engines) {
-    if (host.engine == engine) {
-      value_of(values, Constant::step_base) = to_millis(host.step_base);
-      value_of(values, Constant::step_per_sequence) = to_millis(host.step_per_sequence);
-      value_of(values, Constant::frontend) =
-          std::max(kLeastFrontend, to_millis(host.frontend_per_request));
-      break;
-    }
+  if (const EngineHost* host =
+          perf::engine_host(profile, engine.kind, engine.version.value_or(""))) {
+    value_of(values, Constant::step_base) = to_millis(host->step_base);
+    value_of(values, Constant::step_per_sequence) = to_millis(host->step_per_sequence);
+    value_of(values, Constant::frontend) =
+        std::max(kLeastFrontend, to_millis(host->frontend_per_request));
   }
   return values;
+}
+
+EngineHost* host_of(Profile& profile, const EngineConfig& engine) {
+  return const_cast<EngineHost*>(
+      perf::engine_host(profile, engine.kind, engine.version.value_or("")));
 }
 
 Profile engine_profile(Profile profile) {
@@ -113,12 +111,12 @@ Profile engine_profile(Profile profile) {
   return profile;
 }
 
-Profile with_constants(Profile profile, const std::string& engine, const ConstantValues& values) {
+Profile with_constants(Profile profile, const EngineConfig& engine, const ConstantValues& values) {
   EngineHost* host = host_of(profile, engine);
   if (host == nullptr) {
     profile.engines.emplace_back();
     host = &profile.engines.back();
-    host->engine = engine;
+    host->engine = engine.kind;
   }
   host->step_base = milliseconds(value_of(values, Constant::step_base));
   host->step_per_sequence = milliseconds(value_of(values, Constant::step_per_sequence));

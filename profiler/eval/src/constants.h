@@ -25,9 +25,12 @@ inline bool is_factor(Constant constant) {
 /// step that begins then, so it waits for a whole one.
 inline constexpr double kLeastFrontend = 1;
 
-/// The engine's host constants in a profile (0, and the least of the frontend, where it has none),
-/// and factors of 1.
-ConstantValues constants_of(const Profile& profile, const std::string& engine);
+/// The host constants in a profile of an engine's version (0, and the least of the frontend, where
+/// it has none), and factors of 1.
+ConstantValues constants_of(const Profile& profile, const EngineConfig& engine);
+
+/// The host in a profile that they are of; null where it has none.
+EngineHost* host_of(Profile& profile, const EngineConfig& engine);
 
 /// The profile to calibrate: of a CPU without the corrections by size, which are those of dyn's own
 /// kernels and no engine's (with them, predictions of an engine on a CPU are worse, not better).
@@ -36,6 +39,6 @@ Profile engine_profile(Profile profile);
 /// The profile with these constants. Factors go into the corrections of operators: those that
 /// only prefill or only decode has get theirs, multiplies and experts that of decoding up to 32
 /// tokens a step and that of prefill from 256 on, the others that of decoding.
-Profile with_constants(Profile profile, const std::string& engine, const ConstantValues& values);
+Profile with_constants(Profile profile, const EngineConfig& engine, const ConstantValues& values);
 
 }  // namespace dyn::eval

@@ -88,6 +88,9 @@ MeasuredRuns runs_of(const MeasuredTable& table) {
   deployment.weights = settings.weights;
   deployment.kv_cache = settings.kv_cache;
   deployment.config = settings.config;
+  if (!first.version.empty()) {
+    deployment.config.version = first.version;
+  }
   deployment.layout = layouts_near(deployment.model, first.aggregated).front();
   return out;
 }

@@ -216,6 +216,14 @@ int configured_concurrency(const Document& document) {
 RecordedRun parse_means(const Document& document, const std::string& name) {
   const Report report = parse_report(document);
   std::vector<ErrorItem> errors;
+  for (const Metric& metric : report.metrics) {
+    if (!(metric.avg >= 0)) {
+      errors.push_back({fmt::format("a mean of {} below 0: {}", metric.tag, metric.avg),
+                        Where{name, 1, 1, {}},
+                        {},
+                        {}});
+    }
+  }
   const auto mean = [&](const char* tag) {
     const Metric* metric = report.find(tag);
     if (metric == nullptr || !(metric->avg > 0)) {

@@ -29,7 +29,7 @@ RunSimulator::RunSimulator(const Deployment& deployment) : deployment_(deploymen
 }
 
 std::vector<Times> RunSimulator::run(const RecordedRun& run, const ConstantValues& values) const {
-  const Profile profile = with_constants(deployment_.profile, deployment_.config.kind, values);
+  const Profile profile = with_constants(deployment_.profile, deployment_.config, values);
   sim::SimulationSpec spec;
   spec.plan = &plan_;
   spec.timers = {perf::PerfModel::compile(target(), profile)};
@@ -53,8 +53,10 @@ std::vector<Times> RunSimulator::run(const RecordedRun& run, const ConstantValue
 }
 
 perf::PerfTarget RunSimulator::target() const {
-  return {deployment_.model, deployment_.weights, deployment_.kv_cache, deployment_.layout,
-          deployment_.config.kind};
+  perf::PerfTarget target{deployment_.model, deployment_.weights, deployment_.kv_cache,
+                          deployment_.layout, deployment_.config.kind};
+  target.engine_version = deployment_.config.version.value_or("");
+  return target;
 }
 
 }  // namespace dyn::eval

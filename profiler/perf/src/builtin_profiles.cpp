@@ -311,7 +311,7 @@ Profile builtin_profile(const std::string& gpu) {
   }
   Profile profile = unpack_profile(packed);
   // Hosts are calibrated apart from kernels, and for all devices at once.
-  profile.engines = builtin_engine_hosts();
+  profile.engines = builtin_engine_hosts(profile.device);
   if (measured_in_engine(profile)) {
     for (EngineHost& host : profile.engines) {
       host.serving.reset();
@@ -340,7 +340,7 @@ Profile specification_profile(const std::string& gpu) {
       fit(OperatorKind::sampling, f.sampling),
   };
   add_collectives(profile);
-  profile.engines = builtin_engine_hosts();
+  profile.engines = builtin_engine_hosts(profile.device);
   profile.storage = {{"host_memory", profile.device.host_link, profile.device.host_link,
                       microseconds(10), Provenance::specification,
                       "the host link's specified bandwidth"}};

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "dyn/core/engine_version.h"
+#include "dyn/perf/engine_host.h"
 #include "dyn/perf/operator_work.h"
 
 namespace dyn::perf {
@@ -35,12 +37,12 @@ EngineHost host(const char* engine, const char* version, double base_us, double 
 
 }  // namespace
 
-std::vector<EngineHost> builtin_engine_hosts() {
+std::vector<EngineHost> builtin_engine_hosts(const GpuSpec& device) {
   const std::string runs = std::string("calibrated on ") + kSiliconSource;
   const ServingFactors vllm = factors(0.84, 1, 1.32, 1.37, 1.18, "551");
   const ServingFactors sglang = factors(1, 1.52, 1, 1.82, 1.12, "425");
   const ServingFactors trtllm = factors(0.83, 1.1, 0.81, 1.17, 1.19, "506");
-  return {
+  std::vector<EngineHost> hosts = {
       host("vllm", "0.12", 1650, 36, 20, false, vllm, Provenance::extrapolated,
            runs + "; 1.5 ms a step also reproduces a public run on an RTX PRO 6000 "
                   "(casys-kaist/LLMServingSim 5daddb2, MIT)"),
@@ -51,6 +53,33 @@ std::vector<EngineHost> builtin_engine_hosts() {
            "SGLang schedules the next batch while the GPU runs; 1 ms a step assumed"),
       host("trtllm", "1.0", 600, 12.5, 5, false, trtllm, Provenance::extrapolated, runs),
   };
+  for (EngineHost& each : hosts) {
+    each.overlapped = each.overlapped && device.vendor != "cpu";
+  }
+  return hosts;
+}
+
+const EngineHost* engine_host(const Profile& profile, std::string_view engine,
+                              std::string_view version) {
+  const std::vector<int> wanted = version_numbers(version);
+  const EngineHost* best = nullptr;
+  for (const EngineHost& host : profile.engines) {
+    if (host.engine != engine) {
+      continue;
+    }
+    if (best == nullptr) {
+      best = &host;
+      continue;
+    }
+    const std::vector<int> known = version_numbers(host.version);
+    const std::vector<int> chosen = version_numbers(best->version);
+    const bool usable = wanted.empty() || known <= wanted;
+    const bool chosen_usable = wanted.empty() || chosen <= wanted;
+    if (usable != chosen_usable ? usable : (usable ? known > chosen : known < chosen)) {
+      best = &host;
+    }
+  }
+  return best;
 }
 
 double serving_factor(const EngineHost& host, OperatorKind kind) {

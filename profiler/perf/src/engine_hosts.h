@@ -21,9 +21,9 @@ inline constexpr double kHopperDecodeOverheadUs = 3;
 /// Latency of a small all-reduce between 2, 4 and 8 Hopper GPUs of a node, microseconds.
 inline constexpr double kHopperAllReduceUs[3] = {9.5, 11.5, 14};
 
-/// Host constants of the engines that dyn knows: vllm, sglang, trtllm. Their serving factors hold
-/// for kernels that were measured alone.
-std::vector<EngineHost> builtin_engine_hosts();
+/// Host constants of the engines that dyn knows on a device: vllm, sglang, trtllm. Their serving
+/// factors hold for kernels that were measured alone. A CPU hides nothing behind its own steps.
+std::vector<EngineHost> builtin_engine_hosts(const GpuSpec& device);
 
 /// What an operator takes in the engine's steps, as a multiple of what its kernel takes alone.
 double serving_factor(const EngineHost& host, OperatorKind kind);

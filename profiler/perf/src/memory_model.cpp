@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <vector>
 
+#include "dyn/core/engine_version.h"
 #include "dyn/perf/cache_groups.h"
 #include "model_bytes.h"
 #include "operators.h"
@@ -58,17 +59,6 @@ bool is_default(const EngineConfig& config) {
   return config.memory_utilization == EngineConfig{}.memory_utilization;
 }
 
-/// "0.22.1" is at least 0.22.
-bool at_least(const std::string& version, int major, int minor) {
-  char* end = nullptr;
-  const long first = std::strtol(version.c_str(), &end, 10);
-  if (version.empty() || *end != '.') {
-    return false;
-  }
-  const long second = std::strtol(end + 1, nullptr, 10);
-  return first > major || (first == major && second >= minor);
-}
-
 /// SGLang 0.5, ServerArgs._handle_gpu_memory_settings: what it keeps out of weights and cache, for
 /// activations of a prefill chunk and CUDA graphs by batch size.
 double sglang_reserve(const PerfTarget& target, double capacity) {
@@ -116,7 +106,8 @@ double cache_bytes(const PerfTarget& target, const EngineConfig& config, const M
     const double by_rule = free * (1 - sglang_reserve(target, capacity) / capacity) - weights;
     return std::max(by_rule, std::min(0.95 * capacity - weights, 0.04 * capacity));
   }
-  const bool later = is_default(config) && at_least(target.engine_version, 0, 22);
+  const bool later =
+      is_default(config) && version_numbers(target.engine_version) >= std::vector{0, 22};
   return (later ? 0.92 : fraction) * capacity - weights - others;
 }
 

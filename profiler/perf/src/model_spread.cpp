@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "dyn/core/math.h"
+#include "dyn/perf/engine_host.h"
 
 namespace dyn::perf {
 namespace {
@@ -30,11 +31,11 @@ double together(double a, double b) {
 
 }  // namespace
 
-ModelSpread model_spread(const Profile& profile, std::string_view engine) {
-  for (const EngineHost& host : profile.engines) {
-    if (host.engine == engine && host.provenance == Provenance::measured) {
-      return {};
-    }
+ModelSpread model_spread(const Profile& profile, std::string_view engine,
+                         std::string_view version) {
+  const EngineHost* const host = engine_host(profile, engine, version);
+  if (host != nullptr && host->provenance == Provenance::measured) {
+    return {};
   }
   const auto found = std::find_if(std::begin(kEngines), std::end(kEngines),
                                   [&](const EngineSpread& e) { return e.engine == engine; });

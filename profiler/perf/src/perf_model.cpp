@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 
 #include "attention_curve.h"
 #include "dyn/core/check.h"
 #include "dyn/core/quantity_text.h"
+#include "dyn/perf/engine_host.h"
 #include "dyn/perf/operator_work.h"
 #include "dyn/perf/speculation.h"
 #include "engine_hosts.h"
@@ -37,41 +37,9 @@ std::int64_t padded_tokens(std::int64_t n) {
 }
 
 /// The numbers of a version such as 0.5.10.post1, for comparing.
-std::vector<int> version_numbers(const std::string& version) {
-  std::vector<int> numbers;
-  std::size_t at = 0;
-  while (at < version.size() && std::isdigit(static_cast<unsigned char>(version[at])) != 0) {
-    std::size_t used = 0;
-    numbers.push_back(std::stoi(version.substr(at, 6), &used));
-    at += used;
-    at += at < version.size() && version[at] == '.' ? 1 : 0;
-  }
-  return numbers;
-}
-
-/// The host of the newest version of the engine that is no newer than the target's, else the
-/// oldest; for an unknown version, the first of the profile.
 EngineHost find_host(const Profile& profile, const PerfTarget& target) {
-  const std::vector<int> wanted = version_numbers(target.engine_version);
-  const EngineHost* best = nullptr;
-  for (const EngineHost& host : profile.engines) {
-    if (host.engine != target.engine) {
-      continue;
-    }
-    const std::vector<int> version = version_numbers(host.version);
-    if (best == nullptr || wanted.empty()) {
-      best = best == nullptr ? &host : best;
-      continue;
-    }
-    const std::vector<int> chosen = version_numbers(best->version);
-    const bool usable = version <= wanted;
-    const bool chosen_usable = chosen <= wanted;
-    if (usable != chosen_usable ? usable : (usable ? version > chosen : version < chosen)) {
-      best = &host;
-    }
-  }
-  if (best != nullptr) {
-    return *best;
+  if (const EngineHost* host = engine_host(profile, target.engine, target.engine_version)) {
+    return *host;
   }
   EngineHost none;
   none.engine = target.engine;
@@ -230,6 +198,7 @@ PerfTarget target_of(const Plan& plan, const PoolSpec& pool) {
   target.kv_cache = plan.kv_cache;
   target.layout = pool.layout;
   target.engine = pool.config.kind;
+  target.engine_version = pool.config.version.value_or("");
   if (pool.config.speculation) {
     target.speculation = speculation_of(plan.model, *pool.config.speculation);
   }

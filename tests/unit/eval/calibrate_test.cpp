@@ -21,6 +21,7 @@ Deployment deployment() {
   out.model = find_model("meta-llama/Llama-3.1-8B");
   out.config.block_size = 16;
   out.config.prefix_caching = false;
+  out.config.version = "0.12";
   return out;
 }
 
@@ -50,6 +51,7 @@ RecordedRun record(const std::string& name, int concurrency, double base_ms, dou
   spec.plan = &plan;
   perf::PerfTarget target;
   target.model = truth.model;
+  target.engine_version = *truth.config.version;
   spec.timers = {perf::PerfModel::compile(target, truth.profile)};
   sim::Workload workload;
   workload.concurrency = concurrency;
@@ -92,6 +94,9 @@ TEST_CASE("constants that a run was made with are found again") {
   CHECK(host(written).step_base == from_seconds(fit.constants[0].after * 1e-3));
   CHECK(host(written).source.find("one, ten (440 requests)") != std::string::npos);
   CHECK(host(written).provenance == Provenance::measured);
+  CHECK(written.engines[1].version == "0.14");  // not the one that ran
+  CHECK(written.engines[1].step_base == deployment().profile.engines[1].step_base);
+  CHECK(written.engines[1].provenance != Provenance::measured);
 }
 
 TEST_CASE("a factor on the device's time is found again") {

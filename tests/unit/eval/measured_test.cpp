@@ -55,7 +55,7 @@ TEST_CASE("what cannot be read is refused with its place and its row") {
                 "two\nworse,,vlm,,m,h100_sxm,both,x,128,fp9,4,1,4,1,50,nan\n");
   REQUIRE(errors.size() == 7);
   CHECK(errors[0].where->line == 3);
-  CHECK(errors[0].where->column == 82);
+  CHECK(errors[0].where->column == 88);
   CHECK(errors[0].message == "row bad: silicon_ttft_ms: expected milliseconds above 0, got \"-1\"");
   CHECK(errors[1].where->line == 4);
   CHECK(errors[1].message.find("1 fields in a row; the header has 16") != std::string::npos);

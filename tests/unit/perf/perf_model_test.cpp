@@ -9,6 +9,7 @@
 #include "dyn/core/catalogue.h"
 #include "dyn/core/error.h"
 #include "dyn/perf/builtin_profiles.h"
+#include "dyn/perf/engine_host.h"
 #include "operators.h"
 #include "sample_models.h"
 
@@ -145,7 +146,9 @@ TEST_CASE("An empty step takes no time and any other takes some") {
 TEST_CASE("A decode step of one sequence takes about the time to read the weights") {
   // 8.03e9 parameters less the input embedding in bf16 at 90.3 % of 3.35 TB/s: 4.96 ms, and the
   // rest (launches, attention, sampling, 1.65 ms of host) below half of that again.
-  const double ms = to_millis(models()[0]->step_time(decode_batch(1, 100)));
+  auto [gpu, target] = targets()[0];
+  target.engine_version = "0.12.0";  // whose host works while the GPU waits
+  const double ms = to_millis(compiled(target, gpu)->step_time(decode_batch(1, 100)));
   CHECK(ms > 4.96 + 1.65);
   CHECK(ms < 4.96 * 1.5 + 1.65);
 }
@@ -393,6 +396,7 @@ TEST_CASE("A profile without fits or hosts still prices a step, as specification
 
 TEST_CASE("Host time is added, or hidden behind the GPU where scheduling overlaps") {
   Profile profile = builtin_profile("h100");
+  profile.engines.resize(1);
   EngineHost& host = profile.engines.front();
   host.step_base = std::chrono::milliseconds(2);
   host.step_per_sequence = Duration{0};
@@ -405,6 +409,38 @@ TEST_CASE("Host time is added, or hidden behind the GPU where scheduling overlap
   CHECK(std::abs((added - hidden - std::chrono::milliseconds(2)).count()) <= 1);
   host.step_base = std::chrono::milliseconds(50);
   CHECK(PerfModel::compile(target, profile)->step_time(batch) == std::chrono::milliseconds(50));
+}
+
+TEST_CASE("An engine's host is that of the newest version that is no newer, or the newest of all") {
+  Profile profile;
+  for (const char* version : {"0.12", "0.14", "0.9.1"}) {
+    profile.engines.emplace_back();
+    profile.engines.back().engine = "vllm";
+    profile.engines.back().version = version;
+  }
+  const auto version_of = [&](const char* wanted) {
+    return engine_host(profile, "vllm", wanted)->version;
+  };
+  CHECK(version_of("0.12.0") == "0.12");
+  CHECK(version_of("0.13.2rc1") == "0.12");
+  CHECK(version_of("0.24.0") == "0.14");
+  CHECK(version_of("1.0") == "0.14");
+  CHECK(version_of("0.8") == "0.9.1");
+  CHECK(version_of("") == "0.14");
+  CHECK(engine_host(profile, "sglang", "") == nullptr);
+}
+
+TEST_CASE("What a plan's engine costs follows its version") {
+  const Profile profile = builtin_profile("h200");
+  Plan plan;
+  plan.model = test::llama_8b();
+  PoolSpec pool;
+  const auto step = [&](std::optional<std::string> version) {
+    pool.config.version = std::move(version);
+    return PerfModel::compile(target_of(plan, pool), profile)->step_time(decode_batch(8, 1000));
+  };
+  CHECK(step("0.12.0") > step("0.14.1"));
+  CHECK(step(std::nullopt) == step("0.14.1"));
 }
 
 TEST_CASE("Operators take their serving factor in an engine's steps, and say so") {

@@ -81,6 +81,7 @@ std::vector<SiliconRow> read_silicon_rows(const std::string& path) {
     r.gpu = system.substr(0, 4);
     r.target.weights = precision.starts_with("fp8") ? Precision::fp8 : Precision::bf16;
     r.target.engine = row["backend"];
+    r.target.engine_version = row["backend_version"].empty() ? "0.11" : row["backend_version"];
     // TensorRT-LLM's fp8 checkpoints quantise the KV cache too; vLLM's and SGLang's default is not.
     r.target.kv_cache = r.target.engine == "trtllm" ? r.target.weights : Precision::bf16;
     r.target.layout.tensor = static_cast<int>(number(row, "tp_size", 1));

@@ -58,7 +58,8 @@ enum class EvictionKind { lru, s3_fifo, tiny_lfu, cost_aware, belady };
 
 /// Limits of one engine's scheduler and KV cache, in vLLM's terms.
 struct EngineConfig {
-  std::string kind = "vllm";  ///< whose scheduler is followed
+  std::string kind = "vllm";           ///< whose scheduler is followed
+  std::optional<std::string> version;  ///< such as 0.19.0; default the newest that a profile knows
   int max_num_seqs = 256;
   std::int64_t max_num_batched_tokens = 8192;  ///< token budget of a step
   int block_size = 64;                         ///< tokens of a KV block

@@ -24,7 +24,8 @@ struct ModelSpread {
 /// those of all engines for one that was not measured. 1 where the engine's constants in the
 /// profile are measured, by `dyn profile calibrate`: then their own errors say it. Source: the
 /// table "What the model alone leaves" of docs/accuracy.md.
-ModelSpread model_spread(const Profile& profile, std::string_view engine);
+ModelSpread model_spread(const Profile& profile, std::string_view engine,
+                         std::string_view version = {});
 
 /// An interval that this comes to: independent errors, whose logarithms add as squares.
 Estimate widened(Estimate estimate, const Spread& by);

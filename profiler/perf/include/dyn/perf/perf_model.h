@@ -36,7 +36,7 @@ struct PerfTarget {
   std::string engine = "vllm";
   /// Steps of up to 512 tokens run padded to vLLM's CUDA-graph sizes; never on a CPU.
   bool cuda_graphs = true;
-  std::string engine_version{};  ///< such as 0.22.0; empty: unknown
+  std::string engine_version{};  ///< such as 0.22.0; empty: the newest that the profile knows
   std::optional<Speculation> speculation = std::nullopt;
   /// Of attention, and of routed experts; default as weight_formats() has it.
   std::optional<Precision> attention_weights = std::nullopt;

@@ -15,8 +15,8 @@ inline constexpr const char* kHeader =
 inline std::string row(const std::string& id, int concurrency, const std::string& ttft = "50",
                        const std::string& tpot = "9") {
   const std::string slots = std::to_string(concurrency);
-  return id + ",made,vllm,0.12.0,meta-llama/Llama-3.1-8B-Instruct,h100_sxm,agg,1024,128,,\"" + slots +
-         "\",1," + slots + ",1," + ttft + ',' + tpot + '\n';
+  return id + ",made,vllm,0.12.0,meta-llama/Llama-3.1-8B-Instruct,h100_sxm,agg,1024,128,,\"" +
+         slots + "\",1," + slots + ",1," + ttft + ',' + tpot + '\n';
 }
 
 inline MeasuredTable table(const std::string& rows) {

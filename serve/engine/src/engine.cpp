@@ -339,8 +339,8 @@ void Engine::submit(const EngineRequest& request, SimTime now) {
   DYN_ASSERT(!why_impossible(request), "the request cannot run here");
   impl_->lockstep->catch_up(now);
   const bool reserves = impl_->options.reserve_at_once && request.remote_prefill;
-  if (reserves) {
-    impl_->lockstep->sync(now);
+  if (reserves || impl_->options.tiering.prefetch) {
+    impl_->lockstep->sync(now);  // both depend on what is in the device by now
   }
   impl_->scheduler.submit(request);
   if (reserves) {

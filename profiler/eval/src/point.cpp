@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "client.h"
+#include "dyn/core/engine_version.h"
 #include "dyn/core/error.h"
 #include "dyn/perf/cache_groups.h"
 #include "dyn/perf/memory_model.h"
@@ -111,8 +112,11 @@ Role PointPredictor::Impl::role(const MeasuredRow& row, const MeasuredWorkers& w
   role.target.kv_cache = role.settings.kv_cache;
   role.target.expert_weights = role.settings.expert_weights;
   role.target.engine = row.engine;
-  role.target.engine_version =
-      role.settings.asynchronous ? kFirstAsynchronous : engine_version(row);
+  // Where the row does not say, as the constants were fitted: the oldest that is known.
+  const std::string version = engine_version(row);
+  role.target.engine_version = role.settings.asynchronous ? kFirstAsynchronous
+                               : is_version(version)      ? version
+                                                          : "0";
   role.target.speculation = role.settings.speculation;
   std::string first_refusal;
   for (const ParallelLayout& layout : layouts_near(model, workers)) {
